@@ -1,0 +1,1 @@
+"""The pager: pages, windows, contexts and where they are kept."""

@@ -1,0 +1,1 @@
+"""The families of system calls: the arguments, results and rows of each."""

@@ -1,0 +1,220 @@
+"""The process family, 0x00: programs being run."""
+
+from typing import Literal, final
+
+from msgspec import Raw
+
+from syscalls.row import Args, Flag, Needs, Result, Row
+from syscalls.wire import NIL
+
+State = Literal["ready", "running", "waiting", "stopped", "zombie"]
+Kind = Literal["program", "session", "tool"]
+Stream = Literal["stdout", "stderr", "log"]
+
+
+@final
+class Budget(Args, frozen=True, kw_only=True):
+    """Limits of a process and all its descendants; None is no limit of its own (its parent's still binds).
+
+    `tokens` counts prompt and generated tokens, `wall_s` seconds from the spawn.
+    """
+
+    tokens: int | None = None
+    wall_s: float | None = None
+
+
+@final
+class Spawn(Args, frozen=True, kw_only=True):
+    """What to run and what it may do.
+
+    `program` is `NAME` of an installed program, or `FILE:NAME` with `folder`, a host folder that the worker sees
+    read-only at
+    `/program`; `args` (msgpack array) and `kwargs` (msgpack map) are the program's. `rights` are written rights, None
+    hands on the caller's own; they must
+    be no more than the caller's. `nice` runs from -20 (more) to 19 (less), 0 keeps the parent's.
+    """
+
+    program: str
+    args: Raw = NIL
+    kwargs: Raw = NIL
+    folder: str | None = None
+    name: str | None = None
+    rights: tuple[str, ...] | None = None
+    budget: Budget | None = None
+    nice: int = 0
+    model: str | None = None
+
+
+@final
+class Spawned(Result, frozen=True, kw_only=True):
+    """The new process."""
+
+    pid: int
+
+
+@final
+class Wait(Args, frozen=True, kw_only=True):
+    """`pid` of a child, or 0 for whichever child ends first; `timeout_s` None waits for ever."""
+
+    pid: int = 0
+    timeout_s: float | None = None
+
+
+@final
+class Exit(Result, frozen=True, kw_only=True):
+    """How a process ended.
+
+    `status` is `done`, `failed`, `killed`, `terminated`, `over_quota`, `timed_out` or `worker_lost`; `value` is what
+    the program returned
+    (msgpack), `error` the sentence for people. `code` is its exit code for shells: 0, 1, 128 + signal.
+    """
+
+    pid: int
+    status: str
+    code: int = 0
+    value: Raw = NIL
+    error: str = ""
+    tokens: int = 0
+    wall_s: float = 0.0
+
+
+@final
+class Kill(Args, frozen=True, kw_only=True):
+    """Signal number `signal` (see syscalls.signals) to `pid`."""
+
+    pid: int
+    signal: int = 15
+
+
+@final
+class Nice(Args, frozen=True, kw_only=True):
+    """The new nice value, -20 to 19; below the present one needs `nice` on `process:PID` from the operator."""
+
+    pid: int
+    nice: int
+
+
+@final
+class ListProcesses(Args, frozen=True, kw_only=True):
+    """Which processes: `all` shows other principals' too where the right allows it; zombies until they are reaped."""
+
+    all: bool = False
+
+
+@final
+class ProcessInfo(Result, frozen=True, kw_only=True):
+    """One line of `ps`. Times in seconds of the kernel's clock; `tokens` prompt + generated, charged so far."""
+
+    pid: int
+    ppid: int
+    principal: str
+    kind: Kind
+    name: str
+    state: State
+    nice: int = 0
+    model: str = ""
+    context_tokens: int = 0
+    window_tokens: int = 0
+    tokens_per_s: float = 0.0
+    tokens: int = 0
+    started_s: float = 0.0
+    wall_s: float = 0.0
+    faults: int = 0
+    note: str = ""
+    done: int = 0
+    total: int = 0
+    rights: tuple[str, ...] = ()
+    worker: int = 0
+    tokens_max: int | None = None
+
+
+@final
+class Processes(Result, frozen=True, kw_only=True):
+    """The process table."""
+
+    processes: tuple[ProcessInfo, ...]
+
+
+@final
+class Self(Args, frozen=True, kw_only=True):
+    """No arguments."""
+
+
+@final
+class Output(Args, frozen=True, kw_only=True):
+    """A piece of what the caller prints."""
+
+    stream: Stream
+    text: str
+
+
+@final
+class Note(Args, frozen=True, kw_only=True):
+    """What the caller is at, for `ps` and `top`: a few words, and `done` of `total` steps."""
+
+    note: str
+    done: int = 0
+    total: int = 0
+
+
+@final
+class Logs(Args, frozen=True, kw_only=True):
+    """The last `tail` lines printed by `pid` (0: by everybody the right allows), then, with `follow`, more until it
+    ends."""
+
+    pid: int
+    follow: bool = False
+    tail: int = 1000
+
+
+@final
+class LogLine(Result, frozen=True, kw_only=True):
+    """One piece of output, as it was written."""
+
+    at_s: float
+    pid: int
+    stream: Stream
+    text: str
+
+
+@final
+class Nothing(Result, frozen=True, kw_only=True):
+    """No result."""
+
+
+SELF = Row(
+    0x00, "process.self", Self, ProcessInfo, None, Flag.INLINE | Flag.IDEMPOTENT | Flag.JOURNALED,
+    "Tells the caller who it is.",
+)  # fmt: skip
+SPAWN = Row(
+    0x01, "process.spawn", Spawn, Spawned, Needs("spawn", "program:{program}"), Flag.EFFECT | Flag.JOURNALED,
+    "Starts a program as a child of the caller, with no more rights and no larger limits than the caller's.",
+)  # fmt: skip
+WAIT = Row(
+    0x02, "process.wait", Wait, Exit, Needs("wait", "process:{pid}"), Flag.JOURNALED,
+    "Waits until a child has ended and reaps it. ESRCH: no such child. ETIME: not ended in time; nothing is lost.",
+)  # fmt: skip
+KILL = Row(
+    0x03, "process.kill", Kill, Nothing, Needs("kill", "process:{pid}"), Flag.INLINE | Flag.EFFECT | Flag.JOURNALED,
+    "Sends a signal. TERM cancels the program and, after the grace time, ends its worker; KILL ends it at once; STOP "
+    "and CONT hold and free it.",
+)  # fmt: skip
+NICE = Row(
+    0x04, "process.nice", Nice, Nothing, Needs("nice", "process:{pid}"), Flag.INLINE | Flag.JOURNALED,
+    "Changes the share of the machine that a process gets.",
+)  # fmt: skip
+LIST = Row(
+    0x05, "process.list", ListProcesses, Processes, Needs("list", "process:*"), Flag.INLINE | Flag.IDEMPOTENT,
+    "The process table.",
+)  # fmt: skip
+OUTPUT = Row(
+    0x06, "process.output", Output, Nothing, None, Flag.INLINE, "Prints: to the caller's log and whoever follows it."
+)
+NOTE = Row(0x07, "process.note", Note, Nothing, None, Flag.INLINE, "Says what the caller is at, for ps and top.")
+LOGS = Row(
+    0x08, "process.logs", Logs, Nothing, Needs("logs", "process:{pid}"), Flag.STREAM | Flag.IDEMPOTENT,
+    "What a process printed, and with follow what it goes on to print.", LogLine,
+)  # fmt: skip
+# 0x0A process.exec, 0x0B process.fork and 0x0C process.checkpoint are reserved.
+
+ROWS = (SELF, SPAWN, WAIT, KILL, NICE, LIST, OUTPUT, NOTE, LOGS)

@@ -1,0 +1,234 @@
+"""The driver ABI: the calls that the kernel makes to a driver host, over the same frames.
+
+A host serves the devices of one driver. `driver.open` makes a device; everything else names it by the handle that
+open gave. Model
+devices render, generate and embed; embedding devices embed; stores add, query and delete. A driver refuses with
+ENOSYS what it did not declare in `can`.
+"""
+
+from typing import Literal, final
+
+from msgspec import Struct
+
+from syscalls.row import Args, Flag, Result, Row
+from syscalls.turns import ToolCall, ToolSpec, Turn
+
+Kind = Literal["model", "embedding", "store"]
+
+
+@final
+class Open(Args, frozen=True, kw_only=True):
+    """Make a device of `kind` from `origin` (a folder, a hub name, a URL, a database folder) with the driver's own
+    `options`."""
+
+    kind: Kind
+    origin: str
+    options: dict[str, str] = {}
+
+
+@final
+class Opened(Result, frozen=True, kw_only=True):
+    """What it is and what it can do.
+
+    `window_tokens` the model's length; `slots` generations at once; `counts`: `exact` when `render` gives ids,
+    `bound` when it can only bound
+    them (then `generate` takes turns). `append_exact`: render(a + b) = render(a) + suffix. `template` digests
+    tokenizer and chat template together. `checksum` is sha256
+    over the files.
+    """
+
+    device: int
+    can: tuple[str, ...] = ()
+    window_tokens: int = 0
+    slots: int = 1
+    counts: Literal["exact", "bound"] = "exact"
+    append_exact: bool = True
+    template: str = ""
+    checksum: str = ""
+    parameters: int = 0
+    dimensions: int = 0
+    detail: dict[str, str] = {}
+
+
+@final
+class Device(Args, frozen=True, kw_only=True):
+    """Which device."""
+
+    device: int
+
+
+@final
+class Render(Args, frozen=True, kw_only=True):
+    """Turns and tools to token ids, as the model's chat template lays them out; ends so that the model answers next."""
+
+    device: int
+    turns: tuple[Turn, ...]
+    tools: tuple[ToolSpec, ...] = ()
+
+
+@final
+class Rendered(Result, frozen=True, kw_only=True):
+    """`head` (tools and whatever comes first), one segment per turn, `tail` (the opening of the answer). With counts
+    `bound` the ids are absent
+    and only `counts` are given: len(turns) + 2 of them, head and tail included."""
+
+    head: tuple[int, ...] = ()
+    segments: tuple[tuple[int, ...], ...] = ()
+    tail: tuple[int, ...] = ()
+    counts: tuple[int, ...] = ()
+
+
+@final
+class Sampling(Struct, frozen=True, omit_defaults=True):
+    """How to choose tokens. temperature 0 is greedy. Randomness is by (seed, position), so that it resumes exactly."""
+
+    max_tokens: int
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
+    stop: tuple[str, ...] = ()
+
+
+@final
+class Generate(Args, frozen=True, kw_only=True):
+    """`prompt` ids (or `turns` and `tools` where counts are `bound`), and the ids in `generated` that an earlier,
+    interrupted run already made: they
+    count against max_tokens and are not sent again."""
+
+    device: int
+    sampling: Sampling
+    prompt: tuple[int, ...] = ()
+    generated: tuple[int, ...] = ()
+    turns: tuple[Turn, ...] = ()
+    tools: tuple[ToolSpec, ...] = ()
+
+
+@final
+class Tokens(Result, frozen=True, kw_only=True):
+    """Newly generated ids, and the text that is certain by now (held back: half a character, a possible stop string,
+    the inside of a tool call)."""
+
+    ids: tuple[int, ...] = ()
+    text: str = ""
+
+
+@final
+class Finished(Result, frozen=True, kw_only=True):
+    """How it ended, the tool calls that the text held (taken out of `text`), the whole text, and what the host
+    counted."""
+
+    finish: Literal["stop", "length", "stop_string", "calls"]
+    text: str
+    calls: tuple[ToolCall, ...] = ()
+    prompt_tokens: int = 0
+    generated_tokens: int = 0
+    cached_tokens: int = 0
+
+
+@final
+class Embed(Args, frozen=True, kw_only=True):
+    """Texts to embed."""
+
+    device: int
+    texts: tuple[str, ...]
+
+
+@final
+class Embedded(Result, frozen=True, kw_only=True):
+    """Unit vectors, little-endian float32, one after another; tokens read."""
+
+    dimensions: int
+    vectors: bytes
+    tokens: int = 0
+
+
+@final
+class StoreAdd(Args, frozen=True, kw_only=True):
+    """Insert or replace: one id per vector of `dimensions` float32; nothing else is stored."""
+
+    device: int
+    collection: str
+    ids: tuple[str, ...]
+    vectors: bytes
+
+
+@final
+class StoreQuery(Args, frozen=True, kw_only=True):
+    """The `k` nearest of `collection` to one vector, among `only` if given."""
+
+    device: int
+    collection: str
+    vector: bytes
+    k: int
+    only: tuple[str, ...] | None = None
+
+
+@final
+class StoreHits(Result, frozen=True, kw_only=True):
+    """Ids and cosine similarities, best first."""
+
+    ids: tuple[str, ...]
+    scores: tuple[float, ...]
+
+
+@final
+class StoreDelete(Args, frozen=True, kw_only=True):
+    """Delete these ids, or with None the whole collection."""
+
+    device: int
+    collection: str
+    ids: tuple[str, ...] | None = None
+
+
+@final
+class StoreIds(Args, frozen=True, kw_only=True):
+    """All ids of a collection: what the kernel compares with the truth after a restart."""
+
+    device: int
+    collection: str
+
+
+@final
+class Ids(Result, frozen=True, kw_only=True):
+    """Ids."""
+
+    ids: tuple[str, ...]
+
+
+@final
+class Ledger(Result, frozen=True, kw_only=True):
+    """What this host has done since it started, counted by itself: the check on the kernel's accounts."""
+
+    prompt_tokens: int = 0
+    generated_tokens: int = 0
+    embedded_tokens: int = 0
+    generations: int = 0
+    cancelled: int = 0
+
+
+@final
+class Done(Result, frozen=True, kw_only=True):
+    """No result."""
+
+
+@final
+class Nothing(Args, frozen=True, kw_only=True):
+    """No arguments."""
+
+
+OPEN = Row(0x00, "driver.open", Open, Opened, None, Flag.IDEMPOTENT, "Makes a device.")
+CLOSE = Row(0x01, "driver.close", Device, Done, None, Flag.IDEMPOTENT, "Drops a device.")
+LEDGER = Row(0x02, "driver.ledger", Nothing, Ledger, None, Flag.IDEMPOTENT, "The host's own count.")
+RENDER = Row(0x10, "model.render", Render, Rendered, None, Flag.IDEMPOTENT, "Turns to ids.")
+GENERATE = Row(
+    0x11, "model.generate", Generate, Finished, None, Flag.STREAM | Flag.IDEMPOTENT, "Generates, streaming.", Tokens
+)
+EMBED = Row(0x12, "model.embed", Embed, Embedded, None, Flag.IDEMPOTENT, "Texts to vectors.")
+ADD = Row(0x20, "store.add", StoreAdd, Done, None, Flag.IDEMPOTENT, "Inserts or replaces vectors.")
+QUERY = Row(0x21, "store.query", StoreQuery, StoreHits, None, Flag.IDEMPOTENT, "Nearest neighbours.")
+DELETE = Row(0x22, "store.delete", StoreDelete, Done, None, Flag.IDEMPOTENT, "Deletes.")
+IDS = Row(0x23, "store.ids", StoreIds, Ids, None, Flag.IDEMPOTENT, "All ids.")
+
+TABLE: dict[int, Row] = {
+    row.number: row for row in (OPEN, CLOSE, LEDGER, RENDER, GENERATE, EMBED, ADD, QUERY, DELETE, IDS)
+}

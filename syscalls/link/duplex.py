@@ -1,0 +1,317 @@
+"""What every async link shares: calls that wait, streams that are taken, calls that are served; the loop is somebody
+else's.
+
+The class is written against two things that trio and anyio both have, an event with `set` and `wait`, and a transport
+with trio's
+`receive_some` and `send_all`; so the kernel runs it on raw trio and everybody else on anyio, and there is one of it.
+"""
+
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, Protocol, final
+
+from msgspec import Raw
+
+from syscalls.codec import pack, parse_answer
+from syscalls.errors import BrokenPipe, Errno, SyscallError, TryAgain, syscall_error
+from syscalls.limits import STREAM_CREDIT
+from syscalls.peer import Peer
+from syscalls.row import Row
+from syscalls.wire import Bye, Call, Cancel, End, Error, Event, Frame, Hello, Items, Reply, WireError
+
+RECEIVE_BYTES = 256 * 1024
+
+
+class Transport(Protocol):
+    """A connected byte stream; `receive_some` gives b"" at its end."""
+
+    async def receive_some(self, max_bytes: int, /) -> bytes | bytearray: ...
+    async def send_all(self, data: bytes, /) -> None: ...
+
+
+class Flag(Protocol):
+    """trio.Event or anyio.Event."""
+
+    def set(self) -> object: ...
+    async def wait(self) -> object: ...
+
+
+class Server(Protocol):
+    """Who serves the calls that the other end makes. None of these may wait: a call that must is given a task of its
+    own."""
+
+    def on_call(self, link: "Duplex", call: Call) -> None: ...
+    def on_cancel(self, link: "Duplex", cancel: Cancel) -> None: ...
+    def on_event(self, link: "Duplex", event: Event) -> None: ...
+
+
+@final
+class NoServer:
+    """A client: it serves nothing and hears nothing."""
+
+    def on_call(self, link: "Duplex", call: Call) -> None:
+        link.error(call.id, Errno.ENOSYS, "this end serves no calls")
+
+    def on_cancel(self, link: "Duplex", cancel: Cancel) -> None:
+        pass
+
+    def on_event(self, link: "Duplex", event: Event) -> None:
+        pass
+
+
+@final
+class _Waiting:
+    """A call of ours: what has come of it so far. `woken` is set whenever there is news."""
+
+    __slots__ = ("items", "outcome", "sink", "woken")
+
+    def __init__(self, woken: Flag, sink: Callable[[list[Raw]], None] | None) -> None:
+        self.woken = woken
+        self.sink = sink
+        self.items: deque[Raw] = deque()
+        self.outcome: Reply | End | Error | None = None
+
+
+@final
+class Stream:
+    """The items of one call, as they come; afterwards `result` is what the call returned."""
+
+    def __init__(self, link: "Duplex", call_id: int, row: Row) -> None:
+        self._link = link
+        self._id = call_id
+        self._row = row
+        self._result: Any = None
+        self._ended = False
+
+    def __aiter__(self) -> "Stream":
+        return self
+
+    async def __anext__(self) -> Any:
+        if self._ended:
+            raise StopAsyncIteration
+        item = await self._link._next_item(self._id)
+        if item is not None:
+            return parse_answer(self._row.item, item, name=self._row.name)
+        self._ended = True
+        self._result = parse_answer(self._row.result, await self._link._outcome(self._id), name=self._row.name)
+        raise StopAsyncIteration
+
+    async def result(self) -> Any:
+        """What the call returned; items that were not read are passed over. Raises its SyscallError."""
+        async for _ in self:
+            pass
+        return self._result
+
+
+@final
+class Duplex:
+    """One link: run `reader` and `writer` side by side until either ends, then `hang_up`."""
+
+    def __init__(self, peer: Peer, transport: Transport, server: Server, make_flag: Callable[[], Flag]) -> None:
+        self.peer = peer
+        self._transport = transport
+        self._server = server
+        self._make_flag = make_flag
+        self._waiting: dict[int, _Waiting] = {}
+        self._dirty = make_flag()
+        self._greeted = make_flag()
+
+    # Calling.
+
+    async def call(self, row: Row, args: Any, *, channel: int = 0) -> Any:
+        """Makes the call and waits for its typed result. Raises its SyscallError, or BrokenPipe when the link ends."""
+        call_id = self._start(row, args, channel=channel, credit=0, sink=None)
+        try:
+            raw = await self._outcome(call_id)
+        except BaseException:
+            self._abandon(call_id)
+            raise
+        return parse_answer(row.result, raw, name=row.name)
+
+    @asynccontextmanager
+    async def stream(
+        self, row: Row, args: Any, *, channel: int = 0, credit: int = STREAM_CREDIT
+    ) -> AsyncIterator[Stream]:
+        """A call whose items are taken one by one; leaving the block early cancels it."""
+        call_id = self._start(row, args, channel=channel, credit=credit, sink=None)
+        try:
+            yield Stream(self, call_id, row)
+        finally:
+            self._abandon(call_id)
+
+    async def pour(self, row: Row, args: Any, sink: Callable[[list[Raw]], None], *, credit: int) -> Any:
+        """A call whose items go raw into `sink` the moment they come, never waiting for it. Returns the typed result.
+
+        The credit is given back as the items arrive: for owners that bound what they keep by themselves."""
+        call_id = self._start(row, args, channel=0, credit=credit, sink=sink)
+        try:
+            raw = await self._outcome(call_id)
+        except BaseException:
+            self._abandon(call_id)
+            raise
+        return parse_answer(row.result, raw, name=row.name)
+
+    def cancel_all(self, reason: str) -> None:
+        """Gives up every call of ours."""
+        for call_id in tuple(self._waiting):
+            self.peer.cancel(call_id, reason)
+        self.flush()
+
+    async def greeted(self) -> Hello:
+        """Waits for the other end's HELLO. Raises BrokenPipe if the link ends before it."""
+        if self.peer.remote is None:
+            await self._greeted.wait()
+        if self.peer.remote is None:
+            raise BrokenPipe(self.peer.closed or "the other end closed the link before it said HELLO")
+        return self.peer.remote
+
+    # Serving.
+
+    def reply(self, call_id: int, result: Any) -> None:
+        """Answers a call with a struct (or None)."""
+        self.peer.reply(call_id, pack(result))
+        self.flush()
+
+    def items(self, call_id: int, items: list[Raw]) -> int:
+        """Sends raw items; returns how many wait for credit."""
+        waiting = self.peer.items(call_id, items)
+        self.flush()
+        return waiting
+
+    def end(self, call_id: int, result: Any) -> None:
+        """Ends a stream with its result."""
+        self.peer.end(call_id, pack(result))
+        self.flush()
+
+    def error(self, call_id: int, errno: int, message: str) -> None:
+        """Refuses a call or ends its stream badly."""
+        self.peer.error(call_id, errno, message)
+        self.flush()
+
+    def fail(self, call_id: int, error: SyscallError) -> None:
+        """As `error`, from an exception."""
+        self.error(call_id, error.errno, error.message)
+
+    def event(self, channel: int, kind: str, data: bytes = b"\xc0") -> None:
+        """Tells the process on `channel` something."""
+        if self.peer.closed is None:
+            self.peer.event(channel, kind, data)
+            self.flush()
+
+    def bye(self, reason: str = "") -> None:
+        """Says farewell; the writer still sends it, then ends."""
+        self.peer.bye(reason)
+        self.flush()
+
+    def flush(self) -> None:
+        """Wakes the writer."""
+        self._dirty.set()
+
+    # Running.
+
+    async def reader(self) -> None:
+        """Receives until the link ends. Raises WireError if the other end broke the protocol, OSError if the socket
+        did."""
+        while self.peer.closed is None:
+            data = await self._transport.receive_some(RECEIVE_BYTES)
+            if not data:
+                return
+            for frame in self.peer.receive(bytes(data)):
+                self._dispatch(frame)
+            self.flush()
+
+    async def writer(self) -> None:
+        """Sends whatever is in the outbox, one write per batch, until BYE is out."""
+        while True:
+            if not self.peer.outbox:
+                if self.peer.closed is not None:
+                    return
+                await self._dirty.wait()
+            self._dirty = self._make_flag()
+            data, self.peer.outbox = bytes(self.peer.outbox), bytearray()
+            if data:
+                await self._transport.send_all(data)
+
+    def hang_up(self, reason: str) -> None:
+        """The link has ended: every call of ours fails with EPIPE."""
+        if self.peer.closed is None:
+            self.peer.closed = reason
+        self._greeted.set()
+        for call_id, waiting in self._waiting.items():
+            waiting.outcome = waiting.outcome or Error(call_id, Errno.EPIPE, reason)
+            waiting.woken.set()
+        self._dirty.set()
+
+    def _dispatch(self, frame: Frame) -> None:
+        match frame:
+            case Items():
+                self._arrived(frame)
+            case Reply() | End() | Error():
+                waiting = self._waiting.get(frame.id)
+                if waiting is not None:
+                    waiting.outcome = frame
+                    waiting.woken.set()
+            case Call():
+                self._server.on_call(self, frame)
+            case Cancel():
+                self._server.on_cancel(self, frame)
+            case Event():
+                self._server.on_event(self, frame)
+            case Hello():
+                self._greeted.set()
+            case Bye() | _:
+                pass
+
+    def _arrived(self, frame: Items) -> None:
+        waiting = self._waiting.get(frame.id)
+        if waiting is None:
+            return
+        if waiting.sink is not None:
+            waiting.sink(frame.items)
+            self.peer.take(frame.id, len(frame.items))
+            return
+        waiting.items.extend(frame.items)
+        waiting.woken.set()
+
+    def _start(
+        self, row: Row, args: Any, *, channel: int, credit: int, sink: Callable[[list[Raw]], None] | None
+    ) -> int:
+        try:
+            call_id = self.peer.call(row.number, pack(args), channel=channel, credit=credit)
+        except WireError as ended:
+            raise BrokenPipe(str(ended)) from None
+        except BlockingIOError as full:
+            raise TryAgain(str(full)) from None
+        self._waiting[call_id] = _Waiting(self._make_flag(), sink)
+        self.flush()
+        return call_id
+
+    async def _outcome(self, call_id: int) -> Raw:
+        waiting = self._waiting[call_id]
+        while waiting.outcome is None:
+            await waiting.woken.wait()
+            if waiting.outcome is None:
+                waiting.woken = self._make_flag()
+        del self._waiting[call_id]
+        if isinstance(waiting.outcome, Error):
+            raise syscall_error(waiting.outcome.errno, waiting.outcome.message)
+        return waiting.outcome.result
+
+    async def _next_item(self, call_id: int) -> Raw | None:
+        """The next item, or None when there are no more."""
+        waiting = self._waiting[call_id]
+        while not waiting.items:
+            if waiting.outcome is not None:
+                return None
+            await waiting.woken.wait()
+            waiting.woken = self._make_flag()
+        self.peer.take(call_id, 1)
+        self.flush()
+        return waiting.items.popleft()
+
+    def _abandon(self, call_id: int) -> None:
+        waiting = self._waiting.pop(call_id, None)
+        if waiting is not None and waiting.outcome is None:
+            self.peer.cancel(call_id, "cancelled")
+            self.flush()

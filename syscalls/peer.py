@@ -1,0 +1,356 @@
+"""The protocol without IO: bytes in, frames out; either end may call and either may serve.
+
+One `Peer` is one end of one link. `receive` takes what the socket gave and returns the frames that the owner must act
+on, already
+checked against what this link has said so far; the methods put frames into `outbox`, which the owner sends. Nothing
+here waits, reads a clock
+or knows a system call: that makes it testable by the million and the same under a blocking socket, anyio and trio (the
+shape is that of h11 and of httpcore's state machines).
+
+Blobs are invisible above: arguments or a result that do not fit a frame go out as chunks before the frame that names
+them, and come
+in as if they had fitted.
+"""
+
+from collections import deque
+from typing import final
+
+from msgspec import Raw
+
+from syscalls.blobs import Arrivals, Sending
+from syscalls.errors import Errno
+from syscalls.limits import ABI_VERSION, PeerLimits
+from syscalls.wire import (
+    HEADER_BYTES,
+    NIL,
+    Bye,
+    Call,
+    Cancel,
+    Chunk,
+    Credit,
+    End,
+    Error,
+    Event,
+    Frame,
+    FrameBuffer,
+    Hello,
+    Items,
+    Reply,
+    WireError,
+    decode,
+    encode,
+)
+
+_ENVELOPE_BYTES = 160
+
+
+@final
+class _Made:
+    """A call that this end made and that is not answered yet."""
+
+    __slots__ = ("credit",)
+
+    def __init__(self, credit: int) -> None:
+        self.credit = credit
+
+
+@final
+class _Served:
+    """A call that the other end made: the credit it gave, and the items that wait for more."""
+
+    __slots__ = ("backlog", "cancelled", "credit", "last")
+
+    def __init__(self, credit: int) -> None:
+        self.credit = credit
+        self.backlog: deque[Raw] = deque()
+        self.last: End | Error | None = None
+        self.cancelled = False
+
+
+@final
+class Peer:
+    """One end of a link. Not thread-safe: one owner."""
+
+    def __init__(self, limits: PeerLimits, hello: Hello) -> None:
+        self.limits = limits
+        self.outbox = bytearray()
+        self.remote: Hello | None = None
+        self.closed: str | None = None
+        self._frames = FrameBuffer(limits.frame_bytes_max)
+        self._arrivals = Arrivals(limits)
+        self._made: dict[int, _Made] = {}
+        self._served: dict[int, _Served] = {}
+        self._next_call = 1
+        self._next_transfer = 1
+        self._newest_served = 0
+        self._sending: dict[int, Sending] = {}
+        self._behind: dict[int, Call | Reply | End] = {}
+        self._put(hello)
+
+    # Calling.
+
+    def call(self, number: int | str, args: bytes, *, channel: int = 0, credit: int = 0, key: bytes = b"") -> int:
+        """Asks; returns the id of the call. Raises WireError once the link has ended, BlockingIOError when too many
+        are open."""
+        self._open()
+        if len(self._made) >= self.limits.calls_max:
+            raise BlockingIOError(f"{self.limits.calls_max} calls are open on this link: wait for one to end")
+        call_id = self._next_call
+        self._next_call += 1
+        self._made[call_id] = _Made(credit)
+        self._put_bulk(Call(call_id, channel, number, Raw(args), credit, key))
+        return call_id
+
+    def cancel(self, call_id: int, reason: str = "") -> None:
+        """Says that nobody waits for `call_id` any more; its answer still comes, once."""
+        if call_id in self._made and self.closed is None:
+            self._put(Cancel(call_id, reason))
+
+    def take(self, call_id: int, n: int) -> None:
+        """Gives back credit for `n` items of a stream: to be said when they are consumed, not when they arrive."""
+        made = self._made.get(call_id)
+        if made is not None and n > 0 and self.closed is None:
+            made.credit += n
+            self._put(Credit(call_id, n))
+
+    # Serving.
+
+    def reply(self, call_id: int, result: bytes) -> None:
+        """Answers a call that does not stream."""
+        if self._served.pop(call_id, None) is not None and self.closed is None:
+            self._put_bulk(Reply(call_id, Raw(result)))
+
+    def items(self, call_id: int, items: list[Raw]) -> int:
+        """Streams; what credit does not allow waits. Returns how many now wait, so that the server can bound them."""
+        served = self._served.get(call_id)
+        if served is None or served.cancelled or self.closed is not None:
+            return 0
+        served.backlog.extend(items)
+        self._drain(call_id, served)
+        return len(served.backlog)
+
+    def end(self, call_id: int, result: bytes = b"\xc0") -> None:
+        """Ends a stream well, after the items that wait."""
+        self._finish(call_id, End(call_id, Raw(result)))
+
+    def error(self, call_id: int, errno: int, message: str) -> None:
+        """Refuses a call or ends a stream badly, after the items that wait."""
+        room = self.limits.frame_bytes_max // 4
+        self._finish(call_id, Error(call_id, int(errno), message[:room]))
+
+    def waiting(self, call_id: int) -> int:
+        """How many items of the stream wait for credit."""
+        served = self._served.get(call_id)
+        return len(served.backlog) if served else 0
+
+    def event(self, channel: int, kind: str, data: bytes = b"\xc0") -> None:
+        """Tells the process on `channel` something, without an answer."""
+        self._open()
+        self._put(Event(channel, kind, Raw(data)))
+
+    def bye(self, reason: str = "") -> None:
+        """Says farewell; afterwards this end is silent."""
+        if self.closed is None:
+            self._put(Bye(reason[:200]))
+            self.closed = reason or "closed here"
+
+    # Receiving.
+
+    def receive(self, data: bytes) -> list[Frame]:
+        """The frames in `data` that the owner must act on.
+
+        Raises WireError if the other end broke the protocol; a BYE with the reason is then in the outbox and the peer
+        is closed. What
+        was valid before the breach is lost with the link, as if the peer had died a moment earlier.
+        """
+        seen: list[Frame] = []
+        try:
+            for body in self._frames.feed(data):
+                if self.closed is not None:
+                    break
+                frame = self._absorb(decode(body))
+                if frame is not None:
+                    seen.append(frame)
+        except WireError as breach:
+            self.bye(str(breach))
+            raise
+        return seen
+
+    @property
+    def calls_open(self) -> int:
+        return len(self._made)
+
+    @property
+    def serving(self) -> int:
+        return len(self._served)
+
+    def _absorb(self, frame: Frame) -> Frame | None:
+        if self.remote is None and not isinstance(frame, Hello | Bye):
+            raise WireError(f"{type(frame).__name__.upper()} before HELLO")
+        match frame:
+            case Hello():
+                return self._greeted(frame)
+            case Call():
+                return self._called(frame)
+            case Reply() | End() | Error():
+                return self._answered(frame)
+            case Items():
+                return self._streamed(frame)
+            case Credit():
+                self._credited(frame)
+                return None
+            case Cancel():
+                return self._cancelled(frame)
+            case Chunk():
+                self._arrivals.add(frame)
+                self._put(Credit(frame.transfer, len(frame.data), True))
+                return None
+            case Event():
+                return frame
+            case Bye():
+                self.closed = frame.reason or "the other end said BYE"
+                return frame
+
+    def _greeted(self, frame: Hello) -> Hello:
+        if self.remote is not None:
+            raise WireError("HELLO twice")
+        if frame.abi != ABI_VERSION:
+            raise WireError(f"this end speaks ABI {ABI_VERSION}, the other ABI {frame.abi}: install the same kernos")
+        self.remote = frame
+        return frame
+
+    def _called(self, frame: Call) -> Call | None:
+        if frame.id <= self._newest_served:
+            raise WireError(f"call id {frame.id} was used before")
+        if not 0 <= frame.credit <= self.limits.credit_max:
+            raise WireError(f"a credit of {frame.credit}; this link takes 0 to {self.limits.credit_max}")
+        self._newest_served = frame.id
+        if frame.blob is not None:
+            whole = Raw(self._arrivals.take(frame.blob))
+            frame = Call(frame.id, frame.channel, frame.number, whole, frame.credit, frame.key)
+        if len(self._served) >= self.limits.calls_max:
+            self._put(
+                Error(
+                    frame.id, Errno.EAGAIN, f"{self.limits.calls_max} calls are open on this link: wait for one to end"
+                )
+            )
+            return None
+        self._served[frame.id] = _Served(frame.credit)
+        return frame
+
+    def _answered(self, frame: Reply | End | Error) -> Frame:
+        if self._made.pop(frame.id, None) is None:
+            raise WireError(f"an answer to call {frame.id}, which was never made")
+        if isinstance(frame, Error) or frame.blob is None:
+            return frame
+        return type(frame)(frame.id, Raw(self._arrivals.take(frame.blob)))
+
+    def _streamed(self, frame: Items) -> Items:
+        made = self._made.get(frame.id)
+        if made is None:
+            raise WireError(f"items of call {frame.id}, which was never made")
+        made.credit -= len(frame.items)
+        if made.credit < 0:
+            raise WireError(f"more items of call {frame.id} than it had credit for")
+        return frame
+
+    def _credited(self, frame: Credit) -> None:
+        if frame.n <= 0 or (frame.n > self.limits.credit_max and not frame.blob):
+            raise WireError(f"a credit of {frame.n}")
+        if frame.blob:
+            sending = self._sending.get(frame.id)
+            if sending is not None:
+                sending.grant(frame.n)
+                self._pump(sending)
+            return
+        served = self._served.get(frame.id)
+        if served is not None:
+            served.credit = min(served.credit + frame.n, self.limits.credit_max)
+            self._drain(frame.id, served)
+
+    def _cancelled(self, frame: Cancel) -> Cancel | None:
+        served = self._served.get(frame.id)
+        if served is None or served.cancelled:
+            return None
+        served.cancelled = True
+        served.backlog.clear()
+        if served.last is not None:
+            self._drain(frame.id, served)
+            return None
+        return frame
+
+    # Sending.
+
+    def _finish(self, call_id: int, last: End | Error) -> None:
+        served = self._served.get(call_id)
+        if served is None or served.last is not None or self.closed is not None:
+            return
+        served.last = last
+        self._drain(call_id, served)
+
+    def _drain(self, call_id: int, served: _Served) -> None:
+        while served.backlog and served.credit > 0:
+            batch = self._batch(served)
+            self._put(Items(call_id, batch))
+        if not served.backlog and served.last is not None:
+            del self._served[call_id]
+            if isinstance(served.last, End):
+                self._put_bulk(served.last)
+            else:
+                self._put(served.last)
+
+    def _batch(self, served: _Served) -> list[Raw]:
+        room = self.limits.frame_bytes_max - _ENVELOPE_BYTES // 4
+        batch: list[Raw] = []
+        while served.backlog and served.credit > 0:
+            size = len(bytes(served.backlog[0]))
+            if batch and size > room:
+                break
+            room -= size
+            served.credit -= 1
+            batch.append(served.backlog.popleft())
+        return batch
+
+    def _put_bulk(self, frame: Call | Reply | End) -> None:
+        payload = frame.args if isinstance(frame, Call) else frame.result
+        if len(bytes(payload)) + _ENVELOPE_BYTES <= self.limits.frame_bytes_max:
+            self._put(frame)
+            return
+        data = bytes(payload)
+        if len(data) > self.limits.blob_bytes_max:
+            self._refuse_bulk(frame, len(data))
+            return
+        transfer = self._next_transfer
+        self._next_transfer += 1
+        sending = Sending(transfer, data, self.limits)
+        self._sending[transfer] = sending
+        if isinstance(frame, Call):
+            self._behind[transfer] = Call(
+                frame.id, frame.channel, frame.number, NIL, frame.credit, frame.key, sending.ref
+            )
+        else:
+            self._behind[transfer] = type(frame)(frame.id, NIL, sending.ref)
+        self._pump(sending)
+
+    def _refuse_bulk(self, frame: Call | Reply | End, size: int) -> None:
+        message = f"{size} bytes; this link takes at most {self.limits.blob_bytes_max} in one argument or result"
+        if isinstance(frame, Call):
+            del self._made[frame.id]
+            raise ValueError(message)
+        self._put(Error(frame.id, Errno.EINVAL, message))
+
+    def _pump(self, sending: Sending) -> None:
+        for chunk in sending.chunks():
+            self._put(chunk)
+        if sending.finished:
+            del self._sending[sending.ref.transfer]
+            self._put(self._behind.pop(sending.ref.transfer))
+
+    def _open(self) -> None:
+        if self.closed is not None:
+            raise WireError(self.closed)
+
+    def _put(self, frame: Frame) -> None:
+        data = encode(frame)
+        assert len(data) - HEADER_BYTES <= self.limits.frame_bytes_max, f"our own {type(frame).__name__} is too long"
+        self.outbox += data

@@ -1,0 +1,63 @@
+"""What one row of the table is made of."""
+
+from enum import IntFlag, auto
+from typing import Any, final
+
+from msgspec import Struct
+
+
+class Args(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
+    """The arguments of a call: a msgpack map; unknown fields are refused."""
+
+
+class Result(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A result or an item: a msgpack map; fields that a newer kernel adds are passed over."""
+
+
+@final
+class Flag(IntFlag):
+    """How the gate treats a call.
+
+    INLINE is answered in the reader's task: it cannot wait. STREAM gives items before its result. IDEMPOTENT may be
+    issued again
+    after a crash. EFFECT changes the world outside the caller. JOURNALED is recorded for a durable process. SECRET
+    has arguments that never
+    enter the trace.
+    """
+
+    INLINE = auto()
+    STREAM = auto()
+    IDEMPOTENT = auto()
+    EFFECT = auto()
+    JOURNALED = auto()
+    SECRET = auto()
+
+
+@final
+class Needs(Struct, frozen=True):
+    """The right a call needs: `action` on `resource`, in which `{field}` is read from the arguments."""
+
+    action: str
+    resource: str
+
+
+@final
+class Row(Struct, frozen=True):
+    """One system call. `needs` is None only for calls on what is the caller's own: see `FREE` in the table."""
+
+    number: int
+    name: str
+    args: type[Any]
+    result: type[Any] | None
+    needs: Needs | None
+    flags: Flag
+    doc: str
+    item: type[Any] | None = None
+
+    @property
+    def streams(self) -> bool:
+        return Flag.STREAM in self.flags
+
+    @property
+    def inline(self) -> bool:
+        return Flag.INLINE in self.flags

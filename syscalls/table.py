@@ -1,0 +1,28 @@
+"""The system-call table: every row once, by number and by name."""
+
+from collections.abc import Iterable
+
+from syscalls.calls import clock, context, device, kernel, message, model, process
+from syscalls.row import Row
+
+FREE = frozenset({"process.self", "process.output", "process.note", "message.receive", "time.now", "time.sleep"})
+"""The short list of calls that need no right: they touch nothing but the caller itself."""
+
+RESERVED = {0x0A: "process.exec", 0x0B: "process.fork", 0x0C: "process.checkpoint"}
+"""Numbers that are promised to calls which do not exist yet."""
+
+
+def _index(rows: Iterable[Row]) -> dict[int, Row]:
+    table: dict[int, Row] = {}
+    for row in rows:
+        assert row.number not in table and row.number not in RESERVED, f"number {row.number:#x} is taken"
+        assert (row.needs is None) == (row.name in FREE), f"{row.name} must name a right or be on the short list"
+        assert row.streams == (row.item is not None), f"{row.name} streams items of no type"
+        table[row.number] = row
+    return table
+
+
+TABLE: dict[int, Row] = _index(
+    (*process.ROWS, *context.ROWS, *model.ROWS, *message.ROWS, *device.ROWS, *clock.ROWS, *kernel.ROWS)
+)
+BY_NAME: dict[str, Row] = {row.name: row for row in TABLE.values()}

@@ -1,0 +1,177 @@
+"""The frames on the wire: four bytes of length, then one msgpack array whose first element is the kind of frame."""
+
+from collections.abc import Iterator
+from typing import final
+
+import msgspec
+from msgspec import Raw, Struct
+
+from syscalls.limits import ABI_VERSION
+
+HEADER_BYTES = 4
+NIL = Raw(b"\xc0")
+
+
+class WireError(Exception):
+    """The other end broke the protocol; the link ends with this sentence as its reason."""
+
+
+@final
+class BlobRef(Struct, frozen=True, array_like=True):
+    """Stands for arguments or a result that did not fit a frame; the chunks of `transfer` came before it."""
+
+    transfer: int
+    size: int
+    digest: bytes
+
+
+@final
+class Hello(Struct, frozen=True, array_like=True, tag=0):
+    """The first frame of both ends: ABI version, features, who is calling, and free facts for people."""
+
+    abi: int = ABI_VERSION
+    features: tuple[str, ...] = ()
+    credential: bytes = b""
+    session: bytes = b""
+    info: dict[str, str] = {}
+
+
+@final
+class Call(Struct, frozen=True, array_like=True, tag=1):
+    """Asks for row `number` (or a plugin's call by name); `args` stays raw until the right is checked."""
+
+    id: int
+    channel: int
+    number: int | str
+    args: Raw = NIL
+    credit: int = 0
+    key: bytes = b""
+    blob: BlobRef | None = None
+
+
+@final
+class Reply(Struct, frozen=True, array_like=True, tag=2):
+    """The result of call `id`, which did not stream."""
+
+    id: int
+    result: Raw = NIL
+    blob: BlobRef | None = None
+
+
+@final
+class Error(Struct, frozen=True, array_like=True, tag=3):
+    """Call `id` was refused or failed; ends a stream too."""
+
+    id: int
+    errno: int
+    message: str
+
+
+@final
+class Items(Struct, frozen=True, array_like=True, tag=4):
+    """Some items of the stream `id`, in order; each costs one credit."""
+
+    id: int
+    items: list[Raw]
+
+
+@final
+class End(Struct, frozen=True, array_like=True, tag=5):
+    """The stream `id` has ended well, with its result."""
+
+    id: int
+    result: Raw = NIL
+    blob: BlobRef | None = None
+
+
+@final
+class Credit(Struct, frozen=True, array_like=True, tag=6):
+    """The caller took `n` more items of its stream `id`; with `blob`, `n` more bytes of transfer `id` may come."""
+
+    id: int
+    n: int
+    blob: bool = False
+
+
+@final
+class Cancel(Struct, frozen=True, array_like=True, tag=7):
+    """The caller of `id` has lost interest; the callee still answers, once."""
+
+    id: int
+    reason: str = ""
+
+
+@final
+class Event(Struct, frozen=True, array_like=True, tag=8):
+    """Told, not asked: a signal to the process on `channel`."""
+
+    channel: int
+    kind: str
+    data: Raw = NIL
+
+
+@final
+class Chunk(Struct, frozen=True, array_like=True, tag=9):
+    """A piece of a blob; the first announces the size of the whole."""
+
+    transfer: int
+    size: int
+    offset: int
+    data: bytes
+
+
+@final
+class Bye(Struct, frozen=True, array_like=True, tag=10):
+    """The sender will say nothing more; the reason is for people."""
+
+    reason: str = ""
+
+
+Frame = Hello | Call | Reply | Error | Items | End | Credit | Cancel | Event | Chunk | Bye
+
+_ENCODER = msgspec.msgpack.Encoder()
+_DECODER: msgspec.msgpack.Decoder[Frame] = msgspec.msgpack.Decoder(Frame)
+
+
+def encode(frame: Frame) -> bytes:
+    """`frame` with its length before it. The caller checks the bound: see `Peer`."""
+    body = _ENCODER.encode(frame)
+    return len(body).to_bytes(HEADER_BYTES, "big") + body
+
+
+def decode(body: bytes) -> Frame:
+    """One frame without its length. Raises WireError for whatever is not a frame, however deep or wrong."""
+    try:
+        return _DECODER.decode(body)
+    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError, OverflowError) as bad:
+        raise WireError(f"that is no frame of ABI {ABI_VERSION}: {bad}") from None
+
+
+@final
+class FrameBuffer:
+    """Cuts a byte stream into frame bodies. Holds at most one frame that is not whole yet."""
+
+    def __init__(self, frame_bytes_max: int) -> None:
+        self._max = frame_bytes_max
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """Yields each frame body that is whole now. Raises WireError on a length above the bound, before buffering
+        it."""
+        self._buffer += data
+        start = 0
+        try:
+            while len(self._buffer) - start >= HEADER_BYTES:
+                size = int.from_bytes(self._buffer[start : start + HEADER_BYTES], "big")
+                if size > self._max:
+                    raise WireError(f"a frame of {size} bytes; this link takes at most {self._max}: send a blob")
+                if len(self._buffer) - start - HEADER_BYTES < size:
+                    break
+                body = bytes(self._buffer[start + HEADER_BYTES : start + HEADER_BYTES + size])
+                start += HEADER_BYTES + size
+                yield body
+        finally:
+            del self._buffer[:start]
+
+    def __len__(self) -> int:
+        return len(self._buffer)

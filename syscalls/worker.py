@@ -1,0 +1,66 @@
+"""The worker ABI: the calls that the kernel makes to a worker, over the same frames."""
+
+from typing import final
+
+from msgspec import Raw
+
+from syscalls.row import Args, Flag, Result, Row
+from syscalls.turns import ToolSpec
+from syscalls.wire import NIL
+
+
+@final
+class Run(Args, frozen=True, kw_only=True):
+    """Run a program as process `pid` on `channel`; the reply is what it returned, an error how it failed.
+
+    `program` is `MODULE:NAME`; with `file`, the module is that path inside the jail. CANCEL with reason `TERM` is the
+    signal TERM.
+    """
+
+    pid: int
+    channel: int
+    program: str
+    args: Raw = NIL
+    kwargs: Raw = NIL
+    file: str | None = None
+    model: str | None = None
+    seed: int = 0
+
+
+@final
+class Returned(Result, frozen=True, kw_only=True):
+    """What the program returned, as msgpack."""
+
+    value: Raw = NIL
+
+
+@final
+class Describe(Args, frozen=True, kw_only=True):
+    """Which tool module: `MODULE:NAME` of a decorated function or of an object that holds several."""
+
+    program: str
+    file: str | None = None
+
+
+@final
+class Described(Result, frozen=True, kw_only=True):
+    """The tools found there."""
+
+    methods: tuple[ToolSpec, ...]
+
+
+@final
+class Invoke(Args, frozen=True, kw_only=True):
+    """Call method `method` of the tool module described before."""
+
+    method: str
+    arguments: Raw = NIL
+
+
+RUN = Row(0x00, "worker.run", Run, Returned, None, Flag(0), "Runs a program until it ends.")
+DESCRIBE = Row(
+    0x01, "worker.describe", Describe, Described, None, Flag.IDEMPOTENT, "Loads a tool module and lists its tools."
+)
+INVOKE = Row(0x02, "worker.invoke", Invoke, Returned, None, Flag.EFFECT, "Calls a tool.")
+
+TABLE = {row.number: row for row in (RUN, DESCRIBE, INVOKE)}

@@ -1,0 +1,1 @@
+"""Everything that is a client: SDK, command line, console, shipped programs."""
