@@ -45,8 +45,8 @@ class TraceRecord(Result, frozen=True, kw_only=True):
 
     `kind` is `call` (a system call has ended), or an event: `spawn`, `exit`, `signal`, `fault`, `evict`, `denied`,
     `host_lost`, `host_ready`, `output`, `note`, … For calls: `name`, `args` and `result` as short texts (secrets left
-    out), `errno` by name ("" for success), times in seconds, the tokens they cost, the right that let them in. For events
-    `detail` says it all.
+    out), `errno` by name ("" for success), times in seconds, the tokens they cost, the right that let them in. For
+    events `detail` says it all.
     """
 
     seq: int
