@@ -27,8 +27,8 @@ class Budget(Args, frozen=True, kw_only=True):
 class Spawn(Args, frozen=True, kw_only=True):
     """What to run and what it may do.
 
-    `program` is the NAME of an installed program, or `/absolute/file.py:NAME`; `args` (msgpack array) and `kwargs` (msgpack
-    map) are the program's. `rights` are written rights, None hands on the caller's own; they must be no more than the
+    `program` is the NAME of an installed program, or `/absolute/file.py:NAME`; `args` (msgpack array) and `kwargs`
+    (msgpack map) are the program's. `rights` are written rights, None hands on the caller's own; no more than the
     caller's. A right `file:/folder/** read` is what the worker sees of the host: that folder, read-only, at the same
     path. `nice` runs from -20 (more) to 19 (less) and is added to the parent's. `model` is the default of its contexts.
     """

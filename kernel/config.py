@@ -1,0 +1,99 @@
+"""kernos.toml as one checked struct; unknown keys are refused."""
+
+from pathlib import Path
+from typing import final
+
+import msgspec
+from msgspec import Struct
+
+from syscalls.paths import socket_path, state_dir
+
+
+@final
+class ModelConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    """A model to open at boot: see model.add. `driver` None is chosen from the origin."""
+
+    origin: str
+    driver: str | None = None
+    options: dict[str, str] = {}
+
+
+@final
+class ToolConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    """A sandboxed tool: `program` is `MODULE:NAME`, `rights` are what it holds."""
+
+    program: str
+    rights: tuple[str, ...] = ()
+
+
+@final
+class Bounds(Struct, frozen=True, forbid_unknown_fields=True):
+    """Every bound of the kernel. Relations between them are asserted at boot."""
+
+    processes_max: int = 4096
+    sessions_max: int = 512
+    contexts_max: int = 8192
+    mailbox_messages_max: int = 256
+    trace_records_max: int = 65536
+    queue_max: int = 1024
+    grace_s: float = 2.0
+    handshake_s: float = 5.0
+    host_restarts_max: int = 20
+    host_ready_s: float = 120.0
+    worker_ready_s: float = 10.0
+    stream_items_max: int = 8192
+    page_tokens_max: int = 512
+    high_water: float = 0.9
+    low_water: float = 0.6
+
+    def __post_init__(self) -> None:
+        if not 0.1 <= self.low_water < self.high_water <= 1.0:
+            raise ValueError("low_water must be below high_water, both between 0.1 and 1")
+        if min(self.processes_max, self.sessions_max, self.mailbox_messages_max, self.queue_max) < 1:
+            raise ValueError("every count in [bounds] must be at least 1")
+
+
+TINY_BOUNDS = Bounds(
+    processes_max=8, sessions_max=4, contexts_max=4, mailbox_messages_max=2, trace_records_max=64, queue_max=2,
+    stream_items_max=16, page_tokens_max=32,
+)  # fmt: skip
+
+
+@final
+class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """The whole of kernos.toml, with what the command line said on top."""
+
+    socket: str = ""
+    state: str = ""
+    default_model: str = ""
+    models: dict[str, ModelConfig] = {}
+    embedding: str = "minilm"
+    store: str = "chroma"
+    tools: dict[str, ToolConfig] = {}
+    programs: dict[str, str] = {}
+    bounds: Bounds = Bounds()
+    weak_sandbox: tuple[str, ...] = ()
+
+    @property
+    def socket_file(self) -> Path:
+        return Path(self.socket) if self.socket else socket_path()
+
+    @property
+    def state_folder(self) -> Path:
+        return Path(self.state) if self.state else state_dir()
+
+
+class ConfigError(Exception):
+    """The configuration cannot be used; the sentence says which key and why."""
+
+
+def load(path: Path | None) -> Config:
+    """Reads kernos.toml (None: defaults). Raises ConfigError naming the file and the key."""
+    if path is None:
+        return Config()
+    try:
+        return msgspec.toml.decode(path.read_bytes(), type=Config)
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file; leave --config out for the defaults") from None
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError, ValueError) as bad:
+        raise ConfigError(f"{path}: {bad}") from None

@@ -1,0 +1,48 @@
+"""The machine: every subsystem by name, made at boot in order, handed to the system calls."""
+
+from typing import final
+
+import trio
+
+from kernel.account import Accounts
+from kernel.clock import Clock
+from kernel.config import Config
+from kernel.device import Registry
+from kernel.exec import Executor
+from kernel.mm.contexts import Contexts
+from kernel.process_table import ProcessTable
+from kernel.scheduler import Scheduler
+from kernel.trace import Trace
+from kernel.truth import Truth
+
+
+@final
+class Machine:
+    """State has one owner each; this only says who. `power` is set when the machine is to stop."""
+
+    def __init__(
+        self,
+        *,
+        config: Config,
+        clock: Clock,
+        trace: Trace,
+        truth: Truth,
+        accounts: Accounts,
+        scheduler: Scheduler,
+        processes: ProcessTable,
+        devices: Registry,
+        contexts: Contexts,
+        executor: Executor,
+    ) -> None:
+        self.config = config
+        self.clock = clock
+        self.trace = trace
+        self.truth = truth
+        self.accounts = accounts
+        self.scheduler = scheduler
+        self.processes = processes
+        self.devices = devices
+        self.contexts = contexts
+        self.executor = executor
+        self.power = trio.Event()
+        self.grace_s = config.bounds.grace_s

@@ -1,0 +1,162 @@
+"""A process: its record, and the law of its states."""
+
+from collections import deque
+from typing import Any, final
+
+import trio
+
+from kernel.account import Account
+from kernel.panic import KernelPanic
+from syscalls.calls.message import Message
+from syscalls.calls.process import Exit, Kind, LogLine, State
+from syscalls.rights import Right
+
+STORY_MAX = 32
+LOG_PIECES_MAX = 2000
+
+TRANSITIONS: frozenset[tuple[State, State]] = frozenset(
+    {
+        ("ready", "running"),
+        ("ready", "waiting"),
+        ("ready", "stopped"),
+        ("ready", "zombie"),
+        ("running", "ready"),
+        ("running", "waiting"),
+        ("running", "stopped"),
+        ("running", "zombie"),
+        ("waiting", "ready"),
+        ("waiting", "running"),
+        ("waiting", "stopped"),
+        ("waiting", "zombie"),
+        ("stopped", "ready"),
+        ("stopped", "running"),
+        ("stopped", "waiting"),
+        ("stopped", "zombie"),
+    }
+)
+"""The whole law: whatever is not in it is a contradiction of our own. Nothing leaves `zombie` but by being reaped."""
+
+
+@final
+class Process:
+    """A program being run, a session or a tool. The table owns it; `state` changes only through the methods here."""
+
+    def __init__(
+        self,
+        *,
+        pid: int,
+        parent: "Process | None",
+        principal: str,
+        kind: Kind,
+        name: str,
+        account: Account,
+        rights: tuple[Right, ...],
+        nice: int,
+        model: str | None,
+        started_s: float,
+    ) -> None:
+        # Who it is: never changes.
+        self.pid = pid
+        self.parent = parent
+        self.principal = principal
+        self.kind: Kind = kind
+        self.name = name
+        self.account = account
+        self.rights = rights
+        self.model = model
+        self.started_s = started_s
+        self.program = pid if parent is None or parent.kind == "session" else parent.program
+        # What it is at: the gate.
+        self.nice = nice
+        self.state: State = "ready"
+        self.stopped = False
+        self.resumed = trio.Event()
+        self.generating = 0
+        self.calling = 0
+        self.story: deque[str] = deque(maxlen=STORY_MAX)
+        # What it has: the family handlers.
+        self.children: dict[int, Process] = {}
+        self.contexts: set[int] = set()
+        self.mailbox: deque[Message] = deque()
+        self.mailbox_changed = trio.Event()
+        self.log: deque[LogLine] = deque(maxlen=LOG_PIECES_MAX)
+        self.log_pieces = 0
+        self.log_changed = trio.Event()
+        self.child_changed = trio.Event()
+        # How it ends: exec and the table.
+        self.exit: Exit | None = None
+        self.ended = trio.Event()
+        self.ending: str | None = None
+        self.worker_pid = 0
+        self.stop_scope: trio.CancelScope | None = None
+        # What it did: accounting for ps.
+        self.prompt_tokens = 0
+        self.generated_tokens = 0
+        self.driver_s = 0.0
+        self.faults = 0
+        self.note = ""
+        self.done = 0
+        self.total = 0
+        # Whatever hosts it (a link and a channel), for signals; None for in-kernel tests.
+        self.host: Any = None
+
+    def begin(self, *, generating: bool) -> None:
+        """A call of its begins to wait."""
+        self.calling += 1
+        self.generating += generating
+        self._settle("call")
+
+    def finish(self, *, generating: bool) -> None:
+        """A call of its has ended."""
+        self.calling -= 1
+        self.generating -= generating
+        if self.calling < 0 or self.generating < 0:
+            raise KernelPanic(self._tale("more calls ended than began"))
+        self._settle("return")
+
+    def stop(self) -> None:
+        """STOP: from now on its calls are held."""
+        if not self.stopped:
+            self.stopped = True
+            self.resumed = trio.Event()
+            self._settle("STOP")
+
+    def resume(self) -> None:
+        """CONT."""
+        if self.stopped:
+            self.stopped = False
+            self.resumed.set()
+            self._settle("CONT")
+
+    def die(self, exit_: Exit) -> None:
+        """It has ended; it is a zombie until its parent waits for it."""
+        if self.exit is not None:
+            raise KernelPanic(self._tale("it ended twice"))
+        self.exit = exit_
+        self.resumed.set()
+        self._move("zombie", exit_.status)
+        self.ended.set()
+
+    def _settle(self, why: str) -> None:
+        """The state that follows from what it is at; a zombie's late returns change nothing."""
+        if self.state == "zombie":
+            return
+        if self.stopped:
+            self._move("stopped", why)
+        elif self.generating:
+            self._move("running", why)
+        elif self.calling:
+            self._move("waiting", why)
+        else:
+            self._move("ready", why)
+
+    def _move(self, to: State, why: str) -> None:
+        if to == self.state:
+            return
+        if (self.state, to) not in TRANSITIONS:
+            raise KernelPanic(self._tale(f"{self.state} -> {to} is not allowed"))
+        self.story.append(f"{self.state} -> {to} ({why})")
+        self.state = to
+
+    def _tale(self, what: str) -> str:
+        return f"process {self.pid} ({self.name}): {what}; its story: {'; '.join(self.story) or 'none'}"

@@ -1,0 +1,27 @@
+"""A system call under way: who makes it, what it costs, how it streams."""
+
+from collections.abc import Callable
+from typing import Any, final
+
+from kernel.process import Process
+from syscalls.row import Row
+
+
+@final
+class Trap:
+    """What a family handler is handed besides the arguments. The gate makes one per call and reads the costs from it.
+
+    `emit(item)` streams one struct of the row's item type and never waits; it raises BrokenPipe (EPIPE) beyond the bound
+    that is kept for a reader that does not read. `detail` goes into the trace record.
+    """
+
+    def __init__(self, *, process: Process, row: Row, emit: Callable[[Any], None]) -> None:
+        self.process = process
+        self.row = row
+        self.emit = emit
+        self.right = ""
+        self.prompt_tokens = 0
+        self.generated_tokens = 0
+        self.queued_s = 0.0
+        self.driver_s = 0.0
+        self.detail = ""
