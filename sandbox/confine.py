@@ -1,0 +1,75 @@
+"""What a worker gives up once it is behind its walls: identity, capabilities, resources, files, calls."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+from typing import Final
+
+from sandbox import landlock, libc
+from sandbox.spec import Bind, Limits
+
+# noroot, no_setuid_fixup, keep_caps off and no_cap_ambient_raise, each locked: uid 0 inside means nothing.
+_SECUREBITS: Final = 0b1110_1111
+
+
+def take_identity() -> None:
+    """Becomes the one uid and gid that the user namespace maps, in all three places."""
+    os.setresgid(0, 0, 0)
+    os.setresuid(0, 0, 0)
+    os.umask(0o022)
+
+
+def drop_capabilities() -> None:
+    """Leaves no capability in any set, the bounding set included."""
+    for capability in range(64):
+        try:
+            libc.prctl(libc.PR_CAPBSET_DROP, capability)
+        except OSError:  # past the last one that this system knows
+            break
+    libc.prctl(libc.PR_CAP_AMBIENT, libc.PR_CAP_AMBIENT_CLEAR_ALL)
+    libc.prctl(libc.PR_SET_SECUREBITS, _SECUREBITS)
+    libc.drop_all_capabilities()
+
+
+def forbid_privileges() -> None:
+    """no_new_privs: nothing that is executed from here on gains anything."""
+    libc.prctl(libc.PR_SET_NO_NEW_PRIVS, 1)
+
+
+def set_limits(limits: Limits) -> None:
+    """rlimits, soft and hard alike; never above what this process was given."""
+    wanted = {
+        resource.RLIMIT_CPU: limits.cpu_s,
+        resource.RLIMIT_AS: limits.memory_bytes,
+        resource.RLIMIT_NOFILE: limits.files,
+        resource.RLIMIT_FSIZE: limits.file_bytes,
+        resource.RLIMIT_NPROC: limits.processes,
+        resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_MEMLOCK: 0,
+        resource.RLIMIT_MSGQUEUE: 0,
+    }
+    for kind, most in wanted.items():
+        _, hard = resource.getrlimit(kind)
+        bound = most if hard == resource.RLIM_INFINITY else min(most, hard)
+        resource.setrlimit(kind, (bound, bound))
+
+
+def die_with_parent() -> None:
+    """SIGKILL when the kernel ends. Credential changes clear it, so this comes after the last of them.
+
+    The usual look at getppid() says nothing in a pid namespace; that the kernel was alive is shown by
+    the report that follows, which fails if nobody is there to read it.
+    """
+    libc.prctl(libc.PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def restrict_files(binds: tuple[Bind, ...]) -> None:
+    """Landlock: reads below the binds, and folders of the skeleton can be listed (imports need that)."""
+    landlock.restrict(readable=tuple(bind.target for bind in binds), listable=("/",))
+
+
+def restrict_calls(program: bytes) -> None:
+    """The system-call filter. Nothing may be set up after this."""
+    libc.set_filter(program)

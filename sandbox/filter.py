@@ -1,0 +1,127 @@
+"""The system-call filter: an allow-list per tier, built in the kernel's process and shipped as bytes.
+
+An allow-list, because libseccomp knows only the calls of its day and everything newer must be refused.
+What is not listed gets EPERM and not a signal, so that a program can print its traceback; clone3 gets
+ENOSYS, so that the C library falls back to clone, whose flags a filter can read. A call of a foreign
+architecture (i386 or x32 entry) kills the process. Pointers are never judged here: where a path or an
+address matters, mounts, Landlock and the network namespace decide.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from types import ModuleType
+from typing import Any, Final
+
+from sandbox.errors import JailError
+from sandbox.spec import Tier
+
+_MEMORY: Final = ("brk", "mmap", "munmap", "mremap", "mprotect", "madvise")
+_CLOCKS: Final = (
+    "clock_gettime", "clock_getres", "gettimeofday", "time", "times",
+    "nanosleep", "clock_nanosleep", "timerfd_create", "timerfd_settime", "timerfd_gettime",
+)  # fmt: skip
+_IDENTITY: Final = (
+    "getpid", "getppid", "gettid", "getuid", "geteuid", "getgid", "getegid", "getresuid", "getresgid", "getgroups",
+    "getpgid", "getpgrp", "getsid", "uname", "sysinfo", "getrusage", "getrlimit", "getrandom", "umask",
+    "sched_getaffinity", "sched_yield", "getcpu",
+)  # fmt: skip
+_OWN_SIGNALS: Final = (
+    "rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "rt_sigpending", "rt_sigtimedwait", "rt_sigsuspend",
+    "sigaltstack", "restart_syscall", "pause",
+)  # fmt: skip
+_DESCRIPTORS: Final = (
+    "read", "readv", "pread64", "preadv", "write", "writev", "lseek", "close", "close_range", "dup", "dup2", "dup3",
+)  # fmt: skip
+_FILES: Final = (
+    "open", "openat", "stat", "fstat", "lstat", "newfstatat", "statx", "access", "faccessat", "faccessat2",
+    "readlink", "readlinkat", "getdents", "getdents64", "getcwd", "chdir", "fchdir", "statfs", "fstatfs",
+    "fadvise64",
+)  # fmt: skip
+_SOCKETS: Final = ("recvfrom", "recvmsg", "sendmsg", "shutdown", "getsockopt", "getsockname", "getpeername")
+_LOOPS: Final = (
+    "epoll_create", "epoll_create1", "epoll_ctl", "epoll_wait", "epoll_pwait", "epoll_pwait2", "poll", "ppoll",
+    "select", "pselect6", "eventfd", "eventfd2", "pipe", "pipe2",
+)  # fmt: skip
+_THREAD: Final = ("futex", "set_robust_list", "get_robust_list", "rseq", "exit", "exit_group")
+
+_ALLOWED: Final = (
+    *_MEMORY, *_CLOCKS, *_IDENTITY, *_OWN_SIGNALS, *_DESCRIPTORS, *_FILES, *_SOCKETS, *_LOOPS, *_THREAD,
+)  # fmt: skip
+
+_FCNTL_COMMANDS: Final = (0, 1, 2, 3, 4, 1030)  # DUPFD, GETFD, SETFD, GETFL, SETFL, DUPFD_CLOEXEC
+# TCGETS and TIOCGWINSZ (is this a terminal?), FIONREAD, FIONBIO, FIOCLEX, FIONCLEX
+_IOCTL_COMMANDS: Final = (0x5401, 0x5413, 0x541B, 0x5421, 0x5451, 0x5450)
+_PR_SET_NAME: Final = 15
+_AF_UNIX: Final = 1
+_SOCK_STREAM: Final = 1
+_SOCK_TYPE_MASK: Final = 0xF
+_SOL_SOCKET: Final = 1
+_BUFFER_OPTIONS: Final = (7, 8)  # SO_SNDBUF, SO_RCVBUF: trio trims its wake-up pair
+_CLONE_THREAD: Final = 0x00010000
+# Every flag that makes a namespace; clone takes them beside CLONE_THREAD only to refuse them, so do we.
+_CLONE_NAMESPACES: Final = 0x7E020080
+_GUEST_PID: Final = 1  # in its own pid namespace, always
+
+
+def build_filter(tier: Tier) -> bytes:
+    """The seccomp program of `tier`, an array of sock_filter. Takes about 50 ms the first time.
+
+    Raises JailError at layer `seccomp` where the system's libseccomp is absent.
+    """
+    seccomp = _load_pyseccomp()
+    building = seccomp.SyscallFilter(seccomp.ERRNO(errno.EPERM))
+    building.set_attr(seccomp.Attr.ACT_BADARCH, seccomp.KILL_PROCESS)
+    for call in _ALLOWED:
+        _rule(seccomp, building, seccomp.ALLOW, call)
+    _allow_with_arguments(seccomp, building)
+    _rule(seccomp, building, seccomp.ERRNO(errno.ENOSYS), "clone3")
+    if tier == "threads":
+        one_more_thread = (seccomp.MASKED_EQ, _CLONE_THREAD | _CLONE_NAMESPACES, _CLONE_THREAD)
+        _rule(seccomp, building, seccomp.ALLOW, "clone", (0, *one_more_thread))
+    return _export(building)
+
+
+def _load_pyseccomp() -> ModuleType:
+    try:
+        import pyseccomp  # here, because it costs 25 to 70 ms and no worker may pay them
+    except (ImportError, RuntimeError, OSError) as error:
+        raise JailError(
+            "seccomp",
+            "the system library libseccomp.so.2 is missing; install it (Debian, Ubuntu: apt install libseccomp2)",
+        ) from error
+    return pyseccomp  # type: ignore[no-any-return]
+
+
+def _allow_with_arguments(seccomp: ModuleType, building: Any) -> None:
+    equal, masked = seccomp.EQ, seccomp.MASKED_EQ
+    allow = seccomp.ALLOW
+    for command in _FCNTL_COMMANDS:
+        _rule(seccomp, building, allow, "fcntl", (1, equal, command))
+    for command in _IOCTL_COMMANDS:
+        _rule(seccomp, building, allow, "ioctl", (1, equal, command))
+    for option in _BUFFER_OPTIONS:
+        _rule(seccomp, building, allow, "setsockopt", (1, equal, _SOL_SOCKET), (2, equal, option))
+    # A datagram pair could be turned on any socket of the machine; a stream pair only talks to itself.
+    _rule(seccomp, building, allow, "socketpair", (0, equal, _AF_UNIX), (1, masked, _SOCK_TYPE_MASK, _SOCK_STREAM))
+    _rule(seccomp, building, allow, "sendto", (4, equal, 0))
+    _rule(seccomp, building, allow, "prctl", (0, equal, _PR_SET_NAME))
+    _rule(seccomp, building, allow, "tgkill", (0, equal, _GUEST_PID))  # abort() and raise()
+    _rule(seccomp, building, allow, "prlimit64", (0, equal, 0), (2, equal, 0))  # reading its own
+
+
+def _rule(seccomp: ModuleType, building: Any, action: int, call: str, *arguments: tuple[int, ...]) -> None:
+    number = seccomp.resolve_syscall(seccomp.Arch.NATIVE, call)
+    if number == -1:
+        raise JailError("seccomp", f"libseccomp does not know the system call {call}; install a newer libseccomp2")
+    if number < 0:
+        return  # it exists, on other architectures only
+    building.add_rule(action, number, *(seccomp.Arg(*argument) for argument in arguments))
+
+
+def _export(building: Any) -> bytes:
+    with os.fdopen(os.memfd_create("kernos-filter", os.MFD_CLOEXEC), "r+b") as file:
+        building.export_bpf(file)
+        file.seek(0)
+        return file.read()

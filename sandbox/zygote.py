@@ -1,0 +1,267 @@
+"""The host's half: starts a zygote, has workers made, and reaps them.
+
+The kernel is the parent of every worker (clone3 with CLONE_PARENT), so a worker's pid cannot be used
+again before the kernel has reaped it, and a zygote that dies takes nobody along. Call all of this from the
+main thread: the death signal follows the thread that started the zygote.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import struct
+import subprocess
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final, final
+
+import msgspec
+import trio
+
+from sandbox.errors import JailError, ZygoteGone
+from sandbox.filter import build_filter
+from sandbox.limits import MESSAGE_BYTES_MAX, SETUP_S_MAX, SPAWNS_AT_ONCE_MAX, START_S_MAX, STOP_S_MAX
+from sandbox.messages import ORPHANED, Bear, Begin, Born, Confined, Failed, FromZygote, Status
+from sandbox.spec import TIERS, Bind, WorkerSpec, ZygoteSpec, plan_binds
+
+# Not -I, which would ignore the seed: what a durable program computes must not depend on the start.
+_FLAGS: Final = ("-s", "-S", "-P", "-X", "utf8")
+_ENVIRONMENT: Final = {"PYTHONHASHSEED": "0", "TZ": "UTC"}
+_BOOTSTRAP: Final = "import sys; sys.path[:0] = {path!r}; from sandbox.nursery import main; main({fd})"
+_CREDENTIALS: Final = struct.Struct("iII")
+
+_encode: Final = msgspec.msgpack.Encoder().encode
+_decode_status: Final = msgspec.msgpack.Decoder(Status).decode
+_decode_answer: Final = msgspec.msgpack.Decoder(FromZygote).decode
+
+
+@final
+class Worker(msgspec.Struct, frozen=True, kw_only=True):
+    """A confined guest: a child of this process, not yet reaped.
+
+    `sock` is the kernel's end of its socket, `output` the reading end of a pipe that carries its raw
+    descriptors 1 and 2; both are non-blocking and the caller's to close. `pidfd` is closed by `reap`.
+    `layers_us` says what each layer took to put up.
+    """
+
+    pid: int
+    pidfd: int
+    sock: socket.socket
+    output: int
+    layers_us: dict[str, int]
+
+
+@final
+class Exit(msgspec.Struct, frozen=True, kw_only=True):
+    """How a worker ended: by itself with `code`, or by `signal`; the other one is None."""
+
+    code: int | None = None
+    signal: int | None = None
+
+
+@final
+class Zygote:
+    """A running zygote. `spawn` may be called by many tasks at once; workers outlive the zygote."""
+
+    def __init__(self, spec: ZygoteSpec, process: subprocess.Popen[bytes], control: socket.socket) -> None:
+        self._spec = spec
+        self._process = process
+        self._control = trio.socket.from_stdlib_socket(control)
+        self._pidfd = os.pidfd_open(process.pid)
+        self._sending = trio.Lock()
+        self._at_once = trio.CapacityLimiter(SPAWNS_AT_ONCE_MAX)
+        self.pid: Final = process.pid
+
+    @classmethod
+    async def start(cls, spec: ZygoteSpec) -> Zygote:
+        """Starts an interpreter and waits until it serves.
+
+        Raises JailError: layer `zygote` if it cannot start or import what it should (with its last words),
+        `seccomp` if libseccomp is missing.
+        """
+        filters: dict[str, bytes] = {tier: build_filter(tier) for tier in TIERS}
+        ours, theirs = _pair(socket.SOCK_SEQPACKET)
+        with theirs:
+            try:
+                process = _execute(spec, theirs)
+            except OSError as error:
+                ours.close()
+                raise JailError("zygote", f"cannot execute {spec.python}: {error.strerror}") from error
+        zygote = cls(spec, process, ours)
+        try:
+            with trio.fail_after(START_S_MAX):
+                await zygote._begin(Begin(spec, filters, os.getpid()))
+        except trio.TooSlowError:
+            await zygote._kill()
+            raise JailError("zygote", f"did not start within {START_S_MAX} s") from None
+        except BaseException:
+            await zygote._kill()
+            raise
+        return zygote
+
+    async def spawn(self, worker: WorkerSpec) -> Worker:
+        """Has a worker made and returns it once every layer is up.
+
+        Raises ValueError (binds that cannot be planned), JailError (the layer that failed, and why;
+        nothing is left behind), ZygoteGone (start another and ask again). Not cancelled half-way: it
+        takes milliseconds and has a deadline.
+        """
+        plan_binds(self._spec.binds, worker.binds)
+        async with self._at_once:
+            with trio.CancelScope(shield=True):
+                made = await self._spawn(worker)
+        return made
+
+    async def aclose(self) -> None:
+        """Ends the zygote and reaps it. Its workers live on."""
+        self._control.close()
+        with trio.move_on_after(STOP_S_MAX, shield=True):
+            await trio.lowlevel.wait_readable(self._pidfd)
+        await self._kill()
+
+    async def _begin(self, begin: Begin) -> None:
+        try:
+            await self._control.send(_encode(begin))
+            data = await self._control.recv(MESSAGE_BYTES_MAX)
+        except ConnectionError:
+            data = b""
+        answer = _decode_answer(data) if data else Failed("zygote", await self._last_words())
+        if isinstance(answer, Failed):
+            raise JailError(answer.layer, answer.reason)
+
+    async def _last_words(self) -> str:
+        await trio.lowlevel.wait_readable(self._pidfd)
+        assert self._process.stderr is not None
+        lines = self._process.stderr.read().decode(errors="replace").strip().splitlines()
+        return lines[-1] if lines else f"ended with status {self._process.wait()} before it served"
+
+    async def _spawn(self, worker: WorkerSpec) -> Worker:
+        with ExitStack() as kept:
+            sock, guest_sock = _pair(socket.SOCK_STREAM)
+            kept.callback(sock.close)
+            output, guest_output = os.pipe2(os.O_CLOEXEC)
+            kept.callback(os.close, output)
+            status, guest_status = _pair(socket.SOCK_SEQPACKET)
+            with status:
+                status.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+                with ExitStack() as given:
+                    given.callback(guest_sock.close)
+                    given.callback(os.close, guest_output)
+                    given.callback(guest_status.close)
+                    sources = [_open_source(bind, given) for bind in worker.binds]
+                    status.send(_encode(worker))
+                    fds = [guest_status.fileno(), guest_sock.fileno(), guest_output, *sources]
+                    await self._ask(Bear(worker.without), fds)
+                pid, layers_us = await self._follow(status)
+            pidfd = os.pidfd_open(pid)
+            sock.setblocking(False)
+            os.set_blocking(output, False)
+            kept.pop_all()
+        return Worker(pid=pid, pidfd=pidfd, sock=sock, output=output, layers_us=layers_us)
+
+    async def _ask(self, request: Bear, fds: list[int]) -> None:
+        rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack(f"{len(fds)}i", *fds))
+        try:
+            async with self._sending:
+                await self._control.sendmsg([_encode(request)], [rights])
+        except (ConnectionError, trio.ClosedResourceError) as error:
+            raise ZygoteGone("the zygote is gone; start another") from error
+
+    async def _follow(self, status: socket.socket) -> tuple[int, dict[str, int]]:
+        """The pid and the costs of a worker that got confined; raises and reaps if it did not."""
+        channel = trio.socket.from_stdlib_socket(status)
+        pid = 0
+        failed: Failed | None = None
+        with trio.move_on_after(SETUP_S_MAX) as deadline:
+            while (received := await _next_status(channel)) is not None:
+                match received:
+                    case Born(), sender:
+                        pid = sender
+                    case Confined(layers), _:
+                        return pid, layers
+                    case Failed() as message, _:
+                        failed = failed or message
+        await self._bury(pid, stuck=deadline.cancelled_caught)
+        if deadline.cancelled_caught:
+            raise JailError("zygote", f"a worker was not confined within {SETUP_S_MAX} s; the zygote was ended")
+        if failed is not None and failed.layer != ORPHANED:
+            raise JailError(failed.layer, failed.reason)
+        if pid and failed is None:
+            raise JailError("clone", "the worker was killed while it was being set up")
+        raise ZygoteGone("the zygote died while it made a worker; start another")
+
+    async def _bury(self, pid: int, *, stuck: bool) -> None:
+        if stuck:
+            self._process.kill()
+        if not pid:
+            return
+        pidfd = os.pidfd_open(pid)
+        if stuck:
+            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        await _wait(pidfd)
+
+    async def _kill(self) -> None:
+        self._control.close()
+        if self._pidfd < 0:
+            return
+        self._process.kill()
+        with trio.CancelScope(shield=True):
+            await trio.lowlevel.wait_readable(self._pidfd)
+        os.close(self._pidfd)
+        self._pidfd = -1
+        self._process.wait()
+        if self._process.stderr is not None:
+            self._process.stderr.close()
+
+
+async def reap(worker: Worker) -> Exit:
+    """Waits until a worker has ended, takes its status and closes its pidfd. Call it once per worker."""
+    return await _wait(worker.pidfd)
+
+
+async def _wait(pidfd: int) -> Exit:
+    await trio.lowlevel.wait_readable(pidfd)
+    result = os.waitid(os.P_PIDFD, pidfd, os.WEXITED)  # noqa: ASYNC222  (it has ended, so this does not wait)
+    os.close(pidfd)
+    assert result is not None, "a pidfd that is readable has a status"
+    if result.si_code == os.CLD_EXITED:
+        return Exit(code=result.si_status)
+    return Exit(signal=result.si_status)
+
+
+def _execute(spec: ZygoteSpec, control: socket.socket) -> subprocess.Popen[bytes]:
+    here = str(Path(__file__).resolve().parent.parent)
+    command = _BOOTSTRAP.format(path=[here, *spec.path], fd=control.fileno())
+    return subprocess.Popen(
+        [spec.python, *_FLAGS, "-c", command],
+        env=_ENVIRONMENT,
+        cwd="/",
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        pass_fds=(control.fileno(),),
+        start_new_session=True,  # a Ctrl-C at the terminal is the kernel's to handle
+    )
+
+
+def _pair(kind: socket.SocketKind) -> tuple[socket.socket, socket.socket]:
+    return socket.socketpair(socket.AF_UNIX, kind)
+
+
+def _open_source(bind: Bind, opened: ExitStack) -> int:
+    try:
+        source = os.open(bind.source, os.O_PATH | os.O_CLOEXEC)
+    except OSError as error:
+        raise JailError("root", f"cannot bind {bind.source}: {error.strerror}") from error
+    opened.callback(os.close, source)
+    return source
+
+
+async def _next_status(status: trio.socket.SocketType) -> tuple[Status, int] | None:
+    """The next message and the pid of its sender, as the system attests it; None when all have hung up."""
+    data, ancillary, _, _ = await status.recvmsg(MESSAGE_BYTES_MAX, socket.CMSG_SPACE(_CREDENTIALS.size))
+    if not data:
+        return None
+    pid, _, _ = _CREDENTIALS.unpack(ancillary[0][2])
+    return _decode_status(data), pid
