@@ -1,0 +1,82 @@
+"""The OS process that serves one driver: `python -m drivers.host DRIVER --fd N`.
+
+Whoever starts it hands over one end of a socketpair as descriptor N and gets HELLO at once; the driver is loaded when
+a device is opened.
+The process ends with its link, and by PDEATHSIG with its parent. PDEATHSIG follows the *thread* that started this
+process: start it
+from a thread that lives as long as the kernel (subprocess.Popen on the main thread; `trio.lowlevel.open_process`
+starts it from a worker
+thread that ends when idle, and the host would be killed with it).
+
+Libraries that print get stderr: descriptor 1 is pointed there. Ctrl-C in the terminal is the kernel's, not ours.
+"""
+
+import argparse
+import ctypes
+import os
+import signal
+import socket
+import sys
+
+import trio
+
+from drivers.loading import load
+from drivers.serving import DriverServer
+from syscalls.limits import DRIVER_LIMITS
+from syscalls.link.async_ import AnyioTransport, run
+from syscalls.link.duplex import Duplex
+from syscalls.peer import Peer
+from syscalls.wire import Hello
+
+CLOSE_TIMEOUT_S = 3.0
+PR_SET_PDEATHSIG = 1
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Parses the command line, ties this process to its parent, and serves until the link ends."""
+    parser = argparse.ArgumentParser(prog="python -m drivers.host", description="Serves one driver over a socket.")
+    parser.add_argument("driver", help="its name, or MODULE:ATTRIBUTE")
+    parser.add_argument("--fd", type=int, required=True, help="a connected AF_UNIX stream socket, inherited")
+    parser.add_argument("--parent", type=int, default=None, help="the pid this process must not outlive")
+    chosen = parser.parse_args(argv)
+    follow_parent(chosen.parent if chosen.parent is not None else os.getppid())
+    _quiet()
+    trio.run(serve, chosen.driver, socket.socket(fileno=chosen.fd))
+    return 0
+
+
+def follow_parent(parent: int) -> None:
+    """Dies with `parent`, also if it is gone already."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
+    if os.getppid() != parent:
+        sys.exit(f"drivers.host: its parent {parent} is gone")
+
+
+def _quiet() -> None:
+    os.dup2(2, 1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+async def serve(name: str, sock: socket.socket) -> None:
+    """Serves the driver `name` over `sock` until the other end is gone."""
+    import anyio.abc
+
+    stream = await anyio.abc.UNIXSocketStream.from_socket(sock)
+    async with stream, trio.open_nursery() as nursery:
+        server = DriverServer(name, lambda: load(name), nursery)
+        hello = Hello(info={"driver": name, "pid": str(os.getpid())})
+        link = Duplex(Peer(DRIVER_LIMITS, hello), AnyioTransport(stream), server, anyio.Event)
+        await run(link)
+        with trio.move_on_after(CLOSE_TIMEOUT_S, shield=True):
+            await server.close()
+        nursery.cancel_scope.cancel()
+
+
+if __name__ == "__main__":
+    code = main()
+    sys.stderr.flush()
+    os._exit(code)  # a thread that still loads a model must not keep a host whose kernel is gone
