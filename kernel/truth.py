@@ -117,6 +117,20 @@ class Truth:
         self._live()
         return self._guarded(work, self._reader)
 
+    async def facts(self, family: str) -> list[tuple[str, bytes]]:
+        """Every (name, body) that a subsystem keeps in its `family`, by name."""
+        query = "SELECT name, body FROM facts WHERE family = ? ORDER BY name"
+        return await self.read(lambda db: [(row[0], row[1]) for row in db.execute(query, (family,))])
+
+    async def set_fact(self, family: str, name: str, body: bytes | None) -> None:
+        """Keeps `body` under (family, name), durably; None forgets it."""
+        if body is None:
+            await self.commit(
+                lambda db: db.execute("DELETE FROM facts WHERE family = ? AND name = ?", (family, name)).get
+            )
+        else:
+            await self.commit(lambda db: db.execute("REPLACE INTO facts VALUES (?, ?, ?)", (family, name, body)).get)
+
     def close(self) -> None:
         """Writes what was handed over, then lets the file go. Closing twice is the same as once."""
         if self._closed:
