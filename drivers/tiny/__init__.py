@@ -1,0 +1,1 @@
+"""The small model that ships: its corpus, its training and its score."""

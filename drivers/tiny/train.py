@@ -1,0 +1,119 @@
+"""The training: `python -m drivers.tiny.train --out DIR --seed 0` makes the model that ships, in minutes."""
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import msgspec
+import torch
+from torch.nn import functional
+from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
+
+from drivers.tiny import overlap, tokenizer, wire
+from drivers.tiny.corpus import Corpus
+from drivers.tiny.optimizer import Muon
+from drivers.tiny.rows import Packer, Rows
+
+
+class Stage(msgspec.Struct, frozen=True):
+    """A part of the course: until that share of the steps, rows of that many tokens and passages up to so long."""
+
+    until_share: float
+    rows: int
+    tokens: int
+    passage_chars: int
+
+
+COURSE = (Stage(0.15, 8, 256, 160), Stage(0.5, 7, 448, 400), Stage(0.93, 6, 512, 700), Stage(1.0, 1, 3072, 700))
+STEPS = 1400
+MATRIX_RATE, VECTOR_RATE = 0.02, 0.004
+WARM_SHARE, COOL_SHARE = 0.03, 0.5
+REPORT_EVERY_S = 5.0
+
+
+def config(vocabulary: int, *, start: int, end: int, pad: int) -> LlamaConfig:
+    """The shape of the model."""
+    return LlamaConfig(
+        vocab_size=vocabulary, hidden_size=192, intermediate_size=512, num_hidden_layers=4, num_attention_heads=3,
+        num_key_value_heads=3, head_dim=64, max_position_embeddings=tokenizer.CONTEXT_TOKENS_MAX, tie_word_embeddings=True,
+        rope_parameters={"rope_type": "default", "rope_theta": 20000.0}, rms_norm_eps=1e-5, bos_token_id=start, eos_token_id=end, pad_token_id=pad, attn_implementation="sdpa",
+    )  # fmt: skip
+
+
+def loss_of(model: LlamaForCausalLM, batch: Rows) -> torch.Tensor:
+    """The weighted loss; logits are made only where something is to be said."""
+    hidden = model.model(input_ids=batch.ids, use_cache=False).last_hidden_state[:, :-1]
+    weights = batch.weights[:, 1:]
+    where = weights > 0
+    losses = functional.cross_entropy(model.lm_head(hidden[where]), batch.ids[:, 1:][where], reduction="none")
+    return (losses * weights[where]).sum() / weights.sum()
+
+
+def rate_at(share: float) -> float:
+    """Up, level, then down to nothing in a straight line."""
+    return min(1.0, share / WARM_SHARE, (1 - share) / COOL_SHARE)
+
+
+def train(out: Path, *, seed: int, steps: int, from_text: int = 6000) -> None:
+    """Makes the tokenizer and the model and writes both to `out`; prints a line every few seconds."""
+    torch.manual_seed(seed)
+    out.mkdir(parents=True, exist_ok=True)
+    sample = Corpus(seed + 1)
+    cutter = tokenizer.build(turn.text for _ in range(from_text) for turn in sample.episode().turns)
+    tokenizer.save(cutter, out)
+    ids = {name: cutter.token_to_id(name) for name in (wire.START, wire.END, wire.PAD)}
+    model = LlamaForCausalLM(
+        config(cutter.get_vocab_size(), start=ids[wire.START], end=ids[wire.END], pad=ids[wire.PAD])
+    )
+    _fit(model, Packer(Corpus(seed), cutter), steps=steps)
+    model.generation_config = GenerationConfig(
+        do_sample=False, eos_token_id=ids[wire.END], pad_token_id=ids[wire.PAD], bos_token_id=ids[wire.START]
+    )
+    model.save_pretrained(out)
+    print(json.dumps({"parameters": sum(p.numel() for p in model.parameters()), "out": str(out)}))
+
+
+def _fit(model: LlamaForCausalLM, packer: Packer, *, steps: int) -> None:
+    matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n]
+    others = [p for n, p in model.named_parameters() if p.ndim != 2 or "embed" in n]
+    muon, adam = Muon(matrices), torch.optim.AdamW(others, betas=(0.9, 0.98), weight_decay=0.0)
+    print(f"{sum(p.numel() for p in model.parameters()):,} parameters, {steps} steps", flush=True)
+    began = said = time.monotonic()
+    tokens, smooth = 0, 0.0
+    for step in range(steps):
+        share = step / steps
+        stage = next(s for s in COURSE if share < s.until_share)
+        packer.corpus.longest_chars = stage.passage_chars
+        loss = loss_of(model, packer.batch(rows=stage.rows, tokens=stage.tokens))
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(others, 1.0)
+        muon.step(MATRIX_RATE * rate_at(share))
+        for group in adam.param_groups:
+            group["lr"] = VECTOR_RATE * rate_at(share)
+        adam.step()
+        adam.zero_grad()
+        tokens += stage.rows * stage.tokens
+        smooth = loss.item() if step == 0 else 0.95 * smooth + 0.05 * loss.item()
+        now = time.monotonic()
+        if now - said > REPORT_EVERY_S or step == steps - 1:
+            said, spent = now, now - began
+            left_s = spent / (step + 1) * (steps - step - 1)
+            print(
+                f"step {step + 1}/{steps} loss {smooth:.4f} {tokens / spent:,.0f} tok/s {left_s:.0f} s left", flush=True
+            )
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(prog="python -m drivers.tiny.train", description="train kernos-tiny")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "kernos-tiny")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--steps", type=int, default=STEPS)
+    chosen = parser.parse_args()
+    overlap.refuse()
+    train(chosen.out, seed=chosen.seed, steps=chosen.steps)
+
+
+if __name__ == "__main__":
+    main()
