@@ -38,7 +38,7 @@ class Bounds(Struct, frozen=True, forbid_unknown_fields=True):
     queue_max: int = 1024
     grace_s: float = 2.0
     handshake_s: float = 5.0
-    host_restarts_max: int = 20
+    host_restarts_max: int = 5
     host_ready_s: float = 120.0
     worker_ready_s: float = 10.0
     stream_items_max: int = 8192

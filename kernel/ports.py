@@ -1,4 +1,5 @@
-"""What the rest of the kernel sees of devices: narrow protocols that the registry implements and tests can fake with real ones."""
+"""What the rest of the kernel sees of devices: narrow protocols that the registry implements and tests can fake with
+real ones."""
 
 from collections.abc import Callable
 from typing import Protocol
@@ -8,7 +9,8 @@ from syscalls.turns import ToolSpec, Turn
 
 
 class ModelPort(Protocol):
-    """One opened model. A host that dies is restarted and the call issued again, unseen by the caller, until `deadline_s`.
+    """One opened model. A host that dies is restarted and the call issued again, unseen by the caller, until
+    `deadline_s`.
 
     Raises the driver's SyscallError; TryAgain (EAGAIN) when no host came back in time.
     """

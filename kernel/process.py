@@ -65,7 +65,7 @@ class Process:
         self.rights = rights
         self.model = model
         self.started_s = started_s
-        self.program = pid if parent is None or parent.kind == "session" else parent.program
+        self.program: int = pid if parent is None or parent.kind == "session" else parent.program
         # What it is at: the gate.
         self.nice = nice
         self.state: State = "ready"
@@ -87,6 +87,7 @@ class Process:
         self.exit: Exit | None = None
         self.ended = trio.Event()
         self.ending: str | None = None
+        self.detached = False
         self.worker_pid = 0
         self.stop_scope: trio.CancelScope | None = None
         # What it did: accounting for ps.

@@ -45,7 +45,10 @@ class Trace:
 
     def since(self, seq: int, pid: int | None = None) -> Iterator[TraceRecord]:
         """Records after `seq`, oldest first, of one process or of all."""
-        return (r for r in tuple(self._ring) if r.seq > seq and (pid is None or r.pid == pid))
+        fresh = min(self._next - 1 - seq, len(self._ring)) if seq < self._next else 0
+        ring = self._ring
+        batch = [ring[len(ring) - fresh + i] for i in range(fresh)] if fresh * 4 < len(ring) else tuple(ring)
+        return (r for r in batch if r.seq > seq and (pid is None or r.pid == pid))
 
     @property
     def newest(self) -> int:

@@ -1,6 +1,6 @@
 """A system call under way: who makes it, what it costs, how it streams."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, final
 
 from kernel.process import Process
@@ -11,14 +11,18 @@ from syscalls.row import Row
 class Trap:
     """What a family handler is handed besides the arguments. The gate makes one per call and reads the costs from it.
 
-    `emit(item)` streams one struct of the row's item type and never waits; it raises BrokenPipe (EPIPE) beyond the bound
-    that is kept for a reader that does not read. `detail` goes into the trace record.
+    `emit(item)` streams one struct of the row's item type and never waits; it raises BrokenPipe (EPIPE) beyond the
+    bound that is kept for a reader that does not read. `await room()` waits until the reader has taken what was
+    emitted: for streams that may wait for their reader, as generations never do. `detail` goes into the trace record.
     """
 
-    def __init__(self, *, process: Process, row: Row, emit: Callable[[Any], None]) -> None:
+    def __init__(
+        self, *, process: Process, row: Row, emit: Callable[[Any], None], room: Callable[[], Awaitable[None]]
+    ) -> None:
         self.process = process
         self.row = row
         self.emit = emit
+        self.room = room
         self.right = ""
         self.prompt_tokens = 0
         self.generated_tokens = 0

@@ -176,6 +176,10 @@ class Peer:
             raise
         return seen
 
+    def is_serving(self, call_id: int) -> bool:
+        """Whether a call of the other end is still to be answered."""
+        return call_id in self._served
+
     @property
     def calls_open(self) -> int:
         return len(self._made)
@@ -198,7 +202,7 @@ class Peer:
                 return self._streamed(frame)
             case Credit():
                 self._credited(frame)
-                return None
+                return None if frame.blob else frame
             case Cancel():
                 return self._cancelled(frame)
             case Chunk():

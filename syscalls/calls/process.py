@@ -31,6 +31,7 @@ class Spawn(Args, frozen=True, kw_only=True):
     (msgpack map) are the program's. `rights` are written rights, None hands on the caller's own; no more than the
     caller's. A right `file:/folder/** read` is what the worker sees of the host: that folder, read-only, at the same
     path. `nice` runs from -20 (more) to 19 (less) and is added to the parent's. `model` is the default of its contexts.
+    With `detach` it goes on when its parent ends; otherwise it ends with it.
     """
 
     program: str
@@ -41,6 +42,7 @@ class Spawn(Args, frozen=True, kw_only=True):
     budget: Budget | None = None
     nice: int = 0
     model: str | None = None
+    detach: bool = False
 
 
 @final

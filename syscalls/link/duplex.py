@@ -18,7 +18,7 @@ from syscalls.errors import BrokenPipe, Errno, SyscallError, TryAgain, syscall_e
 from syscalls.limits import STREAM_CREDIT
 from syscalls.peer import Peer
 from syscalls.row import Row
-from syscalls.wire import Bye, Call, Cancel, End, Error, Event, Frame, Hello, Items, Reply, WireError
+from syscalls.wire import Bye, Call, Cancel, Credit, End, Error, Event, Frame, Hello, Items, Reply, WireError
 
 RECEIVE_BYTES = 256 * 1024
 
@@ -103,6 +103,35 @@ class Stream:
             pass
         return self._result
 
+    def close(self) -> None:
+        """Gives up what was not read: the call is cancelled unless it has ended."""
+        self._ended = True
+        self._link._abandon(self._id)
+
+
+@final
+class Ticket:
+    """A call that was made and is awaited elsewhere: it can be told to stop, and still gives its outcome."""
+
+    def __init__(self, link: "Duplex", call_id: int, row: Row) -> None:
+        self._link = link
+        self._id = call_id
+        self._row = row
+
+    def cancel(self, reason: str) -> None:
+        """Asks the other end to stop; its answer still comes."""
+        self._link.peer.cancel(self._id, reason)
+        self._link.flush()
+
+    async def outcome(self) -> Any:
+        """The typed result. Raises its SyscallError; abandoned when the waiter is cancelled."""
+        try:
+            raw = await self._link._outcome(self._id)
+        except BaseException:
+            self._link._abandon(self._id)
+            raise
+        return parse_answer(self._row.result, raw, name=self._row.name)
+
 
 @final
 class Duplex:
@@ -116,29 +145,34 @@ class Duplex:
         self._waiting: dict[int, _Waiting] = {}
         self._dirty = make_flag()
         self._greeted = make_flag()
+        self._end = make_flag()
+        self._credited: dict[int, Flag] = {}
+        self._hung_up = False
 
     # Calling.
 
     async def call(self, row: Row, args: Any, *, channel: int = 0) -> Any:
         """Makes the call and waits for its typed result. Raises its SyscallError, or BrokenPipe when the link ends."""
-        call_id = self._start(row, args, channel=channel, credit=0, sink=None)
-        try:
-            raw = await self._outcome(call_id)
-        except BaseException:
-            self._abandon(call_id)
-            raise
-        return parse_answer(row.result, raw, name=row.name)
+        return await self.begin(row, args, channel=channel).outcome()
+
+    def begin(self, row: Row, args: Any, *, channel: int = 0) -> Ticket:
+        """Makes the call without waiting for it."""
+        return Ticket(self, self._start(row, args, channel=channel, credit=0, sink=None), row)
 
     @asynccontextmanager
     async def stream(
         self, row: Row, args: Any, *, channel: int = 0, credit: int = STREAM_CREDIT
     ) -> AsyncIterator[Stream]:
         """A call whose items are taken one by one; leaving the block early cancels it."""
-        call_id = self._start(row, args, channel=channel, credit=credit, sink=None)
+        opened = self.open_stream(row, args, channel=channel, credit=credit)
         try:
-            yield Stream(self, call_id, row)
+            yield opened
         finally:
-            self._abandon(call_id)
+            opened.close()
+
+    def open_stream(self, row: Row, args: Any, *, channel: int = 0, credit: int = STREAM_CREDIT) -> Stream:
+        """A call whose items are taken one by one; the caller closes it."""
+        return Stream(self, self._start(row, args, channel=channel, credit=credit, sink=None), row)
 
     async def pour(self, row: Row, args: Any, sink: Callable[[list[Raw]], None], *, credit: int) -> Any:
         """A call whose items go raw into `sink` the moment they come, never waiting for it. Returns the typed result.
@@ -166,6 +200,12 @@ class Duplex:
             raise BrokenPipe(self.peer.closed or "the other end closed the link before it said HELLO")
         return self.peer.remote
 
+    async def ended(self) -> str:
+        """Waits until the link has ended; why."""
+        if not self._hung_up:
+            await self._end.wait()
+        return self.peer.closed or ""
+
     # Serving.
 
     def reply(self, call_id: int, result: Any) -> None:
@@ -178,6 +218,12 @@ class Duplex:
         waiting = self.peer.items(call_id, items)
         self.flush()
         return waiting
+
+    async def drained(self, call_id: int) -> None:
+        """Waits until the reader of a stream has taken every item that was sent, or is gone."""
+        while self.peer.waiting(call_id) and self.peer.closed is None:
+            flag = self._credited.setdefault(call_id, self._make_flag())
+            await flag.wait()
 
     def end(self, call_id: int, result: Any) -> None:
         """Ends a stream with its result."""
@@ -237,10 +283,14 @@ class Duplex:
         """The link has ended: every call of ours fails with EPIPE."""
         if self.peer.closed is None:
             self.peer.closed = reason
+        self._hung_up = True
+        self._end.set()
         self._greeted.set()
         for call_id, waiting in self._waiting.items():
             waiting.outcome = waiting.outcome or Error(call_id, Errno.EPIPE, reason)
             waiting.woken.set()
+        for flag in self._credited.values():
+            flag.set()
         self._dirty.set()
 
     def _dispatch(self, frame: Frame) -> None:
@@ -256,6 +306,10 @@ class Duplex:
                 self._server.on_call(self, frame)
             case Cancel():
                 self._server.on_cancel(self, frame)
+            case Credit():
+                flag = self._credited.pop(frame.id, None)
+                if flag is not None:
+                    flag.set()
             case Event():
                 self._server.on_event(self, frame)
             case Hello():

@@ -1,0 +1,280 @@
+"""Boot: the machine brought up one line a subsystem, run until it is told to stop, and taken down in order.
+
+`python -m kernel.boot --help` says what it is told on the command line; `kernos up` starts it.
+"""
+
+import argparse
+import ctypes
+import importlib.metadata
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import final
+
+import msgspec
+import trio
+
+from kernel import config as configuration
+from kernel.account import Accounts
+from kernel.clock import Clock
+from kernel.config import Config, ModelConfig, ToolConfig
+from kernel.device import Registry
+from kernel.door import Door
+from kernel.exec import Executor
+from kernel.gate import Gate, Handler
+from kernel.host_process import StartHost, start_child
+from kernel.jail import JailLauncher
+from kernel.launch import Launcher
+from kernel.machine import Machine
+from kernel.mm.contexts import Contexts
+from kernel.permission import OPERATOR, Permission
+from kernel.process import Process
+from kernel.process_table import ProcessTable
+from kernel.scheduler import Scheduler
+from kernel.seal import Seals
+from kernel.sys import clock, context, device, generate, kernel, message, model, process
+from kernel.tool import Tool
+from kernel.trace import Trace
+from kernel.truth import FILE, Truth
+from kernel.version import VERSION
+from syscalls.errors import SyscallError
+from syscalls.signals import Signal
+
+TOOLS_GROUP = "kernos.tools"
+_PR_SET_PDEATHSIG = 1
+
+FAMILIES = (process, context, generate, model, message, device, clock, kernel)
+
+
+def handlers() -> dict[int, Handler]:
+    """Every row's handler, each number once."""
+    bound: dict[int, Handler] = {}
+    for family in FAMILIES:
+        for number, handler in family.HANDLERS.items():
+            assert number not in bound, f"{family.__name__} binds {number:#x} again"
+            bound[number] = handler
+    return bound
+
+
+@final
+class Running:
+    """A machine that is up: what boot hands to whoever runs it."""
+
+    def __init__(self, machine: Machine, gate: Gate, init: Process) -> None:
+        self.machine = machine
+        self.gate = gate
+        self.init = init
+
+
+@asynccontextmanager
+async def machine_up(
+    config: Config,
+    *,
+    truth: Truth,
+    seals: Seals,
+    make_launcher: Callable[[Trace], Launcher],
+    start_host: StartHost = start_child,
+) -> AsyncIterator[Running]:
+    """The whole machine but its front door; leaving the block takes it down: TERM, the grace time, then the end."""
+    clock_ = Clock()
+    trace = Trace(clock_, config.bounds.trace_records_max)
+    accounts = Accounts(clock_.now)
+    processes = ProcessTable(clock=clock_, trace=trace, processes_max=config.bounds.processes_max)
+    scheduler = Scheduler(clock=clock_, queue_max=config.bounds.queue_max)
+    devices = Registry(config=config, trace=trace, truth=truth, accounts=accounts, start_host=start_host)
+    contexts = Contexts(
+        bounds=config.bounds, clock=clock_, trace=trace, truth=truth, seals=seals, devices=devices, accounts=accounts
+    )
+    launcher = make_launcher(trace)
+    executor = Executor(
+        config=config,
+        clock=clock_,
+        trace=trace,
+        accounts=accounts,
+        processes=processes,
+        contexts=contexts,
+        launcher=launcher,
+    )
+    machine = Machine(
+        config=config,
+        clock=clock_,
+        trace=trace,
+        truth=truth,
+        accounts=accounts,
+        scheduler=scheduler,
+        processes=processes,
+        devices=devices,
+        contexts=contexts,
+        executor=executor,
+    )
+    gate = Gate(machine, Permission(processes=processes, contexts=contexts, models=devices), handlers())
+    root = accounts.open(None, name="kernel", principal="kernel", tokens_max=None, wall_s_max=None)
+    init = processes.add(parent=None, principal="kernel", kind="session", name="kernos", account=root, rights=OPERATOR)
+    async with trio.open_nursery() as nursery:
+        executor.attach(nursery, gate)
+        await devices.boot(nursery)
+        nursery.start_soon(contexts.run)
+        for name, tool in installed_tools(config).items():
+            served = Tool(name, tool, bounds=config.bounds, clock=clock_, launcher=launcher)
+            devices.tools[name] = served
+            nursery.start_soon(_supervise_tool, served, gate, processes, init)
+        trace.event("boot", pid=init.pid, version=VERSION)
+        try:
+            yield Running(machine, gate, init)
+        finally:
+            with trio.CancelScope(shield=True):
+                await _stop_programs(machine)
+                nursery.cancel_scope.cancel()
+    with trio.CancelScope(shield=True):
+        await launcher.aclose()
+
+
+async def _supervise_tool(tool: Tool, gate: Gate, processes: ProcessTable, init: Process) -> None:
+    await tool.run(gate=gate, processes=processes, parent=init)
+
+
+async def _stop_programs(machine: Machine) -> None:
+    """TERM to every program, the grace time, then KILL."""
+    for program in machine.processes:
+        if program.kind == "program":
+            machine.executor.signal(program, Signal.TERM)
+    with trio.move_on_after(machine.grace_s):
+        for program in machine.processes:
+            if program.kind == "program":
+                await program.ended.wait()
+    for program in machine.processes:
+        if program.kind == "program" and program.exit is None:
+            machine.executor.signal(program, Signal.KILL)
+            await program.ended.wait()
+
+
+def installed_tools(config: Config) -> dict[str, ToolConfig]:
+    """Tools of installed packages, then those of kernos.toml."""
+    found = importlib.metadata.entry_points(group=TOOLS_GROUP)
+    return {**{entry.name: ToolConfig(program=entry.value) for entry in found}, **config.tools}
+
+
+async def serve(config: Config, *, ready_fd: int | None = None) -> None:
+    """A kernel on its socket until SIGINT, SIGTERM or kernel.shutdown. Raises SyscallError if it cannot start."""
+    state = config.state_folder
+    truth = Truth.open(state / FILE)
+    try:
+        seals = Seals(state / "keys")
+        async with machine_up(
+            config,
+            truth=truth,
+            seals=seals,
+            make_launcher=lambda trace: JailLauncher(trace=trace, without=config.weak_sandbox),
+        ) as running:
+            await _until_told(running, config, ready_fd)
+    finally:
+        truth.close()
+
+
+async def _until_told(running: Running, config: Config, ready_fd: int | None) -> None:
+    machine = running.machine
+    door = Door(machine, running.gate, running.init)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_on_signals, machine)
+        await nursery.start(door.listen, config.socket_file)
+        _say(ready_fd, "ready\n")
+        await machine.power.wait()
+        await _stop_programs(machine)
+        nursery.cancel_scope.cancel()
+
+
+async def _on_signals(machine: Machine) -> None:
+    """Ctrl-C and SIGTERM stop the machine in order; a second one stops it at once."""
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as arriving:
+        async for number in arriving:
+            if machine.power.is_set():
+                machine.grace_s = 0.0
+            machine.trace.event("power", signal=signal.Signals(number).name)
+            machine.power.set()
+
+
+def _say(ready_fd: int | None, line: str) -> None:
+    if ready_fd is not None:
+        os.write(ready_fd, line.encode())
+        os.close(ready_fd)
+
+
+def _parse(argv: list[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m kernel.boot", description="Runs a kernos kernel in the foreground."
+    )
+    parser.add_argument("--config", type=Path, help="kernos.toml")
+    parser.add_argument("--socket", help="where clients connect")
+    parser.add_argument("--state", help="the folder of the truth, keys and logs")
+    parser.add_argument("--model", help="default model: a folder, a hub name or an http(s) URL")
+    parser.add_argument("--ephemeral", action="store_true", help="end with the parent; keep no state")
+    parser.add_argument("--ready-fd", type=int, help="write 'ready' here once calls are answered")
+    return parser.parse_args(argv)
+
+
+def _configured(args: argparse.Namespace) -> Config:
+    config = configuration.load(args.config)
+    changes: dict[str, object] = {}
+    if args.socket:
+        changes["socket"] = args.socket
+    if args.state:
+        changes["state"] = args.state
+    if args.model:
+        name = args.model.rstrip("/").rpartition("/")[2].replace(":", "-") or "model"
+        changes["models"] = {**config.models, name: ModelConfig(origin=args.model)}
+        changes["default_model"] = name
+    return msgspec.structs.replace(config, **changes)
+
+
+def _die_with_parent() -> None:
+    parent = os.getppid()
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if os.getppid() != parent:
+        sys.exit(1)
+
+
+def _boot(args: argparse.Namespace) -> int:
+    try:
+        config = _configured(args)
+        trio.run(lambda: serve(config, ready_fd=args.ready_fd))
+    except (SyscallError, configuration.ConfigError) as failed:
+        return _failed(args, str(failed))
+    except BaseExceptionGroup as group:
+        refused, other = group.split(SyscallError)
+        if other is not None or refused is None:
+            raise
+        return _failed(args, str(_first(refused)))
+    return 0
+
+
+def _first(group: BaseException) -> BaseException:
+    return _first(group.exceptions[0]) if isinstance(group, BaseExceptionGroup) else group
+
+
+def _failed(args: argparse.Namespace, why: str) -> int:
+    print(f"kernos: {why}", file=sys.stderr)
+    try:
+        _say(args.ready_fd, f"failed: {why}\n")
+    except OSError:
+        pass
+    return 125
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Boots and runs; the exit status is 0, or 125 when the kernel could not start."""
+    args = _parse(sys.argv[1:] if argv is None else argv)
+    if not args.ephemeral:
+        return _boot(args)
+    _die_with_parent()
+    with tempfile.TemporaryDirectory(prefix="kernos-") as folder:
+        args.state = args.state or folder
+        args.socket = args.socket or f"{folder}/kernel.sock"
+        return _boot(args)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

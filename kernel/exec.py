@@ -1,0 +1,273 @@
+"""Running programs: from a spawned process to its exit, whatever happens to the worker on the way."""
+
+import importlib.metadata
+import os
+from typing import final
+
+import msgspec
+import trio
+
+from kernel.account import Accounts
+from kernel.clock import Clock
+from kernel.config import Config
+from kernel.launch import Launcher, LaunchRequest
+from kernel.link import Entrance
+from kernel.mm.contexts import Contexts
+from kernel.process import Process
+from kernel.process_table import ProcessTable
+from kernel.trace import Trace
+from kernel.worker import WorkerHost
+from syscalls import worker as abi
+from syscalls.calls.process import Exit, Spawn
+from syscalls.errors import BrokenPipe, Errno, Invalid, NotFound, SyscallError
+from syscalls.link.duplex import Duplex, Ticket
+from syscalls.rights import Right
+from syscalls.signals import Signal
+
+_CODES = {"killed": 137, "terminated": 143, "timed_out": 124, "over_quota": 1}
+_CODE_OF_ERRNO = {Errno.EPERM: 4, Errno.ENOENT: 3, Errno.ESRCH: 3}
+PROGRAMS_GROUP = "kernos.programs"
+
+
+@final
+class Image(msgspec.Struct, frozen=True):
+    """What to load: `MODULE:NAME`, or NAME in a file of the host that the worker sees."""
+
+    program: str
+    file: str | None = None
+
+
+@final
+class Executor:
+    """Starts programs in workers. Owns the tasks in which they live, in the nursery it is given at boot."""
+
+    def __init__(
+        self,
+        *,
+        config: Config,
+        clock: Clock,
+        trace: Trace,
+        accounts: Accounts,
+        processes: ProcessTable,
+        contexts: Contexts,
+        launcher: Launcher,
+    ) -> None:
+        self._config = config
+        self._clock = clock
+        self._trace = trace
+        self._accounts = accounts
+        self._processes = processes
+        self._contexts = contexts
+        self._launcher = launcher
+        self._nursery: trio.Nursery | None = None
+        self._gate: Entrance | None = None
+        self._running: dict[int, Ticket] = {}
+
+    def attach(self, nursery: trio.Nursery, gate: Entrance) -> None:
+        """Boot's last step: where the tasks live, and where the workers' calls go."""
+        self._nursery = nursery
+        self._gate = gate
+
+    def image(self, program: str) -> Image:
+        """Finds a program by name or by file. Raises NotFound (ENOENT) listing the installed ones, Invalid for a bad
+        path."""
+        if program.startswith("/"):
+            path, colon, name = program.rpartition(":")
+            if not colon:
+                raise Invalid(f"{program!r}: write /absolute/file.py:NAME (an empty NAME takes the only program in it)")
+            if not os.path.isfile(path):
+                raise NotFound(f"{path}: no such file")
+            return Image(name, path)
+        installed = self.installed()
+        if program not in installed:
+            raise NotFound(f"no program {program!r}; installed: {', '.join(sorted(installed)) or 'none'}")
+        return Image(installed[program])
+
+    def installed(self) -> dict[str, str]:
+        """Programs by name: those of installed packages, then those of kernos.toml."""
+        found = {entry.name: entry.value for entry in importlib.metadata.entry_points(group=PROGRAMS_GROUP)}
+        return {**found, **self._config.programs}
+
+    def start(self, process: Process, image: Image, args: Spawn) -> None:
+        """Runs `process`; it ends as a zombie of its parent."""
+        assert self._nursery is not None, "attach comes first"
+        self._nursery.start_soon(self._live, process, image, args)
+
+    def signal(self, process: Process, number: Signal) -> None:
+        """Delivers a signal; TERM begins the grace time. Zombies take no notice."""
+        if process.exit is not None:
+            return
+        self._trace.event("signal", pid=process.pid, signal=number.name)
+        match number:
+            case Signal.KILL:
+                self._end(process, "killed")
+                self._now(process)
+            case Signal.TERM:
+                self._end(process, "terminated")
+            case Signal.STOP:
+                process.stop()
+                self._deliver(process, number)
+            case Signal.CONT:
+                process.resume()
+                self._deliver(process, number)
+            case _:
+                self._deliver(process, number)
+
+    def end(self, process: Process, why: str) -> None:
+        """Asks it to end as TERM does, for the reason `why` (a status of Exit)."""
+        if process.exit is None:
+            self._end(process, why)
+
+    def _end(self, process: Process, why: str) -> None:
+        first = process.ending is None
+        process.ending = why if first or why == "killed" else process.ending
+        process.resume()
+        self._deliver(process, Signal.CONT)
+        if process.kind == "session":
+            if process.stop_scope is not None:
+                process.stop_scope.cancel()
+            return
+        ticket = self._running.get(process.pid)
+        if ticket is None:
+            self._now(process)
+            return
+        ticket.cancel("TERM")
+        if first and self._nursery is not None:
+            self._nursery.start_soon(self._grace, process)
+
+    async def _grace(self, process: Process) -> None:
+        with trio.move_on_after(self._config.bounds.grace_s):
+            await process.ended.wait()
+            return
+        self._trace.event("grace_over", pid=process.pid)
+        self._now(process)
+
+    def _now(self, process: Process) -> None:
+        if process.stop_scope is not None:
+            process.stop_scope.cancel()
+
+    def _deliver(self, process: Process, number: Signal) -> None:
+        if process.host is not None:
+            process.host.deliver(number)
+
+    async def _live(self, process: Process, image: Image, args: Spawn) -> None:
+        """One process from its worker's birth to its exit; structured so that nothing of it outlives this task."""
+        outcome = _lost(process)
+        with trio.CancelScope() as scope:
+            process.stop_scope = scope
+            try:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._wall, process)
+                    outcome = await self._host(process, image, args)
+                    nursery.cancel_scope.cancel()
+            except* SyscallError as failed:
+                outcome = _failure(process, _first(failed))
+        if process.ending is not None and outcome.status != "done":
+            outcome = _ended(process, process.ending)
+        self._bury(process, outcome)
+
+    async def _host(self, process: Process, image: Image, args: Spawn) -> Exit:
+        assert self._gate is not None
+        launched = await self._launcher.launch(
+            LaunchRequest(pid=process.pid, name=process.name, folders=folders_of(process.rights))
+        )
+        worker = WorkerHost(process, launched, self._gate, bounds=self._config.bounds, clock=self._clock)
+        outcome = _lost(process)
+
+        async def run(wire: Duplex) -> None:
+            nonlocal outcome
+            outcome = await self._run(wire, process, image, args)
+
+        await worker.serve(run)
+        return outcome
+
+    async def _run(self, wire: Duplex, process: Process, image: Image, args: Spawn) -> Exit:
+        request = abi.Run(
+            pid=process.pid,
+            channel=process.pid,
+            program=image.program,
+            file=image.file,
+            args=args.args,
+            kwargs=args.kwargs,
+            model=process.model,
+            seed=process.pid,
+        )
+        ticket = wire.begin(abi.RUN, request)
+        self._running[process.pid] = ticket
+        if process.ending is not None:
+            ticket.cancel("TERM")
+        try:
+            returned: abi.Returned = await ticket.outcome()
+        except BrokenPipe:
+            if wire.peer.closed is None:
+                raise
+            return _lost(process)
+        finally:
+            del self._running[process.pid]
+        return Exit(pid=process.pid, status="done", value=returned.value)
+
+    async def _wall(self, process: Process) -> None:
+        """The wall-time limit of its account, or of one above it."""
+        deadline = self._accounts.wall_deadline(process.account)
+        if deadline is None:
+            return
+        await trio.sleep(max(0.0, deadline - self._clock.now()))
+        self._trace.event("limit", pid=process.pid, limit="wall_s")
+        self.end(process, "timed_out")
+        await trio.sleep_forever()
+
+    def _bury(self, process: Process, outcome: Exit) -> None:
+        """The process has ended: its contexts are given back, its children end or are adopted, its parent is told."""
+        self._contexts.release(process)
+        self.orphan(process)
+        self._accounts.close(process.account)
+        tokens = process.prompt_tokens + process.generated_tokens
+        exit_ = msgspec.structs.replace(outcome, tokens=tokens, wall_s=self._clock.now() - process.started_s)
+        process.host = None
+        self._processes.ended(process, exit_)
+        parent = process.parent
+        if parent is not None and parent.host is not None and parent.exit is None:
+            parent.host.deliver(Signal.CHLD)
+
+    def orphan(self, parent: Process) -> None:
+        """A parent has ended: its children end with it, but for those that were spawned to outlive it."""
+        for child in tuple(parent.children.values()):
+            if child.exit is not None:
+                continue
+            if child.detached:
+                self._processes.adopt(child)
+            else:
+                self.end(child, "terminated")
+
+
+def folders_of(rights: tuple[Right, ...]) -> tuple[str, ...]:
+    """The host folders and files that rights to read show a worker: `file:/folder/** read`, `file:/file read`."""
+    found = set()
+    for right in rights:
+        kind, _, path = right.resource.partition(":")
+        if kind == "file" and path.startswith("/") and right.allows("read", right.resource):
+            found.add(os.path.normpath(path.removesuffix("/**")))
+    return tuple(sorted(path for path in found if path != "/" and "*" not in path and os.path.exists(path)))
+
+
+def _lost(process: Process) -> Exit:
+    error = f"WORKER_LOST: the worker of {process.name} died under it"
+    return Exit(pid=process.pid, status="worker_lost", code=125, error=error)
+
+
+def _ended(process: Process, why: str) -> Exit:
+    return Exit(pid=process.pid, status=why, code=_CODES.get(why, 1), error=f"{process.name} was ended: {why}")
+
+
+def _failure(process: Process, error: SyscallError) -> Exit:
+    status = "over_quota" if error.errno is Errno.EQUOTA else "failed"
+    code = 2 if error.message.startswith("usage:") else _CODE_OF_ERRNO.get(error.errno, 1)
+    return Exit(pid=process.pid, status=status, code=code, error=str(error))
+
+
+def _first(group: BaseExceptionGroup[SyscallError]) -> SyscallError:
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, SyscallError)
+    return error

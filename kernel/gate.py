@@ -1,0 +1,212 @@
+"""The gate: every system call of every link comes through here, in one order, and nowhere else is a right checked.
+
+decode, authenticate, right, body (which holds the budget before its work and settles it after), outcome, reply. A
+journal will stand
+between authenticate and right (a recorded outcome is returned as it was) and around the body; the order is made for it.
+"""
+
+import sys
+import traceback
+from collections.abc import Awaitable, Callable
+from typing import Any, final
+
+import trio
+from msgspec import Raw
+
+from kernel.machine import Machine
+from kernel.panic import KernelPanic
+from kernel.permission import Permission
+from kernel.process import Process
+from kernel.trace import short
+from kernel.trap import Trap
+from syscalls.calls.kernel import TraceRecord
+from syscalls.codec import pack, parse_args
+from syscalls.errors import BrokenPipe, Errno, IOFailed, NoSyscall, SyscallError
+from syscalls.link.duplex import Duplex
+from syscalls.row import Flag, Row
+from syscalls.table import BY_NAME, RESERVED, TABLE
+from syscalls.wire import Call
+
+Handler = Callable[[Machine, Trap, Any], Any]
+"""A family handler: plain for INLINE rows, a coroutine function for all others; returns the row's result."""
+
+_GENERATING = frozenset({"context.generate", "model.generate"})
+_UNTRACED = frozenset({"process.output", "kernel.trace", "process.logs"})
+
+
+@final
+class Gate:
+    """Lets calls in. One per kernel."""
+
+    def __init__(self, machine: Machine, permission: Permission, handlers: dict[int, Handler]) -> None:
+        missing = sorted(row.name for number, row in TABLE.items() if number not in handlers)
+        assert not missing, f"rows without a handler: {missing}"
+        self._machine = machine
+        self._permission = permission
+        self._handlers = handlers
+
+    def enter(self, link: Duplex, call: Call, process: Process, nursery: trio.Nursery) -> trio.CancelScope | None:
+        """Serves `call` of `process`: at once where it cannot wait, else in a task of its own whose scope is
+        returned."""
+        try:
+            row = row_of(call.number)
+        except SyscallError as unknown:
+            link.fail(call.id, unknown)
+            return None
+        if row.inline and not process.stopped:
+            self._inline(link, call, process, row)
+            return None
+        scope = trio.CancelScope()
+        nursery.start_soon(self._serve, link, call, process, row, scope)
+        return scope
+
+    def _inline(self, link: Duplex, call: Call, process: Process, row: Row) -> None:
+        trap = Trap(process=process, row=row, emit=_no_items, room=trio.lowlevel.checkpoint)
+        began = self._machine.clock.now()
+        args: Any = None
+        try:
+            args = parse_args(row, call.args)
+            trap.right = self._permission.check(process, row, args)
+            result = self._handlers[row.number](self._machine, trap, args)
+            link.reply(call.id, result)
+        except SyscallError as refused:
+            link.fail(call.id, refused)
+            self._record(trap, began, args, refused)
+        except KernelPanic:
+            raise
+        except Exception as bug:
+            link.fail(call.id, self._bug(trap, bug))
+        else:
+            self._record(trap, began, args, None, result)
+
+    async def _serve(self, link: Duplex, call: Call, process: Process, row: Row, scope: trio.CancelScope) -> None:
+        trap = Trap(process=process, row=row, emit=self._emitter(link, call), room=lambda: link.drained(call.id))
+        began = self._machine.clock.now()
+        args: Any = None
+        outcome: SyscallError | None = None
+        result: Any = None
+        with scope:
+            try:
+                args = parse_args(row, call.args)
+                await self._while_stopped(process)
+                trap.right = self._permission.check(process, row, args)
+                result = await self._body(trap, args)
+                await self._while_stopped(process)
+            except SyscallError as refused:
+                outcome = refused
+            except KernelPanic:
+                raise
+            except Exception as bug:
+                outcome = self._bug(trap, bug)
+        if scope.cancelled_caught:
+            link.error(call.id, Errno.ECANCELED, f"{row.name} was cancelled")
+            self._record(trap, began, args, None, errno="ECANCELED")
+        elif outcome is not None:
+            link.fail(call.id, outcome)
+            self._record(trap, began, args, outcome)
+        else:
+            self._answer(link, call, row, result)
+            self._record(trap, began, args, None, result)
+
+    async def _body(self, trap: Trap, args: Any) -> Any:
+        """The call itself; meanwhile its process is running (a generation) or waiting."""
+        generating = trap.row.name in _GENERATING
+        trap.process.begin(generating=generating)
+        try:
+            answer = self._handlers[trap.row.number](self._machine, trap, args)
+            return await answer if isinstance(answer, Awaitable) else answer
+        finally:
+            trap.process.finish(generating=generating)
+
+    async def _while_stopped(self, process: Process) -> None:
+        """STOP holds the calls of a process, coming in and going out."""
+        while process.stopped and process.exit is None:
+            await process.resumed.wait()
+
+    def _emitter(self, link: Duplex, call: Call) -> Callable[[Any], None]:
+        bound = self._machine.config.bounds.stream_items_max
+
+        def emit(item: Any) -> None:
+            if link.items(call.id, [Raw(pack(item))]) > bound:
+                raise BrokenPipe(f"{bound} items wait to be read: read the stream, or ask for less")
+
+        return emit
+
+    def _answer(self, link: Duplex, call: Call, row: Row, result: Any) -> None:
+        try:
+            if row.streams:
+                link.end(call.id, result)
+            else:
+                link.reply(call.id, result)
+        except SyscallError as unencodable:
+            link.fail(call.id, unencodable)
+
+    def _bug(self, trap: Trap, bug: Exception) -> SyscallError:
+        """A bug of ours in a family handler costs one call, not the machine; it is shouted about."""
+        self._machine.trace.event("bug", pid=trap.process.pid, call=trap.row.name, error=repr(bug))
+        traceback.print_exception(bug, file=sys.stderr)
+        return IOFailed(f"the kernel failed in {trap.row.name}: {type(bug).__name__}: {bug}; please report it")
+
+    def _record(
+        self,
+        trap: Trap,
+        began: float,
+        args: Any,
+        refused: SyscallError | None,
+        result: Any = None,
+        *,
+        errno: str = "",
+    ) -> None:
+        row = trap.row
+        if row.name in _UNTRACED and refused is None:
+            return
+        shown = "" if args is None or Flag.SECRET in row.flags else short(_fields(args))
+        now = self._machine.clock.now()
+        self._machine.trace.add(
+            TraceRecord(
+                seq=0,
+                at_s=now,
+                kind="call",
+                pid=trap.process.pid,
+                name=row.name,
+                args=shown,
+                result=short(refused.message if refused else trap.detail or _fields(result)),
+                errno=refused.errno.name if refused else errno,
+                took_s=now - began,
+                queued_s=trap.queued_s,
+                driver_s=trap.driver_s,
+                prompt_tokens=trap.prompt_tokens,
+                generated_tokens=trap.generated_tokens,
+                right=trap.right,
+            )
+        )
+
+
+def row_of(number: int | str) -> Row:
+    """The row of a call by number or name. Raises NoSyscall (ENOSYS)."""
+    row = TABLE.get(number) if isinstance(number, int) else BY_NAME.get(number)
+    if row is not None:
+        return row
+    if isinstance(number, int) and number in RESERVED:
+        raise NoSyscall(f"{RESERVED[number]} is reserved for a later kernel")
+    raise NoSyscall(f"there is no system call {number!r}; 'kernos man' lists them all")
+
+
+def _fields(value: Any) -> str:
+    """The fields of a struct that were set, as `name=value, …`."""
+    if value is None:
+        return ""
+    fields = getattr(value, "__struct_fields__", ())
+    shown = ((name, getattr(value, name)) for name in fields)
+    return ", ".join(f"{name}={_brief(item)}" for name, item in shown if item not in (None, "", (), 0, False))
+
+
+def _brief(item: Any) -> str:
+    if isinstance(item, Raw | bytes):
+        return f"<{len(bytes(item))} bytes>"
+    text = repr(item)
+    return text if len(text) <= 60 else text[:59] + "…"
+
+
+def _no_items(item: Any) -> None:
+    raise KernelPanic(f"an inline call streams nothing, yet it emitted {item!r}")

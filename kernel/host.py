@@ -1,0 +1,228 @@
+"""A driver host: the OS process that serves one device, started, watched, and started again when it dies."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Literal, final
+
+import trio
+from msgspec import Raw
+
+from kernel.config import Bounds
+from kernel.host_process import StartHost
+from kernel.trace import Trace
+from syscalls import driver
+from syscalls.codec import parse_answer
+from syscalls.errors import BrokenPipe, IOFailed, SyscallError, TryAgain
+from syscalls.limits import DRIVER_LIMITS
+from syscalls.link.duplex import Duplex, NoServer, Transport
+from syscalls.peer import Peer
+from syscalls.row import Flag, Row
+from syscalls.wire import Hello, WireError
+
+HostState = Literal["idle", "starting", "ready", "restarting", "failed"]
+
+_BACKOFF_S = 0.05
+_BACKOFF_MAX_S = 2.0
+_CREDIT = 1 << 20
+
+
+@final
+class Host:
+    """One device in an OS process of its own. `run` is its supervisor; everything else waits for it to be ready.
+
+    A call that the host's death interrupts is issued again where its row is idempotent; the caller only sees the time
+    pass, until
+    `host_ready_s` have gone by without a host.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        driver_name: str,
+        args: driver.Open,
+        *,
+        bounds: Bounds,
+        trace: Trace,
+        logs: Path,
+        start: StartHost,
+    ) -> None:
+        self.name = name
+        self.driver = driver_name
+        self.args = args
+        self.state: HostState = "idle"
+        self.opened: driver.Opened | None = None
+        self.failure: SyscallError | None = None
+        self.pid = 0
+        self.restarts = 0
+        self.busy = 0
+        self._bounds = bounds
+        self._trace = trace
+        self._logs = logs
+        self._start = start
+        self._wire: Duplex | None = None
+        self._wanted = trio.Event()
+        self._news = trio.Event()
+        self._on_restart: list[Callable[[], None]] = []
+
+    def on_restart(self, callback: Callable[[], None]) -> None:
+        """Calls back each time a new host stands in for one that died."""
+        self._on_restart.append(callback)
+
+    def want(self) -> None:
+        """Somebody needs it: start it."""
+        self._wanted.set()
+
+    async def ready(self) -> driver.Opened:
+        """Waits until the device is open. Raises why it cannot be, or TryAgain (EAGAIN) after `host_ready_s`."""
+        self.want()
+        with trio.move_on_after(self._bounds.host_ready_s):
+            while self.state != "ready":
+                if self.failure is not None:
+                    raise self.failure
+                await self._news.wait()
+            assert self.opened is not None
+            return self.opened
+        raise TryAgain(f"device {self.name} did not come up in {self._bounds.host_ready_s:g} s: see {self._log_file}")
+
+    async def call(self, row: Row, make_args: Callable[[int], Any]) -> Any:
+        """Calls the driver; `make_args` is given the device's handle. Issued again after the host's death if `row`
+        allows."""
+        self.busy += 1
+        try:
+            while True:
+                opened = await self.ready()
+                wire = self._wire
+                assert wire is not None
+                try:
+                    return await wire.call(row, make_args(opened.device))
+                except BrokenPipe:
+                    if Flag.IDEMPOTENT not in row.flags:
+                        raise
+                    await self._gone(wire)
+        finally:
+            self.busy -= 1
+
+    async def pour(self, row: Row, make_args: Callable[[int], Any], sink: Callable[[Any], None]) -> Any:
+        """A streaming call: typed items go into `sink` as they come; see HostedModel for how one is resumed.
+
+        Raises BrokenPipe (EPIPE) when the host died under it, once the supervisor knows of it."""
+        opened = await self.ready()
+        wire = self._wire
+        assert wire is not None
+
+        def typed(items: list[Raw]) -> None:
+            for item in items:
+                sink(parse_answer(row.item, item, name=row.name))
+
+        self.busy += 1
+        try:
+            return await wire.pour(row, make_args(opened.device), typed, credit=_CREDIT)
+        except BrokenPipe:
+            await self._gone(wire)
+            raise
+        finally:
+            self.busy -= 1
+
+    async def run(self) -> None:
+        """Supervises: starts the host when it is wanted, again when it dies; gives up when `host_restarts_max` hosts
+        in a row
+        died before they were ready."""
+        await self._wanted.wait()
+        self._set("starting")
+        stillborn = 0
+        while True:
+            try:
+                stillborn = 0 if await self._life() else stillborn + 1
+            except SyscallError as refused:
+                self._fail(refused)
+                return
+            self.restarts += 1
+            if stillborn >= self._bounds.host_restarts_max:
+                self._fail(
+                    IOFailed(f"device {self.name}: {stillborn} hosts in a row died at the start: see {self._log_file}")
+                )
+                return
+            self._set("restarting")
+            if stillborn:
+                await trio.sleep(min(_BACKOFF_S * 2**stillborn, _BACKOFF_MAX_S))
+
+    async def _life(self) -> bool:
+        """One host from start to death; whether it was ever ready. Raises SyscallError if the driver refuses to
+        open."""
+        process = await self._start(self.driver, self._log_file)
+        self.pid = process.pid
+        was_ready = False
+        try:
+            await self._serve(process.transport)
+        finally:
+            was_ready, self._wire = self._wire is not None, None
+            status = await process.end()
+            self._trace.event("host_lost", device=self.name, host=process.pid, status=status)
+            self._set("restarting")
+        return was_ready
+
+    async def _serve(self, transport: Transport) -> None:
+        wire = Duplex(Peer(DRIVER_LIMITS, Hello()), transport, NoServer(), trio.Event)
+        refused: SyscallError | None = None
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_run, wire, nursery.cancel_scope)
+            try:
+                await wire.greeted()
+                self.opened = await wire.call(driver.OPEN, self.args)
+                self._wire = wire
+                self._set("ready")
+                self._trace.event("host_ready", device=self.name, host=self.pid, restarts=self.restarts)
+                if self.restarts:
+                    for callback in self._on_restart:
+                        callback()
+                await trio.sleep_forever()
+            except BrokenPipe:
+                pass
+            except SyscallError as error:
+                refused = error
+            nursery.cancel_scope.cancel()
+        if refused is not None:
+            raise refused
+
+    async def _gone(self, wire: Duplex) -> None:
+        """A call on `wire` has failed with EPIPE: waits until the supervisor has seen the death, so that `ready`
+        tells the truth."""
+        while self._wire is wire:
+            await self._news.wait()
+
+    def _fail(self, why: SyscallError) -> None:
+        self.failure = why
+        self._set("failed")
+        self._trace.event("host_failed", device=self.name, error=why)
+
+    def _set(self, state: HostState) -> None:
+        self.state = state
+        news, self._news = self._news, trio.Event()
+        news.set()
+
+    @property
+    def _log_file(self) -> Path:
+        return self._logs / f"host-{self.name.replace('/', '_')}.log"
+
+
+async def _run(wire: Duplex, scope: trio.CancelScope) -> None:
+    """The link until it ends; then everything that waits on it fails with EPIPE."""
+    reason = "the host is gone"
+    try:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_write, wire)
+            try:
+                await wire.reader()
+            except (WireError, OSError, trio.BrokenResourceError, trio.ClosedResourceError) as broken:
+                reason = f"the host is gone: {broken}"
+            nursery.cancel_scope.cancel()
+    finally:
+        wire.hang_up(reason)
+        scope.cancel()
+
+
+async def _write(wire: Duplex) -> None:
+    try:
+        await wire.writer()
+    except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
+        pass

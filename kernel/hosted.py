@@ -1,0 +1,134 @@
+"""The ports on hosts: models, embeddings and stores whose OS process may die under a call without the caller
+knowing."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import final
+
+from msgspec.structs import replace
+
+from kernel.host import Host
+from kernel.trace import Trace
+from syscalls import driver
+from syscalls.driver import Embedded, Finished, Opened, Rendered, Sampling, StoreHits, Tokens
+from syscalls.errors import BrokenPipe, OutcomeUnknown
+from syscalls.turns import ToolSpec, Turn
+
+
+@final
+class HostedModel:
+    """A model in a host. A generation that the host's death cuts goes on from its last token where resume is exact."""
+
+    def __init__(self, name: str, host: Host, *, trace: Trace, overhead: Callable[[int], None]) -> None:
+        self._name = name
+        self._host = host
+        self._trace = trace
+        self._overhead = overhead
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    @property
+    def opened(self) -> Opened:
+        assert self._host.opened is not None, "await ready() first"
+        return self._host.opened
+
+    async def ready(self) -> Opened:
+        """Waits until the model is loaded. Raises why it cannot be."""
+        return await self._host.ready()
+
+    async def render(self, turns: tuple[Turn, ...], tools: tuple[ToolSpec, ...]) -> Rendered:
+        rendered: Rendered = await self._host.call(
+            driver.RENDER, lambda device: driver.Render(device=device, turns=turns, tools=tools)
+        )
+        return rendered
+
+    async def generate(
+        self,
+        sampling: Sampling,
+        *,
+        prompt: tuple[int, ...],
+        turns: tuple[Turn, ...],
+        tools: tuple[ToolSpec, ...],
+        sink: Callable[[Tokens], None],
+    ) -> Finished:
+        """See ModelPort. What a dead host had read of the prompt, and is read again, is charged to the kernel."""
+        made: list[int] = []
+        spoken = False
+
+        def keep(tokens: Tokens) -> None:
+            nonlocal spoken
+            spoken = True
+            made.extend(tokens.ids)
+            sink(tokens)
+
+        while True:
+            request = driver.Generate(
+                device=0, sampling=sampling, prompt=prompt, generated=tuple(made), turns=turns, tools=tools
+            )
+            try:
+                finished: Finished = await self._host.pour(driver.GENERATE, partial(_addressed, request), keep)
+            except BrokenPipe:
+                exact = "resume-exact" in self.opened.can
+                if spoken and not exact:
+                    raise OutcomeUnknown(f"the host of {self.name} died in mid-answer and cannot resume it") from None
+                self._overhead(len(prompt) + len(made))
+                self._trace.event("reissue", device=self.name, generated=len(made))
+                continue
+            return finished
+
+
+def _addressed(request: driver.Generate, device: int) -> driver.Generate:
+    return replace(request, device=device)
+
+
+@final
+class HostedEmbedding:
+    """The embedding model in a host."""
+
+    def __init__(self, name: str, host: Host) -> None:
+        self._name = name
+        self._host = host
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    async def embed(self, texts: tuple[str, ...]) -> Embedded:
+        embedded: Embedded = await self._host.call(
+            driver.EMBED, lambda device: driver.Embed(device=device, texts=texts)
+        )
+        return embedded
+
+
+@final
+class HostedStore:
+    """The vector store in a host."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+
+    async def add(self, collection: str, ids: tuple[str, ...], vectors: bytes) -> None:
+        await self._host.call(
+            driver.ADD,
+            lambda device: driver.StoreAdd(device=device, collection=collection, ids=ids, vectors=vectors),
+        )
+
+    async def query(self, collection: str, vector: bytes, k: int, *, only: tuple[str, ...] | None = None) -> StoreHits:
+        hits: StoreHits = await self._host.call(
+            driver.QUERY,
+            lambda device: driver.StoreQuery(device=device, collection=collection, vector=vector, k=k, only=only),
+        )
+        return hits
+
+    async def delete(self, collection: str, ids: tuple[str, ...] | None) -> None:
+        await self._host.call(
+            driver.DELETE, lambda device: driver.StoreDelete(device=device, collection=collection, ids=ids)
+        )
+
+    async def ids(self, collection: str) -> tuple[str, ...]:
+        found: driver.Ids = await self._host.call(
+            driver.IDS, lambda device: driver.StoreIds(device=device, collection=collection)
+        )
+        return found.ids

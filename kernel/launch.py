@@ -1,0 +1,37 @@
+"""What the kernel asks of whoever makes workers: a jail on a real machine, a plain task in tests."""
+
+from collections.abc import Callable
+from typing import Protocol, final
+
+from msgspec import Struct
+
+from syscalls.link.duplex import Transport
+
+
+@final
+class LaunchRequest(Struct, frozen=True, kw_only=True):
+    """A worker for process `pid`; `folders` of the host are seen read-only at the same paths."""
+
+    pid: int
+    name: str
+    folders: tuple[str, ...] = ()
+
+
+class Launched(Protocol):
+    """A worker that is confined and about to say HELLO. `pid` is that of the OS process, 0 where there is none."""
+
+    @property
+    def pid(self) -> int: ...
+    @property
+    def transport(self) -> Transport: ...
+    def signal(self, signum: int) -> None: ...
+    async def drain(self, sink: Callable[[str], None]) -> None: ...
+    async def wait(self) -> str: ...
+    async def aclose(self) -> None: ...
+
+
+class Launcher(Protocol):
+    """Makes workers. Raises IOFailed (EIO) with the layer that failed; `aclose` ends what it holds but no worker."""
+
+    async def launch(self, request: LaunchRequest) -> Launched: ...
+    async def aclose(self) -> None: ...

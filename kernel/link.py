@@ -1,0 +1,116 @@
+"""The kernel's end of a link: a raw trio socket, the calls that come over it, and whose they are."""
+
+from collections.abc import Callable
+from typing import Protocol, final
+
+import trio
+
+from kernel.process import Process
+from syscalls.errors import Errno
+from syscalls.limits import CLIENT_LIMITS, PeerLimits
+from syscalls.link.duplex import Duplex, Transport
+from syscalls.peer import Peer
+from syscalls.wire import Call, Cancel, Event, Hello, WireError
+
+
+class Entrance(Protocol):
+    """The gate, as links see it: serves a call at once, or in a task of its own whose scope it returns."""
+
+    def enter(self, link: Duplex, call: Call, process: Process, nursery: trio.Nursery) -> trio.CancelScope | None: ...
+
+
+class Channels(Protocol):
+    """Which process a channel number stands for on one link; None is a forged one."""
+
+    def process_on(self, channel: int) -> Process | None: ...
+
+
+@final
+class KernelLink:
+    """A link whose other end makes system calls. `run` returns when it has ended, with the reason."""
+
+    def __init__(
+        self,
+        transport: Transport,
+        gate: Entrance,
+        channels: Channels,
+        *,
+        hello: Hello,
+        limits: PeerLimits = CLIENT_LIMITS,
+    ) -> None:
+        self._gate = gate
+        self._channels = channels
+        self._scopes: dict[int, trio.CancelScope] = {}
+        self._nursery: trio.Nursery | None = None
+        self.wire = Duplex(Peer(limits, hello), transport, self, trio.Event)
+
+    async def run(self, *, handshake_s: float, on_ready: Callable[[], None] = lambda: None) -> str:
+        """Serves until the other end goes, breaks the protocol, or says no HELLO in time. Calls under way are
+        cancelled."""
+        reason = "the other end closed the link"
+        try:
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                nursery.start_soon(_write, self.wire, nursery.cancel_scope)
+                nursery.start_soon(self._greet, handshake_s, on_ready)
+                try:
+                    await self.wire.reader()
+                except WireError as breach:
+                    reason = str(breach)
+                except (OSError, trio.BrokenResourceError, trio.ClosedResourceError) as broken:
+                    reason = f"the link broke: {broken}"
+                await _last_words(self.wire)
+                nursery.cancel_scope.cancel()
+        finally:
+            reason = self.wire.peer.closed or reason
+            self.wire.hang_up(reason)
+        return reason
+
+    def on_call(self, link: Duplex, call: Call) -> None:
+        process = self._channels.process_on(call.channel)
+        if process is None or self._nursery is None:
+            link.error(call.id, Errno.EPERM, f"channel {call.channel} is not this link's")
+            link.bye(f"a call on channel {call.channel}, which is not this link's")
+            return
+        scope = self._gate.enter(link, call, process, self._nursery)
+        if scope is not None:
+            self._scopes[call.id] = scope
+            if len(self._scopes) > 2 * self.wire.peer.limits.calls_max:
+                self._forget()
+
+    def on_cancel(self, link: Duplex, cancel: Cancel) -> None:
+        scope = self._scopes.pop(cancel.id, None)
+        if scope is not None:
+            scope.cancel()
+
+    def on_event(self, link: Duplex, event: Event) -> None:
+        pass
+
+    def _forget(self) -> None:
+        """Drops the scopes of calls that were answered."""
+        self._scopes = {i: s for i, s in self._scopes.items() if self.wire.peer.is_serving(i)}
+
+    async def _greet(self, handshake_s: float, on_ready: Callable[[], None]) -> None:
+        with trio.move_on_after(handshake_s) as limit:
+            await self.wire.greeted()
+            on_ready()
+        if limit.cancelled_caught:
+            self.wire.bye(f"no HELLO in {handshake_s:g} s")
+            assert self._nursery is not None
+            await _last_words(self.wire)
+            self._nursery.cancel_scope.cancel()
+
+
+async def _write(wire: Duplex, scope: trio.CancelScope) -> None:
+    try:
+        await wire.writer()
+    except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
+        pass
+    scope.cancel()
+
+
+async def _last_words(wire: Duplex) -> None:
+    """Gives the writer a moment to send a BYE that explains why this end hangs up."""
+    with trio.move_on_after(0.5):
+        while wire.peer.outbox and wire.peer.closed is not None:  # noqa: ASYNC110 (the outbox is plain bytes)
+            await trio.sleep(0.001)

@@ -1,0 +1,92 @@
+"""Which right a call needs: the names that its resource goes by for this caller, and the check in the gate."""
+
+from typing import Any, Protocol, final
+
+from kernel.panic import KernelPanic
+from kernel.process import Process
+from kernel.process_table import ProcessTable
+from syscalls.errors import PermissionDenied
+from syscalls.rights import Right, allowed
+from syscalls.row import Row
+
+OPERATOR = (Right("**"),)
+"""What the operator holds: every action on everything."""
+
+
+class ContextNames(Protocol):
+    """Knows the names a context goes by for a process."""
+
+    def names(self, context: int, process: Process) -> tuple[str, ...]: ...
+
+
+class ModelNames(Protocol):
+    """Knows the names a model goes by; None is the default model of the machine."""
+
+    def names(self, model: str | None) -> tuple[str, ...]: ...
+
+
+@final
+class Permission:
+    """The only place where a right is checked."""
+
+    def __init__(self, *, processes: ProcessTable, contexts: ContextNames, models: ModelNames) -> None:
+        self._processes = processes
+        self._contexts = contexts
+        self._models = models
+
+    def check(self, process: Process, row: Row, args: Any) -> str:
+        """The right that lets the call in, as text ("" where none is needed). Raises PermissionDenied (EPERM) that
+        says which
+        right is missing and how to grant it; NotFound or NoSuchProcess where there is no such thing."""
+        if row.needs is None:
+            return ""
+        names = self._names(process, row, args)
+        right = allowed(process.rights, row.needs.action, names)
+        if right is not None:
+            return str(right)
+        missing = Right(names[0], (row.needs.action,))
+        raise PermissionDenied(
+            f"process {process.pid} ({process.name}) lacks the right '{missing}' for {row.name}: "
+            f"grant it with --allow '{missing}'"
+        )
+
+    def _names(self, process: Process, row: Row, args: Any) -> tuple[str, ...]:
+        assert row.needs is not None
+        resource = row.needs.resource
+        kind, _, rest = resource.partition(":")
+        match kind:
+            case "process" if rest == "{pid}":
+                return self._process_names(process, args.pid)
+            case "context":
+                return self._contexts.names(args.context, process) if args.context else ("context:own",)
+            case "model" if rest == "{model}":
+                return self._models.names(args.model or process.model)
+            case "program" | "tool":
+                return (resource.format_map(_Fields(args)),)
+            case _ if "{" not in rest:
+                return (resource,)
+        raise KernelPanic(f"{row.name} names a resource that nobody resolves: {resource}")
+
+    def _process_names(self, process: Process, pid: int) -> tuple[str, ...]:
+        if pid == 0:
+            return ("process:children",)
+        target = self._processes.lately(pid)
+        names = [f"process:{pid}"]
+        if target is process:
+            names.append("process:self")
+        if target is process.parent:
+            names.append("process:parent")
+        if self._processes.is_descendant(target, process):
+            names.append("process:children")
+        return tuple(names)
+
+
+class _Fields(dict[str, Any]):
+    """Reads `{field}` from a struct of arguments."""
+
+    def __init__(self, args: Any) -> None:
+        super().__init__()
+        self._args = args
+
+    def __missing__(self, key: str) -> Any:
+        return getattr(self._args, key)

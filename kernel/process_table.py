@@ -1,0 +1,131 @@
+"""The process table: who is alive, who is a zombie, who was here lately."""
+
+from collections import deque
+from collections.abc import Iterator
+from typing import final
+
+import trio
+
+from kernel.account import Account
+from kernel.clock import Clock
+from kernel.process import Process
+from kernel.trace import Trace
+from syscalls.calls.process import Exit, Kind
+from syscalls.errors import NoSuchProcess, TryAgain
+from syscalls.rights import Right
+
+REAPED_KEPT_MAX = 256
+INIT_PID = 1
+
+
+@final
+class ProcessTable:
+    """Gives out pids in order and never twice. Process 1 is the kernel's own: it adopts what outlives its parent."""
+
+    def __init__(self, *, clock: Clock, trace: Trace, processes_max: int) -> None:
+        self._clock = clock
+        self._trace = trace
+        self._max = processes_max
+        self._next = INIT_PID
+        self._alive: dict[int, Process] = {}
+        self._reaped: deque[Process] = deque(maxlen=REAPED_KEPT_MAX)
+
+    def __iter__(self) -> Iterator[Process]:
+        return iter(tuple(self._alive.values()))
+
+    def __len__(self) -> int:
+        return len(self._alive)
+
+    def add(
+        self,
+        *,
+        parent: Process | None,
+        principal: str,
+        kind: Kind,
+        name: str,
+        account: Account,
+        rights: tuple[Right, ...],
+        nice: int = 0,
+        model: str | None = None,
+    ) -> Process:
+        """A new process, ready. Raises TryAgain (EAGAIN) when the table is full."""
+        if len(self._alive) >= self._max:
+            raise TryAgain(
+                f"the table holds {self._max} processes: wait for some to end, or raise bounds.processes_max"
+            )
+        process = Process(
+            pid=self._next,
+            parent=parent,
+            principal=principal,
+            kind=kind,
+            name=name,
+            account=account,
+            rights=rights,
+            nice=nice,
+            model=model,
+            started_s=self._clock.now(),
+        )
+        self._next += 1
+        self._alive[process.pid] = process
+        if parent is not None:
+            parent.children[process.pid] = process
+        self._trace.event("spawn", pid=process.pid, parent=parent.pid if parent else 0, name=name, type=kind)
+        return process
+
+    def get(self, pid: int) -> Process:
+        """The process that is alive or a zombie under `pid`. Raises NoSuchProcess (ESRCH)."""
+        try:
+            return self._alive[pid]
+        except KeyError:
+            raise NoSuchProcess(f"no process {pid}; 'kernos ps' lists them") from None
+
+    def lately(self, pid: int) -> Process:
+        """As `get`, and those reaped a while ago too: for their logs."""
+        if pid in self._alive:
+            return self._alive[pid]
+        for process in self._reaped:
+            if process.pid == pid:
+                return process
+        raise NoSuchProcess(f"no process {pid}, nor was there one lately")
+
+    def ended(self, process: Process, exit_: Exit) -> None:
+        """`process` has ended: a zombie for its parent, or reaped at once where nobody will wait."""
+        process.die(exit_)
+        self._trace.event("exit", pid=process.pid, status=exit_.status, code=exit_.code, error=exit_.error)
+        self._orphan(process)
+        parent = process.parent
+        if parent is None or parent.pid == INIT_PID or parent.exit is not None or process.kind != "program":
+            self.reap(process)
+            return
+        changed, parent.child_changed = parent.child_changed, trio.Event()
+        changed.set()
+
+    def reap(self, process: Process) -> None:
+        """Forgets a zombie, all but what it printed."""
+        self._alive.pop(process.pid, None)
+        self._reaped.append(process)
+        if process.parent is not None:
+            process.parent.children.pop(process.pid, None)
+
+    def adopt(self, process: Process) -> None:
+        """Makes process 1 the parent of `process`."""
+        init = self._alive[INIT_PID]
+        if process.parent is not None:
+            process.parent.children.pop(process.pid, None)
+        process.parent = init
+        init.children[process.pid] = process
+
+    def _orphan(self, parent: Process) -> None:
+        """Zombies of a process that has ended are reaped: nobody can wait for them any more."""
+        for child in tuple(parent.children.values()):
+            if child.exit is not None:
+                self.reap(child)
+
+    def is_descendant(self, process: Process, ancestor: Process) -> bool:
+        """Whether `ancestor` is above `process` in the tree of parents."""
+        above = process.parent
+        while above is not None:
+            if above is ancestor:
+                return True
+            above = above.parent
+        return False

@@ -1,0 +1,206 @@
+"""The process family: spawn, wait, signals, and what processes print and say of themselves."""
+
+import trio
+
+from kernel.gate import Handler
+from kernel.machine import Machine
+from kernel.process import Process
+from kernel.trap import Trap
+from kernel.wait import first_of, seconds
+from kernel.worker import write_log
+from syscalls.calls import process as abi
+from syscalls.errors import Invalid, NoSuchProcess, PermissionDenied, SyscallError, TimedOut
+from syscalls.rights import parse_rights, uncovered
+from syscalls.signals import Signal
+
+NICE_MIN, NICE_MAX = -20, 19
+
+
+def self_(machine: Machine, trap: Trap, args: abi.Self) -> abi.ProcessInfo:
+    return describe(machine, trap.process)
+
+
+async def spawn(machine: Machine, trap: Trap, args: abi.Spawn) -> abi.Spawned:
+    parent = trap.process
+    image = machine.executor.image(args.program)
+    rights = parent.rights if args.rights is None else parse_rights(args.rights)
+    excess = uncovered(rights, parent.rights)
+    if excess:
+        raise PermissionDenied(
+            f"a child cannot have '{excess[0]}', which process {parent.pid} ({parent.name}) does not hold: "
+            f"grant it to the parent with --allow '{excess[0]}'"
+        )
+    model = args.model or parent.model
+    if model is not None:
+        machine.devices.names(model)
+    budget = args.budget or abi.Budget()
+    _check_budget(budget)
+    name = args.name or program_name(args.program)
+    account = machine.accounts.open(
+        parent.account, name=name, principal=parent.principal, tokens_max=budget.tokens, wall_s_max=budget.wall_s
+    )
+    try:
+        child = machine.processes.add(
+            parent=parent,
+            principal=parent.principal,
+            kind="program",
+            name=name,
+            account=account,
+            rights=rights,
+            nice=_bounded(parent.nice + args.nice),
+            model=model,
+        )
+    except SyscallError:
+        machine.accounts.close(account)
+        raise
+    child.detached = args.detach
+    machine.executor.start(child, image, args)
+    return abi.Spawned(pid=child.pid)
+
+
+async def wait(machine: Machine, trap: Trap, args: abi.Wait) -> abi.Exit:
+    parent = trap.process
+    with trio.move_on_after(seconds(args.timeout_s)):
+        while True:
+            child = _ended_child(parent, args.pid)
+            if child is not None:
+                assert child.exit is not None
+                machine.processes.reap(child)
+                return child.exit
+            await parent.child_changed.wait()
+    raise TimedOut(f"no child ended in {args.timeout_s:g} s; it is still there to be waited for")
+
+
+def kill(machine: Machine, trap: Trap, args: abi.Kill) -> abi.Nothing:
+    target = machine.processes.get(args.pid)
+    try:
+        number = Signal(args.signal)
+    except ValueError:
+        raise Invalid(
+            f"no signal {args.signal}: there are {', '.join(f'{s.value} {s.name}' for s in Signal)}"
+        ) from None
+    if target.kind == "tool" or target.parent is None:
+        raise Invalid(f"process {target.pid} ({target.name}) belongs to the kernel: 'kernos down' ends the machine")
+    machine.executor.signal(target, number)
+    if number is Signal.CONT:
+        machine.scheduler.wake()
+    return abi.Nothing()
+
+
+def nice(machine: Machine, trap: Trap, args: abi.Nice) -> abi.Nothing:
+    if not NICE_MIN <= args.nice <= NICE_MAX:
+        raise Invalid(f"nice {args.nice}: it runs from {NICE_MIN} (a larger share) to {NICE_MAX} (a smaller one)")
+    target = machine.processes.get(args.pid)
+    if args.nice < target.nice and trap.process.kind != "session":
+        raise PermissionDenied("only the operator makes a process less nice: 'kernos nice' from a shell")
+    target.nice = args.nice
+    return abi.Nothing()
+
+
+def list_(machine: Machine, trap: Trap, args: abi.ListProcesses) -> abi.Processes:
+    mine = trap.process.principal
+    shown = (p for p in machine.processes if args.all or (p.principal == mine and p.kind == "program"))
+    return abi.Processes(processes=tuple(describe(machine, process) for process in shown))
+
+
+def output(machine: Machine, trap: Trap, args: abi.Output) -> abi.Nothing:
+    process = trap.process
+    line = abi.LogLine(at_s=machine.clock.now(), pid=process.pid, stream=args.stream, text=args.text)
+    write_log(process, line)
+    return abi.Nothing()
+
+
+def note(machine: Machine, trap: Trap, args: abi.Note) -> abi.Nothing:
+    process = trap.process
+    process.note, process.done, process.total = args.note[:200], args.done, args.total
+    machine.trace.event("note", pid=process.pid, note=process.note, done=args.done, total=args.total)
+    return abi.Nothing()
+
+
+async def logs(machine: Machine, trap: Trap, args: abi.Logs) -> abi.Nothing:
+    if args.tail < 0:
+        raise Invalid("tail counts pieces from the end: 0 or more")
+    process = machine.processes.lately(args.pid)
+    sent = max(process.log_pieces - min(args.tail, len(process.log)), 0)
+    while True:
+        sent = await _send_log(trap, process, sent)
+        if not args.follow or process.exit is not None:
+            return abi.Nothing()
+        await first_of(process.log_changed, process.ended)
+
+
+async def _send_log(trap: Trap, process: Process, sent: int) -> int:
+    """Sends the pieces after number `sent`; those that fell out of the ring meanwhile are missing."""
+    fresh = min(process.log_pieces - sent, len(process.log))
+    for line in list(process.log)[len(process.log) - fresh :] if fresh > 0 else ():
+        trap.emit(line)
+    sent = process.log_pieces
+    await trap.room()
+    return sent
+
+
+def describe(machine: Machine, process: Process) -> abi.ProcessInfo:
+    """One line of ps."""
+    held, window = machine.contexts.usage(process)
+    return abi.ProcessInfo(
+        pid=process.pid,
+        ppid=process.parent.pid if process.parent else 0,
+        principal=process.principal,
+        kind=process.kind,
+        name=process.name,
+        state=process.state,
+        nice=process.nice,
+        model=process.model or machine.devices.default,
+        context_tokens=held,
+        window_tokens=window,
+        tokens_per_s=process.generated_tokens / process.driver_s if process.driver_s else 0.0,
+        tokens=process.prompt_tokens + process.generated_tokens,
+        tokens_max=process.account.tokens_max,
+        started_s=process.started_s,
+        wall_s=machine.clock.now() - process.started_s,
+        faults=process.faults,
+        note=process.note,
+        done=process.done,
+        total=process.total,
+        rights=tuple(str(right) for right in process.rights),
+        worker=process.worker_pid,
+    )
+
+
+def program_name(program: str) -> str:
+    """What ps calls a program: its name, or its file's."""
+    path, _, name = program.rpartition(":")
+    return name or path.rpartition("/")[2].removesuffix(".py") or program
+
+
+def _ended_child(parent: Process, pid: int) -> Process | None:
+    if pid and pid not in parent.children:
+        raise NoSuchProcess(f"process {parent.pid} has no child {pid} to wait for")
+    if not parent.children:
+        raise NoSuchProcess(f"process {parent.pid} has no children to wait for")
+    wanted = (parent.children[pid],) if pid else tuple(parent.children.values())
+    return next((child for child in wanted if child.exit is not None), None)
+
+
+def _check_budget(budget: abi.Budget) -> None:
+    if budget.tokens is not None and budget.tokens < 0:
+        raise Invalid(f"a budget of {budget.tokens} tokens: give 0 or more, or none for no limit")
+    if budget.wall_s is not None and not 0 < budget.wall_s < float("inf"):
+        raise Invalid(f"a budget of {budget.wall_s} s: give more than 0, or none for no limit")
+
+
+def _bounded(value: int) -> int:
+    return max(NICE_MIN, min(NICE_MAX, value))
+
+
+HANDLERS: dict[int, Handler] = {
+    abi.SELF.number: self_,
+    abi.SPAWN.number: spawn,
+    abi.WAIT.number: wait,
+    abi.KILL.number: kill,
+    abi.NICE.number: nice,
+    abi.LIST.number: list_,
+    abi.OUTPUT.number: output,
+    abi.NOTE.number: note,
+    abi.LOGS.number: logs,
+}

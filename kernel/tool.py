@@ -1,0 +1,121 @@
+"""Tools: plugins in sandboxed workers of their own, started when first called, and again when they died."""
+
+from typing import Any, final
+
+import trio
+from msgspec import Raw
+
+from kernel.clock import Clock
+from kernel.config import Bounds, ToolConfig
+from kernel.exec import folders_of
+from kernel.launch import Launcher, LaunchRequest
+from kernel.link import Entrance
+from kernel.process import Process
+from kernel.process_table import ProcessTable
+from kernel.worker import WorkerHost
+from syscalls import worker as abi
+from syscalls.calls.process import Exit
+from syscalls.errors import BrokenPipe, NotFound, OutcomeUnknown, SyscallError, TryAgain
+from syscalls.link.duplex import Duplex
+from syscalls.rights import parse_rights
+from syscalls.turns import ToolSpec
+
+
+@final
+class Tool:
+    """One plugin that serves tools. It runs as a process of its own, with its own rights, never its caller's."""
+
+    def __init__(self, name: str, config: ToolConfig, *, bounds: Bounds, clock: Clock, launcher: Launcher) -> None:
+        self.name = name
+        self.program = config.program
+        self.restarts = 0
+        self.busy = 0
+        self.methods: tuple[ToolSpec, ...] = ()
+        self.failure: SyscallError | None = None
+        self.process: Process | None = None
+        self._rights = parse_rights(config.rights)
+        self._bounds = bounds
+        self._clock = clock
+        self._launcher = launcher
+        self._wire: Duplex | None = None
+        self._wanted = trio.Event()
+        self._news = trio.Event()
+
+    @property
+    def state(self) -> str:
+        if self.failure is not None:
+            return "failed"
+        return "ready" if self._wire is not None else "starting" if self._wanted.is_set() else "idle"
+
+    async def call(self, method: str, arguments: Raw) -> Raw:
+        """Calls `method`. Raises NotFound for an unknown one, what the tool raised, or OutcomeUnknown (EUNKNOWN) when
+        its worker died
+        under the call: a tool's effects are not known to be repeatable."""
+        wire = await self._ready()
+        if method not in {spec.name for spec in self.methods}:
+            known = ", ".join(spec.name for spec in self.methods) or "none"
+            raise NotFound(f"tool {self.name} has no method {method!r}; it has: {known}")
+        self.busy += 1
+        try:
+            returned: abi.Returned = await wire.call(abi.INVOKE, abi.Invoke(method=method, arguments=arguments))
+        except BrokenPipe:
+            if wire.peer.closed is None:
+                raise
+            raise OutcomeUnknown(f"the worker of tool {self.name} died while it ran {method}") from None
+        finally:
+            self.busy -= 1
+        return returned.value
+
+    async def run(self, *, gate: Entrance, processes: ProcessTable, parent: Process) -> None:
+        """Supervises: a worker whenever one is wanted."""
+        while self.failure is None:
+            await self._wanted.wait()
+            process = processes.add(
+                parent=parent, principal=parent.principal, kind="tool", name=self.name, account=parent.account,
+                rights=self._rights,
+            )  # fmt: skip
+            self.process = process
+            status = "worker_lost"
+            try:
+                await self._live(process, gate)
+            except SyscallError as failed:
+                self.failure, status = failed, "failed"
+            finally:
+                self._wire = None
+                self._wanted = trio.Event()
+                self._tell()
+                error = str(self.failure or "")
+                processes.ended(process, Exit(pid=process.pid, status=status, error=error))
+            self.restarts += 1
+
+    async def _live(self, process: Process, gate: Entrance) -> None:
+        request = LaunchRequest(pid=process.pid, name=self.name, folders=folders_of(self._rights))
+        launched = await self._launcher.launch(request)
+        worker = WorkerHost(process, launched, gate, bounds=self._bounds, clock=self._clock)
+        await worker.serve(self._serve)
+
+    async def _serve(self, wire: Duplex) -> None:
+        described: abi.Described = await wire.call(abi.DESCRIBE, abi.Describe(program=self.program))
+        self.methods = described.methods
+        self._wire = wire
+        self._tell()
+        await wire.ended()
+
+    async def _ready(self) -> Duplex:
+        self._wanted.set()
+        with trio.move_on_after(self._bounds.worker_ready_s):
+            while self._wire is None:
+                if self.failure is not None:
+                    raise self.failure
+                await self._news.wait()
+            return self._wire
+        raise TryAgain(f"tool {self.name} did not come up in {self._bounds.worker_ready_s:g} s")
+
+    def _tell(self) -> None:
+        news, self._news = self._news, trio.Event()
+        news.set()
+
+
+def as_text(value: Any) -> str:
+    """What a model reads of a tool's answer."""
+    return value if isinstance(value, str) else repr(value) if not isinstance(value, bool) else str(value).lower()

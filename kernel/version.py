@@ -1,0 +1,3 @@
+"""The version of this kernel."""
+
+VERSION = "0.1.0"
