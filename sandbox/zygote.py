@@ -260,7 +260,12 @@ def _open_source(bind: Bind, opened: ExitStack) -> int:
 
 async def _next_status(status: trio.socket.SocketType) -> tuple[Status, int] | None:
     """The next message and the pid of its sender, as the system attests it; None when all have hung up."""
-    data, ancillary, _, _ = await status.recvmsg(MESSAGE_BYTES_MAX, socket.CMSG_SPACE(_CREDENTIALS.size))
+    space = socket.CMSG_SPACE(_CREDENTIALS.size)
+    try:
+        data, ancillary, _, _ = await status.recvmsg(MESSAGE_BYTES_MAX, space)
+    except ConnectionResetError:
+        # Once, when the far end closed without having read its specification; what it said comes after.
+        data, ancillary, _, _ = await status.recvmsg(MESSAGE_BYTES_MAX, space)
     if not data:
         return None
     pid, _, _ = _CREDENTIALS.unpack(ancillary[0][2])

@@ -1,0 +1,1 @@
+"""Tests of every kind: unit, end to end, conformance."""

@@ -1,0 +1,1 @@
+"""Programs that are run as guests, and the host end that drives them."""

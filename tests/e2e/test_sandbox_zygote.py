@@ -1,0 +1,328 @@
+"""How workers are made, live and end: the zygote, the kernel's death, descriptors, limits, failures.
+
+Broken by: workers that are children of the zygote and not of the kernel, a death signal set before the
+credentials change, a descriptor or a payload that one worker's fork leaves to the next, a layer's failure
+that is swallowed.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import trio
+
+from sandbox.errors import JailError, ZygoteGone
+from sandbox.limits import UID_BASE
+from sandbox.spec import LAYERS, Bind, Limits, ZygoteSpec
+from sandbox.zygote import Exit, Worker, Zygote, reap
+from tests.e2e.sandbox_guests.host import (
+    GUESTS_BIND,
+    Guest,
+    attempt_unsandboxed,
+    open_guest,
+    open_zygote,
+    run_to_end,
+    worker_spec,
+    zygote_spec,
+)
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+async def test_a_guest_answers_and_ends_with_its_status() -> None:
+    async with open_zygote() as zygote:
+        worker = await zygote.spawn(worker_spec(payload=b"48 KiB at most"))
+        guest = Guest(worker)
+        assert await guest.next_line() == {"payload": "48 KiB at most"}
+        await guest.stream.aclose()
+        assert await reap(worker) == Exit(code=0)
+        os.close(worker.output)
+        assert (await run_to_end(zygote, worker_spec("hostile:leave", payload=b"42")))[0] == Exit(code=42)
+
+
+async def test_every_layer_is_reported() -> None:
+    async with open_zygote() as zygote, open_guest(zygote) as guest:
+        after_clone = LAYERS[LAYERS.index("uid") :]
+        assert {*after_clone, "uts"} <= guest.worker.layers_us.keys()
+
+
+async def test_the_kernel_is_the_parent_of_workers() -> None:
+    async with open_zygote() as zygote, open_guest(zygote) as guest:
+        status = _status(guest.worker)
+        assert f"PPid:\t{os.getpid()}\n" in status
+        assert "CapBnd:\t0000000000000000\n" in status
+        assert "CapEff:\t0000000000000000\n" in status
+        assert "NoNewPrivs:\t1\n" in status
+        assert "Seccomp:\t2\n" in status
+
+
+def _status(worker: Worker) -> str:
+    return Path(f"/proc/{worker.pid}/status").read_text()
+
+
+async def test_workers_have_their_own_uid_under_root() -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root can give away uids")
+    async with open_zygote() as zygote, open_guest(zygote) as one, open_guest(zygote) as other:
+        for guest in (one, other):
+            uid = str(UID_BASE + guest.worker.pid)
+            status = _status(guest.worker)
+            assert "Uid:\t" + "\t".join([uid] * 4) + "\n" in status
+            assert "Gid:\t" + "\t".join([uid] * 4) + "\n" in status
+            assert "Groups:\t \n" in status
+
+
+async def test_inside_there_is_nothing_of_the_host() -> None:
+    async with open_zygote() as zygote, open_guest(zygote) as guest:
+        inside = (await guest.attempt("identity"))["value"]
+        assert inside["pid"] == 1
+        assert inside["ppid"] == 0
+        assert inside["host"] == "kernos"
+        assert inside["cwd"] == "/"
+        assert "PATH" not in inside["environment"]
+        assert "HOME" not in inside["environment"]
+        assert inside["path"] == list(zygote_spec().path)
+        top = (await guest.attempt("list_folder", path="/"))["value"]
+        assert not {"etc", "proc", "sys", "dev", "usr", "var"} & set(top)
+        ours = (await guest.attempt("list_folder", path=str(REPOSITORY)))["value"]
+        assert "sandbox" not in ours
+        assert ".git" not in ours
+        assert "pyproject.toml" not in ours
+
+
+async def test_a_guest_sees_its_socket_and_standard_descriptors_only() -> None:
+    async with open_zygote() as zygote, open_guest(zygote) as first, open_guest(zygote) as second:
+        for guest in (first, second):
+            assert (await guest.attempt("descriptors"))["value"] == [0, 1, 2, 3]
+    assert set(attempt_unsandboxed("descriptors")["value"]) >= {0, 1, 2}
+
+
+async def test_the_host_keeps_no_descriptor() -> None:
+    async with open_zygote() as zygote:
+        await run_to_end(zygote, worker_spec("hostile:leave", payload=b"0"))
+        before = sorted(os.listdir("/proc/self/fd"))
+        for _ in range(3):
+            await run_to_end(zygote, worker_spec("hostile:leave", payload=b"0"))
+        with pytest.raises(JailError):
+            await zygote.spawn(worker_spec(binds=(Bind("/nowhere", "/nowhere"),)))
+        assert sorted(os.listdir("/proc/self/fd")) == before
+        zygote_fds = os.listdir(f"/proc/{zygote.pid}/fd")
+        assert len(zygote_fds) == 4  # three standard ones and the control socket
+
+
+async def test_lazy_imports_work_inside() -> None:
+    async with open_zygote() as zygote, open_guest(zygote) as guest:
+        answer = await guest.attempt("lazy_imports")
+        assert answer == {"value": ["0.3", "text/plain", "2d711642", "round", 2]}
+
+
+async def test_a_trio_loop_runs_inside() -> None:
+    async with open_zygote("trio") as zygote:
+        worker = await zygote.spawn(worker_spec("looping:main"))
+        async with trio.SocketStream(trio.socket.from_stdlib_socket(worker.sock)) as stream:
+            await stream.send_all(b"hello")
+            assert await stream.receive_some() == b"HELLO"
+        assert await reap(worker) == Exit(code=0)
+        assert os.read(worker.output, 1000) == b""
+        os.close(worker.output)
+
+
+async def test_trio_can_be_imported_inside_too() -> None:
+    async with open_zygote() as zygote:  # nothing preloaded: everything is read in the jail
+        worker = await zygote.spawn(worker_spec("looping:main"))
+        async with trio.SocketStream(trio.socket.from_stdlib_socket(worker.sock)) as stream:
+            await stream.send_all(b"hello")
+            assert await stream.receive_some() == b"HELLO"
+        assert await reap(worker) == Exit(code=0)
+        os.close(worker.output)
+
+
+async def test_threads_only_in_their_tier() -> None:
+    async with open_zygote() as zygote:
+        async with open_guest(zygote, worker_spec(tier="threads")) as guest:
+            assert await guest.attempt("make_thread") == {"value": 42}
+            assert (await guest.attempt("fork"))["errno"] == 1
+        async with open_guest(zygote, worker_spec(tier="loop")) as guest:
+            assert "value" not in await guest.attempt("make_thread")
+
+
+async def test_output_of_a_guest_is_seen() -> None:
+    async with open_zygote() as zygote:
+        ended, output = await run_to_end(zygote, worker_spec("hostile:raise_error"))
+        assert ended == Exit(code=1)
+        assert "to descriptor 1" in output
+        assert "to stdout" in output
+        assert "LookupError: a bug in the program" in output
+
+
+async def test_an_entry_that_is_not_there_is_said_in_the_output() -> None:
+    async with open_zygote() as zygote:
+        ended, output = await run_to_end(zygote, worker_spec("no_such_module:main"))
+        assert ended == Exit(code=1)
+        assert "No module named 'no_such_module'" in output
+        ended, output = await run_to_end(zygote, worker_spec("hostile:no_such_function"))
+        assert ended == Exit(code=1)
+        assert "no_such_function" in output
+
+
+async def test_forks_do_not_share_random_numbers() -> None:
+    async with open_zygote("random") as zygote, open_guest(zygote) as one, open_guest(zygote) as other:
+        numbers = [(await guest.attempt("random_numbers"))["value"] for guest in (one, other)]
+        assert numbers[0] != numbers[1]
+
+
+async def test_a_dead_zygote_is_noticed_by_nobody_but_the_next_spawn() -> None:
+    async with open_zygote() as zygote, open_guest(zygote) as one, open_guest(zygote) as other:
+        os.kill(zygote.pid, signal.SIGKILL)
+        with pytest.raises(ZygoteGone):
+            await zygote.spawn(worker_spec())
+        for guest in (one, other):
+            assert "value" in await guest.attempt("identity")
+        async with open_zygote() as successor, open_guest(successor) as third:
+            assert "value" in await third.attempt("identity")
+        assert "value" in await one.attempt("identity")
+
+
+async def test_a_zygote_killed_under_load_loses_no_process() -> None:
+    """Every spawn under way returns a live worker or raises ZygoteGone; no child is left over."""
+    zygote = await Zygote.start(zygote_spec())
+    made: list[Worker] = []
+    lost = 0
+
+    async def spawn() -> None:
+        nonlocal lost
+        try:
+            made.append(await zygote.spawn(worker_spec()))
+        except ZygoteGone:
+            lost += 1
+        if len(made) == 3:
+            os.kill(zygote.pid, signal.SIGKILL)
+
+    async with trio.open_nursery() as nursery:
+        for _ in range(20):
+            nursery.start_soon(spawn)
+    await zygote.aclose()
+    assert len(made) + lost == 20
+    assert lost > 0
+    for worker in made:
+        guest = Guest(worker)
+        assert "value" in await guest.attempt("identity")
+        await guest.stream.aclose()
+        assert await reap(worker) == Exit(code=0)
+        os.close(worker.output)
+    assert not _children()
+
+
+async def test_twenty_at_once() -> None:
+    async with open_zygote() as zygote:
+        answers: list[int] = []
+
+        async def use_one() -> None:
+            async with open_guest(zygote) as guest:
+                answers.append((await guest.attempt("identity"))["value"]["pid"])
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(20):
+                nursery.start_soon(use_one)
+        assert answers == [1] * 20
+
+
+async def test_a_missing_bind_is_an_error_and_the_zygote_goes_on() -> None:
+    async with open_zygote() as zygote:
+        with pytest.raises(JailError, match="cannot bind /no/such/folder: No such file") as caught:
+            await zygote.spawn(worker_spec(binds=(Bind("/no/such/folder", "/x"),)))
+        assert caught.value.layer == "root"
+        async with open_guest(zygote) as guest:
+            assert "value" in await guest.attempt("identity")
+
+
+async def test_a_layer_that_fails_names_itself(tmp_path: Path) -> None:
+    """The skeleton of the root is small; a bind that needs a thousand folders does not fit it."""
+    deep = "/" + "/".join(str(n) for n in range(1900))
+    async with open_zygote() as zygote:
+        specs = worker_spec(binds=tuple(Bind(str(tmp_path), f"/{n}{deep}") for n in range(2)))
+        with pytest.raises(JailError) as caught:
+            await zygote.spawn(specs)
+        assert caught.value.layer == "root"
+        assert _children() == {zygote.pid}
+
+
+def _children() -> set[int]:
+    lists = Path("/proc/self/task").glob("*/children")
+    return {int(pid) for path in lists for pid in path.read_text().split()}
+
+
+async def test_a_zygote_that_cannot_start_says_why() -> None:
+    spec = zygote_spec("no_such_preload")
+    with pytest.raises(JailError, match="No module named 'no_such_preload'"):
+        await Zygote.start(spec)
+    with pytest.raises(JailError, match="cannot execute /no/python"):
+        await Zygote.start(ZygoteSpec(python="/no/python", path=spec.path))
+    with pytest.raises(JailError, match="msgspec"):
+        await Zygote.start(ZygoteSpec(python=sys.executable, path=()))
+
+
+async def test_files_of_root_are_read_by_the_workers_uid(tmp_path: Path) -> None:
+    """A private folder is bound all the same: owners are mapped (tmp_path itself is 0700)."""
+    private = tmp_path / "private"
+    private.mkdir(mode=0o700)
+    (private / "program").write_text("code")
+    (private / "program").chmod(0o600)
+    async with (
+        open_zygote() as zygote,
+        open_guest(zygote, worker_spec(binds=(Bind(str(private), "/program"),))) as guest,
+    ):
+        assert await guest.attempt("read_file", path="/program/program") == {"value": "code"}
+
+
+async def test_one_file_can_be_bound(tmp_path: Path) -> None:
+    (tmp_path / "one").write_text("this")
+    (tmp_path / "other").write_text("not this")
+    spec = worker_spec(binds=(Bind(str(tmp_path / "one"), "/given/one"),))
+    async with open_zygote() as zygote, open_guest(zygote, spec) as guest:
+        assert await guest.attempt("read_file", path="/given/one") == {"value": "this"}
+        assert (await guest.attempt("list_folder", path="/given"))["value"] == ["one"]
+
+
+async def test_cpu_and_memory_are_limited() -> None:
+    async with open_zygote() as zygote:
+        ended, _ = await run_to_end(zygote, worker_spec("hostile:spin", limits=Limits(cpu_s=1)))
+        assert ended == Exit(signal=signal.SIGKILL)
+        limits = Limits(memory_bytes=256 * 1024 * 1024)
+        ended, _ = await run_to_end(zygote, worker_spec("hostile:eat_memory", limits=limits))
+        assert ended.code is not None
+        assert 0 < ended.code <= 16
+
+
+async def test_abort_ends_a_worker() -> None:
+    """abort() needs tgkill on oneself, and pid 1 of a namespace ignores the signal: it must end all the same."""
+    async with open_zygote() as zygote:
+        ended, _ = await run_to_end(zygote, worker_spec("hostile:abort"))
+        assert ended.signal in (signal.SIGABRT, signal.SIGSEGV)
+
+
+def test_workers_die_with_the_kernel() -> None:
+    """A kernel of its own is killed; its workers and its zygote are gone within a second."""
+    program = str(REPOSITORY / "tests" / "e2e" / "sandbox_guests" / "short_lived_kernel.py")
+    with subprocess.Popen([sys.executable, program], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        pids = [int(pid) for pid in process.stdout.readline().split()]
+        pidfds = [os.pidfd_open(pid) for pid in pids]
+        process.kill()
+    assert len(pids) == 4
+    for pidfd in pidfds:
+        assert select.select([pidfd], [], [], 1)[0], "still alive"
+        os.close(pidfd)
+
+
+async def test_the_sandboxs_own_bind_is_not_in_the_jail() -> None:
+    async with open_zygote() as zygote, open_guest(zygote) as guest:
+        path = str(REPOSITORY / "sandbox" / "zygote.py")
+        assert "value" not in await guest.attempt("read_file", path=path)
+        assert "value" in await guest.attempt("read_file", path=f"{GUESTS_BIND.target}/hostile.py")
