@@ -1,1 +1,1 @@
-"""Tests of every kind: unit, end to end, conformance."""
+"""The tests: unit (no IO), conformance (one suite, every driver of a kind), e2e (real processes), mutants."""

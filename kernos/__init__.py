@@ -1,0 +1,30 @@
+"""The public face: what people write programs, tools and clients against."""
+
+from syscalls.calls.process import Budget
+from syscalls.errors import SyscallError
+from syscalls.turns import ToolSpec, Turn
+from userland.sdk.child import ChildFailed, Terminated
+from userland.sdk.connect import connect
+from userland.sdk.context import Answer, Context
+from userland.sdk.program import program, tool
+from userland.sdk.system import Sys
+from userland.sdk.turn import assistant, system, tool_result, user
+
+__all__ = [
+    "Answer",
+    "Budget",
+    "ChildFailed",
+    "Context",
+    "Sys",
+    "SyscallError",
+    "Terminated",
+    "ToolSpec",
+    "Turn",
+    "assistant",
+    "connect",
+    "program",
+    "system",
+    "tool",
+    "tool_result",
+    "user",
+]

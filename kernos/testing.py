@@ -1,0 +1,1 @@
+"""The pytest plugin: how people test their programs (fixtures follow with the kernel)."""

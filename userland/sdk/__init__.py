@@ -1,0 +1,1 @@
+"""What a person writes a program against: decorators, typed handles, and the whole table behind them."""

@@ -1,0 +1,96 @@
+"""The two decorators: `@program` makes an async function a program, `@tool` makes a function a tool of a plugin."""
+
+import inspect
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, final, overload
+
+import msgspec
+
+from syscalls.errors import Invalid
+from syscalls.turns import ToolSpec
+from userland.sdk.signature import Signature, describe, parameters_of
+
+
+@final
+class Program:
+    """A program: its function, and the signature that is its command line. Calling it calls the function."""
+
+    def __init__(self, function: Callable[..., Awaitable[Any]]) -> None:
+        if not inspect.iscoroutinefunction(function):
+            raise TypeError(f"{function.__name__} is no program: write `async def {function.__name__}(sys: Sys, …)`")
+        self.function = function
+        self.name = function.__name__
+        self.__name__ = function.__name__
+        self.__doc__ = function.__doc__
+        self.__module__ = function.__module__
+
+    @property
+    def signature(self) -> Signature:
+        """Its command line."""
+        return describe(self.function)
+
+    @property
+    def ref(self) -> str:
+        """What spawn calls it: `/absolute/file.py:NAME`."""
+        return f"{Path(inspect.getfile(self.function)).resolve()}:{self.name}"
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Awaitable[Any]:
+        return self.function(*args, **kwargs)
+
+
+def program(function: Callable[..., Awaitable[Any]]) -> Program:
+    """Makes `async def name(sys: Sys, …)` a program. What it returns crosses to whoever waits for it."""
+    return Program(function)
+
+
+@final
+class Tool:
+    """A tool: its function, and what a model is told of it. Calling it calls the function."""
+
+    def __init__(self, function: Callable[..., Any], name: str) -> None:
+        self.function = function
+        self.name = name
+        self.__name__ = function.__name__
+        self.__doc__ = function.__doc__
+        self.__module__ = function.__module__
+
+    @property
+    def spec(self) -> ToolSpec:
+        """Name, the docstring's first paragraph, and the parameters as a JSON Schema."""
+        doc = (inspect.getdoc(self.function) or "").partition("\n\n")[0].replace("\n", " ")
+        return ToolSpec(self.name, doc, schema_of(self.function))
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.function(*args, **kwargs)
+
+
+@overload
+def tool(function: Callable[..., Any], /) -> Tool: ...
+@overload
+def tool(*, name: str) -> Callable[[Callable[..., Any]], Tool]: ...
+def tool(function: Callable[..., Any] | None = None, /, *, name: str | None = None) -> Any:
+    """Makes a function, sync or async, a tool: typed parameters become the schema, the docstring the description."""
+    if function is None:
+        return lambda found: Tool(found, name or found.__name__)
+    return Tool(function, function.__name__)
+
+
+def schema_of(function: Callable[..., Any]) -> dict[str, Any]:
+    """The parameters as the JSON Schema of an object. Raises Invalid for a type that has no schema."""
+    properties: dict[str, Any] = {}
+    required: list[str] = []
+    for parameter in parameters_of(function):
+        properties[parameter.name] = _schema(function.__name__, parameter)
+        if parameter.default is parameter.empty:
+            required.append(parameter.name)
+    return {"type": "object", "properties": properties, "required": required}
+
+
+def _schema(owner: str, parameter: inspect.Parameter) -> dict[str, Any]:
+    if parameter.annotation is parameter.empty:
+        return {}
+    try:
+        return msgspec.json.schema(parameter.annotation)
+    except TypeError as bad:
+        raise Invalid(f"{owner}: parameter {parameter.name} has no JSON Schema: {bad}") from None

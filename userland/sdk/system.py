@@ -1,0 +1,221 @@
+"""`Sys`: what a program is handed, and through which it reaches everything."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any, final
+
+from msgspec import Struct
+
+from syscalls.calls import clock, context, device, message, model, process
+from syscalls.calls.clock import Time
+from syscalls.calls.context import Opened
+from syscalls.calls.device import ToolAnswer
+from syscalls.calls.message import Message
+from syscalls.calls.process import Budget, Exit, ProcessInfo
+from syscalls.link.duplex import Stream
+from syscalls.row import Row
+from syscalls.turns import ToolSpec, Turn
+from userland.sdk.child import Child
+from userland.sdk.context import Answer, Context
+from userland.sdk.door import Door, row_of
+from userland.sdk.encoding import decode, encode
+from userland.sdk.inbox import Inbox
+from userland.sdk.program import Program
+
+STDIN_TOPIC = "stdin"
+"""Lines typed at the program come as messages of this topic; None is the end of input."""
+
+
+@final
+class Letter(Struct, frozen=True):
+    """A message that was taken from the mailbox."""
+
+    sender: int
+    body: Any
+    topic: str = ""
+
+
+@final
+class ToolReply(Struct, frozen=True):
+    """What a tool returned, and the same as text for a model."""
+
+    value: Any
+    text: str
+
+
+@final
+class ToolHandle:
+    """A tool device: `await handle.method(argument=…)` gives what the tool returned."""
+
+    def __init__(self, sys: "Sys", device_name: str) -> None:
+        self._sys = sys
+        self._device = device_name
+
+    def __getattr__(self, method: str) -> Callable[..., Awaitable[Any]]:
+        if method.startswith("_"):
+            raise AttributeError(method)
+
+        async def call(**arguments: Any) -> Any:
+            return (await self._sys.call_tool(self._device, method, **arguments)).value
+
+        return call
+
+
+@final
+class Sys:
+    """The system calls of one process. Errors are the classes of syscalls.errors; `call` reaches the rest of the table.
+
+    `pid` is this process, `model` the default of its contexts (None: the kernel's), `seed` a number to be random by.
+    """
+
+    def __init__(
+        self, door: Door, *, pid: int, signals: Inbox | None = None, model: str | None = None, seed: int = 0
+    ) -> None:
+        self._door = door
+        self._signals = signals
+        self.pid = pid
+        self.model = model
+        self.seed = seed
+
+    # The table.
+
+    async def call(self, row: Row | str, args: Struct | None = None, /, **fields: Any) -> Any:
+        """Any row that does not stream, by name or row, with its arguments as a struct or as fields.
+
+        `await sys.call("process.list", all=True)`
+        """
+        row = row_of(row)
+        assert not row.streams, f"{row.name} streams: use sys.stream"
+        return await self._door.call(row, row.args(**fields) if args is None else args)
+
+    def stream(self, row: Row | str, args: Struct | None = None, /, **fields: Any) -> Stream:
+        """Any row that streams: `async for item in sys.stream("kernel.trace", pid=7)`; `close()` gives up the rest."""
+        row = row_of(row)
+        assert row.streams, f"{row.name} does not stream: use sys.call"
+        return self._door.stream(row, row.args(**fields) if args is None else args)
+
+    # Conversations and models.
+
+    async def open(
+        self,
+        name: str | None = None,
+        *,
+        model: str | None = None,
+        tools: tuple[ToolSpec, ...] = (),
+        reserve_tokens: int = 256,
+    ) -> Context:
+        """A conversation with a model; under a `name` it can be opened again. Raises NotFound (ENOENT)."""
+        args = context.Open(name=name, model=model, tools=tools, reserve_tokens=reserve_tokens)
+        opened: Opened = await self._door.call(context.OPEN, args)
+        return Context(self._door, opened)
+
+    def generate(self, *turns: Turn, **options: Any) -> Answer:
+        """One answer without a conversation; nothing is kept. Options are those of model.generate."""
+        return Answer(self._door, model.GENERATE, model.OneShot(turns=turns, **options))
+
+    async def embed(self, *texts: str, model_name: str | None = None) -> list[tuple[float, ...]]:
+        """A unit vector for each text."""
+        got: model.Embedded = await self._door.call(model.EMBED, model.Embed(texts=texts, model=model_name))
+        floats = memoryview(got.vectors).cast("f")  # both ends are little-endian machines
+        return [tuple(floats[at : at + got.dimensions]) for at in range(0, len(floats), got.dimensions)]
+
+    # Tools.
+
+    def tool(self, name: str) -> ToolHandle:
+        """A tool device: `await sys.tool("calculator").calculate(expression="1+1")`."""
+        return ToolHandle(self, name)
+
+    async def call_tool(
+        self, device_name: str, method: str, /, *, call_timeout_s: float | None = None, **arguments: Any
+    ) -> ToolReply:
+        """Calls a tool; the reply has its value and the text for a model. Raises what the tool failed with."""
+        raw = encode(arguments, what="the arguments are a")
+        answer: ToolAnswer = await self._door.call(
+            device.CALL, device.CallTool(device=device_name, method=method, arguments=raw, timeout_s=call_timeout_s)
+        )
+        return ToolReply(decode(answer.value), answer.text)
+
+    # Processes.
+
+    async def spawn(
+        self,
+        program: Program | str,
+        *args: Any,
+        kwargs: dict[str, Any] | None = None,
+        name: str | None = None,
+        rights: tuple[str, ...] | None = None,
+        budget: Budget | None = None,
+        nice: int = 0,
+        model: str | None = None,
+        detach: bool = False,
+    ) -> Child:
+        """Starts a program: the name of an installed one, `/absolute/file.py:NAME`, or a decorated function.
+
+        `args` and `kwargs` are the program's; the rest says how it runs. `rights` None hands on the caller's own.
+        """
+        spawned: process.Spawned = await self._door.call(
+            process.SPAWN,
+            process.Spawn(
+                program=program.ref if isinstance(program, Program) else program,
+                args=encode(args, what="an argument is in a"),
+                kwargs=encode(kwargs or {}, what="an argument is in a"),
+                name=name,
+                rights=rights,
+                budget=budget,
+                nice=nice,
+                model=model,
+                detach=detach,
+            ),
+        )
+        return Child(self._door, spawned.pid)
+
+    async def wait_any(self, *, timeout_s: float | None = None) -> Exit:
+        """How the first child to end has ended. Raises NoSuchProcess (ESRCH) when there is none."""
+        exit_: Exit = await self._door.call(process.WAIT, process.Wait(pid=0, timeout_s=timeout_s))
+        return exit_
+
+    async def self(self) -> ProcessInfo:
+        """This process as `ps` shows it."""
+        info: ProcessInfo = await self._door.call(process.SELF, process.Self())
+        return info
+
+    async def children(self) -> tuple[ProcessInfo, ...]:
+        """The processes that this one started and that were not reaped yet."""
+        table: process.Processes = await self._door.call(process.LIST, process.ListProcesses())
+        return tuple(info for info in table.processes if info.ppid == self.pid)
+
+    async def note(self, text: str, *, done: int = 0, total: int = 0) -> None:
+        """Says what this process is at, for `ps` and `top`."""
+        await self._door.call(process.NOTE, process.Note(note=text, done=done, total=total))
+
+    # Messages and signals.
+
+    async def send(self, pid: int, body: Any, *, topic: str = "", timeout_s: float | None = None) -> None:
+        """Puts a message into the mailbox of `pid`; waits while that is full."""
+        raw = encode(body, what="the message is a")
+        await self._door.call(message.SEND, message.Send(pid=pid, body=raw, topic=topic, timeout_s=timeout_s))
+
+    async def receive(self, topic: str | None = None, *, timeout_s: float | None = None) -> Letter:
+        """The oldest message, of `topic` if one is given. Raises TimedOut (ETIME)."""
+        got: Message = await self._door.call(message.RECEIVE, message.Receive(topic=topic, timeout_s=timeout_s))
+        return Letter(got.sender, decode(got.body), got.topic)
+
+    async def read_line(self) -> str | None:
+        """The next line typed at this program, without its end; None when there will be no more."""
+        line = (await self.receive(STDIN_TOPIC)).body
+        return None if line is None else str(line).rstrip("\r\n")
+
+    def signals(self) -> Inbox:
+        """`async for name in sys.signals()`: USR1, CHLD, QUOTA, … as they come. TERM cancels the program instead."""
+        assert self._signals is not None, "signals reach programs in a worker only"
+        return self._signals
+
+    # Time.
+
+    async def sleep(self, seconds: float) -> None:
+        """Waits on the kernel's clock."""
+        await self._door.call(clock.SLEEP, clock.Sleep(seconds=seconds))
+
+    async def now(self) -> Time:
+        """The kernel's time."""
+        time: Time = await self._door.call(clock.NOW, clock.Now())
+        return time

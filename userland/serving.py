@@ -1,0 +1,217 @@
+"""What a worker does when the kernel calls: run a program, list tools, call a tool."""
+
+import socket
+import traceback
+from collections.abc import Callable
+from typing import Any, final
+
+import trio
+from msgspec import Raw
+
+from syscalls import worker
+from syscalls.codec import unpack
+from syscalls.errors import Canceled, Errno, Invalid, IOFailed, NotFound, SyscallError
+from syscalls.link.duplex import Duplex, Transport
+from syscalls.peer import Peer
+from syscalls.row import Row
+from syscalls.wire import NIL, Call, Cancel, Event
+from syscalls.worker import Describe, Described, Invoke, Returned, Run
+from userland.link import run as run_link
+from userland.loading import load_program, load_tools
+from userland.printing import CURRENT, Output
+from userland.sdk.door import Door
+from userland.sdk.encoding import encode
+from userland.sdk.inbox import Inbox
+from userland.sdk.program import Tool
+from userland.sdk.signature import bind, help_text, parse_argv, wants_help
+from userland.sdk.system import Sys
+
+ARGV = "__argv__"
+"""A keyword argument of this name holds command-line words, to be read by the program's signature."""
+
+
+@final
+class Worker:
+    """Serves the worker ABI on one link. Every call has a task and a scope; `serve` returns when the link has ended."""
+
+    def __init__(self, peer: Peer, transport: Transport) -> None:
+        self.link = Duplex(peer, transport, self, trio.Event)
+        self._nursery: trio.Nursery | None = None
+        self._scopes: dict[int, trio.CancelScope] = {}
+        self._inboxes: dict[int, Inbox] = {}
+        self._tools: dict[str, Tool] = {}
+
+    async def serve(self) -> str:
+        """Until the kernel hangs up; then whatever still runs is cancelled."""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            reason = await run_link(self.link)
+            nursery.cancel_scope.cancel()
+        return reason
+
+    # What the link tells.
+
+    def on_call(self, link: Duplex, call: Call) -> None:
+        assert self._nursery is not None
+        row = worker.TABLE.get(call.number) if isinstance(call.number, int) else None
+        if row is None:
+            link.error(call.id, Errno.ENOSYS, f"a worker serves no call {call.number!r}")
+            return
+        scope = self._scopes[call.id] = trio.CancelScope()
+        self._nursery.start_soon(self._serve, call.id, row, call.args, scope)
+
+    def on_cancel(self, link: Duplex, cancel: Cancel) -> None:
+        scope = self._scopes.get(cancel.id)
+        if scope is not None:
+            scope.cancel()
+
+    def on_event(self, link: Duplex, event: Event) -> None:
+        inbox = self._inboxes.get(event.channel)
+        if inbox is not None:
+            inbox.put(event.kind)
+
+    # The calls.
+
+    async def _serve(self, call_id: int, row: Row, raw: Raw, scope: trio.CancelScope) -> None:
+        try:
+            try:
+                args = unpack(row.args, raw)
+                if isinstance(args, Run):
+                    self.link.reply(call_id, await self._run(args, scope))
+                elif isinstance(args, Describe):
+                    self.link.reply(call_id, self._describe(args))
+                else:
+                    assert isinstance(args, Invoke)
+                    self.link.reply(call_id, await self._invoke(args, scope))
+            except SyscallError as refused:
+                self.link.fail(call_id, refused)
+        finally:
+            self._scopes.pop(call_id, None)
+
+    async def _run(self, args: Run, scope: trio.CancelScope) -> Returned:
+        """One program from its import to its last printed word."""
+        output = Output(self.link, args.channel)
+        inbox = self._inboxes[args.channel] = Inbox(trio.Event)
+        door = Door(self.link, args.channel, first=output.push)
+        sys = Sys(door, pid=args.pid, signals=inbox, model=args.model, seed=args.seed)
+        token = CURRENT.set(output)
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(output.run)
+                try:
+                    value = await _contained(lambda: _execute(args, sys), scope)
+                    returned = Returned(value=encode(value, what="the program returned a"))
+                finally:
+                    output.close()
+        except BaseExceptionGroup as group:  # the nursery's own wrapping of the one error
+            raise _sole(group) from None
+        finally:
+            CURRENT.reset(token)
+            del self._inboxes[args.channel]
+        return returned
+
+    def _describe(self, args: Describe) -> Described:
+        try:
+            self._tools = load_tools(args.program, args.file)
+        except SyscallError:
+            raise
+        except BaseException as failed:
+            raise _failure(failed) from None
+        return Described(methods=tuple(tool.spec for tool in self._tools.values()))
+
+    async def _invoke(self, args: Invoke, scope: trio.CancelScope) -> Returned:
+        tool = self._tools.get(args.method)
+        if tool is None:
+            there = ", ".join(self._tools) or "none; describe it first"
+            raise NotFound(f"no method {args.method!r}: there are {there}")
+        value = await _contained(lambda: _use(tool, args.arguments), scope)
+        return Returned(value=encode(value, what="the tool returned a"))
+
+
+async def serve_socket(sock: socket.socket, peer: Peer) -> None:
+    """Serves the kernel at the other end of a connected socket."""
+    async with trio.SocketStream(trio.socket.from_stdlib_socket(sock)) as stream:
+        await Worker(peer, stream).serve()
+
+
+async def _execute(args: Run, sys: Sys) -> Any:
+    program = load_program(args.program, args.file)
+    given = _decoded(list[Any], args.args, [])
+    named = _decoded(dict[str, Any], args.kwargs, {})
+    if ARGV in named:
+        words = [str(word) for word in named.pop(ARGV)]
+        signature = program.signature
+        if wants_help(words):
+            print(help_text(signature))
+            return None
+        given, parsed = parse_argv(signature, words)
+        named.update(parsed)
+    ready, options = bind(program.function, given, named)
+    return await program.function(sys, *ready, **options)
+
+
+async def _use(tool: Tool, raw: Raw) -> Any:
+    given, named = bind(tool.function, (), _decoded(dict[str, Any], raw, {}), skip=0)
+    value = tool.function(*given, **named)
+    return await value if hasattr(value, "__await__") else value
+
+
+def _decoded(kind: Any, raw: Raw, default: Any) -> Any:
+    return default if bytes(raw) == bytes(NIL) else unpack(kind, raw)
+
+
+async def _contained(body: Callable[[], Any], scope: trio.CancelScope) -> Any:
+    """Runs somebody else's code: whatever it raises comes out as a SyscallError, its traceback on stderr.
+
+    A cancellation of the worker itself goes through; one of `scope` is ECANCELED.
+    """
+    value: Any = None
+    try:
+        with scope:
+            value = await body()
+    except BaseException as failed:
+        if _worker_ends(failed):
+            raise
+        if _left_well(failed):
+            return None
+        raise _failure(failed) from None
+    if scope.cancelled_caught:
+        raise Canceled("terminated")
+    return value
+
+
+def _worker_ends(failed: BaseException) -> bool:
+    if isinstance(failed, BaseExceptionGroup):
+        return failed.subgroup(trio.Cancelled) is not None
+    return isinstance(failed, trio.Cancelled)
+
+
+def _left_well(failed: BaseException) -> bool:
+    """`sys.exit()` and `sys.exit(0)`: the program has nothing to return."""
+    cause = _sole(failed)
+    return isinstance(cause, SystemExit) and cause.code in (None, 0)
+
+
+def _failure(failed: BaseException) -> SyscallError:
+    """What is told of an exception: a system call's error as it is, anything else as EIO with its type and words."""
+    cause = _sole(failed)
+    if not (isinstance(cause, Invalid) and cause.message.startswith("usage:")):
+        _print_traceback(failed)
+    if isinstance(cause, SyscallError):
+        return cause
+    return IOFailed(f"{type(cause).__name__}: {cause}" if str(cause) else type(cause).__name__)
+
+
+def _sole(failed: BaseException) -> BaseException:
+    """The one exception in a group of one, however deep."""
+    while isinstance(failed, BaseExceptionGroup) and len(failed.exceptions) == 1:
+        failed = failed.exceptions[0]
+    return failed
+
+
+def _print_traceback(failed: BaseException) -> None:
+    """The program's own frames; those of the worker above them explain nothing."""
+    trace = failed.__traceback__
+    while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
+        trace = trace.tb_next
+    traceback.print_exception(type(failed), failed, trace)
