@@ -23,7 +23,8 @@ class Sending:
         self.ref = BlobRef(transfer, len(data), digest_of(data))
         self._data = data
         self._offset = 0
-        self._credit = limits.blob_window_bytes
+        self._granted = limits.blob_window_bytes
+        self._window = limits.blob_window_bytes
         self._chunk = limits.chunk_bytes
 
     @property
@@ -32,17 +33,29 @@ class Sending:
 
     def grant(self, n: int) -> None:
         """The other end took `n` bytes. Raises WireError if that is more than it was sent."""
-        self._credit += n
-        if self._credit > self._offset + self._chunk * 1024:
-            raise WireError(f"credit for {n} bytes of a blob that was never sent")
+        self._granted += n
+        if self._granted > self._offset + self._window:
+            raise WireError(f"credit for {n} bytes of blob {self.ref.transfer} that were never sent")
 
     def chunks(self) -> Iterator[Chunk]:
         """The chunks that may go out now."""
-        while not self.finished and self._credit > 0:
-            piece = self._data[self._offset : self._offset + min(self._chunk, self._credit)]
-            yield Chunk(self.ref.transfer, len(self._data), self._offset, piece)
-            self._offset += len(piece)
-            self._credit -= len(piece)
+        while not self.finished and self._offset < self._granted:
+            end = min(self._offset + self._chunk, self._granted, len(self._data))
+            yield Chunk(self.ref.transfer, self._offset, self._data[self._offset : end])
+            self._offset = end
+
+
+@final
+class _Arrival:
+    """A blob on its way in; one that nobody wants is counted and not kept."""
+
+    __slots__ = ("data", "kept", "ref", "seen")
+
+    def __init__(self, ref: BlobRef, *, kept: bool) -> None:
+        self.ref = ref
+        self.kept = kept
+        self.seen = 0
+        self.data = bytearray()
 
 
 @final
@@ -51,36 +64,52 @@ class Arrivals:
 
     def __init__(self, limits: PeerLimits) -> None:
         self._limits = limits
-        self._parts: dict[int, bytearray] = {}
-        self._sizes: dict[int, int] = {}
+        self._open: dict[int, _Arrival] = {}
 
     @property
     def held_bytes(self) -> int:
-        return sum(self._sizes.values())
+        """What may have to be kept for the blobs that were announced."""
+        return sum(arrival.ref.size for arrival in self._open.values() if arrival.kept)
 
-    def add(self, chunk: Chunk) -> None:
-        """Takes one chunk. Raises WireError if it is out of order, too long, or beyond what this link may hold."""
-        part = self._parts.get(chunk.transfer)
-        if part is None:
-            part = self._open(chunk)
-        if chunk.offset != len(part) or chunk.size != self._sizes[chunk.transfer] or not chunk.data:
-            raise WireError(f"chunk at {chunk.offset} of blob {chunk.transfer} is out of order")
-        if len(part) + len(chunk.data) > chunk.size:
-            raise WireError(f"blob {chunk.transfer} is longer than the {chunk.size} bytes it announced")
-        part += chunk.data
-
-    def _open(self, chunk: Chunk) -> bytearray:
-        if not 0 < chunk.size <= self._limits.blob_bytes_max:
-            raise WireError(f"a blob of {chunk.size} bytes; this link takes at most {self._limits.blob_bytes_max}")
-        if self.held_bytes + chunk.size > self._limits.blob_total_bytes_max:
+    def expect(self, ref: BlobRef, *, keep: bool = True) -> None:
+        """A frame has named `ref`; its chunks follow. Raises WireError for one too long, or beyond what this link may
+        hold."""
+        if not 0 < ref.size <= self._limits.blob_bytes_max:
+            raise WireError(f"a blob of {ref.size} bytes; this link takes at most {self._limits.blob_bytes_max}")
+        if ref.transfer in self._open:
+            raise WireError(f"blob {ref.transfer} was announced twice")
+        if keep and self.held_bytes + ref.size > self._limits.blob_total_bytes_max:
             raise WireError(f"blobs of more than {self._limits.blob_total_bytes_max} bytes at once on one link")
-        self._sizes[chunk.transfer] = chunk.size
-        return self._parts.setdefault(chunk.transfer, bytearray())
+        if len(self._open) > 2 * self._limits.calls_max:
+            raise WireError(f"{len(self._open)} blobs under way at once on one link")
+        self._open[ref.transfer] = _Arrival(ref, kept=keep)
 
-    def take(self, ref: BlobRef) -> bytes:
-        """The whole blob, which is no longer held. Raises WireError if it is not whole or not what its digest says."""
-        data = bytes(self._parts.pop(ref.transfer, b""))
-        self._sizes.pop(ref.transfer, None)
-        if len(data) != ref.size or digest_of(data) != ref.digest:
-            raise WireError(f"blob {ref.transfer} did not arrive as announced")
+    def discard(self, transfer: int) -> None:
+        """Nobody wants it any more; what still comes of it is passed over."""
+        arrival = self._open[transfer]
+        arrival.kept = False
+        arrival.data.clear()
+
+    def add(self, chunk: Chunk) -> bytes | None:
+        """Takes one chunk; the whole blob once it is whole and wanted.
+
+        Raises WireError if the chunk is of no announced blob, out of order or too long, or the whole is not what was
+        announced."""
+        arrival = self._open.get(chunk.transfer)
+        if arrival is None or chunk.offset != arrival.seen or not chunk.data:
+            raise WireError(f"a chunk at {chunk.offset} of blob {chunk.transfer} that was not announced so")
+        arrival.seen += len(chunk.data)
+        if arrival.seen > arrival.ref.size:
+            raise WireError(f"blob {chunk.transfer} is longer than the {arrival.ref.size} bytes it announced")
+        if arrival.kept:
+            arrival.data += chunk.data
+        if arrival.seen < arrival.ref.size:
+            return None
+        del self._open[chunk.transfer]
+        return self._whole(arrival) if arrival.kept else None
+
+    def _whole(self, arrival: _Arrival) -> bytes:
+        data = bytes(arrival.data)
+        if digest_of(data) != arrival.ref.digest:
+            raise WireError(f"blob {arrival.ref.transfer} is not what its digest says")
         return data

@@ -7,13 +7,13 @@ here waits, reads a clock
 or knows a system call: that makes it testable by the million and the same under a blocking socket, anyio and trio (the
 shape is that of h11 and of httpcore's state machines).
 
-Blobs are invisible above: arguments or a result that do not fit a frame go out as chunks before the frame that names
+Blobs are invisible above: arguments or a result that do not fit a frame go out as chunks after the frame that names
 them, and come
 in as if they had fitted.
 """
 
 from collections import deque
-from typing import final
+from typing import TypeVar, final
 
 from msgspec import Raw
 
@@ -42,6 +42,8 @@ from syscalls.wire import (
 )
 
 _ENVELOPE_BYTES = 160
+
+_Bulk = TypeVar("_Bulk", Call, Reply, End, Reply | End)
 
 
 @final
@@ -84,7 +86,7 @@ class Peer:
         self._next_transfer = 1
         self._newest_served = 0
         self._sending: dict[int, Sending] = {}
-        self._behind: dict[int, Call | Reply | End] = {}
+        self._incomplete: dict[int, Call | Reply | End] = {}
         self._put(hello)
 
     # Calling.
@@ -206,9 +208,7 @@ class Peer:
             case Cancel():
                 return self._cancelled(frame)
             case Chunk():
-                self._arrivals.add(frame)
-                self._put(Credit(frame.transfer, len(frame.data), True))
-                return None
+                return self._pieced(frame)
             case Event():
                 return frame
             case Bye():
@@ -229,25 +229,41 @@ class Peer:
         if not 0 <= frame.credit <= self.limits.credit_max:
             raise WireError(f"a credit of {frame.credit}; this link takes 0 to {self.limits.credit_max}")
         self._newest_served = frame.id
+        full = len(self._served) >= self.limits.calls_max
         if frame.blob is not None:
-            whole = Raw(self._arrivals.take(frame.blob))
-            frame = Call(frame.id, frame.channel, frame.number, whole, frame.credit, frame.key)
-        if len(self._served) >= self.limits.calls_max:
-            self._put(
-                Error(
-                    frame.id, Errno.EAGAIN, f"{self.limits.calls_max} calls are open on this link: wait for one to end"
-                )
-            )
+            self._arrivals.expect(frame.blob, keep=not full)
+        if full:
+            refusal = f"{self.limits.calls_max} calls are open on this link: wait for one to end"
+            self._put(Error(frame.id, Errno.EAGAIN, refusal))
             return None
         self._served[frame.id] = _Served(frame.credit)
-        return frame
+        return self._whole(frame)
 
-    def _answered(self, frame: Reply | End | Error) -> Frame:
+    def _answered(self, frame: Reply | End | Error) -> Frame | None:
         if self._made.pop(frame.id, None) is None:
             raise WireError(f"an answer to call {frame.id}, which was never made")
-        if isinstance(frame, Error) or frame.blob is None:
+        if isinstance(frame, Error):
             return frame
-        return type(frame)(frame.id, Raw(self._arrivals.take(frame.blob)))
+        if frame.blob is not None:
+            self._arrivals.expect(frame.blob)
+        return self._whole(frame)
+
+    def _whole(self, frame: _Bulk) -> _Bulk | None:
+        """The frame, or None while its blob is on the way."""
+        if frame.blob is None:
+            return frame
+        self._incomplete[frame.blob.transfer] = frame
+        return None
+
+    def _pieced(self, chunk: Chunk) -> Frame | None:
+        data = self._arrivals.add(chunk)
+        self._put(Credit(chunk.transfer, len(chunk.data), True))
+        if data is None:
+            return None
+        frame = self._incomplete.pop(chunk.transfer)
+        if isinstance(frame, Call):
+            return Call(frame.id, frame.channel, frame.number, Raw(data), frame.credit, frame.key)
+        return type(frame)(frame.id, Raw(data))
 
     def _streamed(self, frame: Items) -> Items:
         made = self._made.get(frame.id)
@@ -278,10 +294,22 @@ class Peer:
             return None
         served.cancelled = True
         served.backlog.clear()
+        if self._forgo(frame.id):
+            return None
         if served.last is not None:
             self._drain(frame.id, served)
             return None
         return frame
+
+    def _forgo(self, call_id: int) -> bool:
+        """A call that was cancelled before its arguments were whole: the owner never hears of it."""
+        for transfer, frame in self._incomplete.items():
+            if isinstance(frame, Call) and frame.id == call_id:
+                self._arrivals.discard(transfer)
+                del self._incomplete[transfer]
+                self.error(call_id, Errno.ECANCELED, "cancelled before its arguments had come")
+                return True
+        return False
 
     # Sending.
 
@@ -329,11 +357,9 @@ class Peer:
         sending = Sending(transfer, data, self.limits)
         self._sending[transfer] = sending
         if isinstance(frame, Call):
-            self._behind[transfer] = Call(
-                frame.id, frame.channel, frame.number, NIL, frame.credit, frame.key, sending.ref
-            )
+            self._put(Call(frame.id, frame.channel, frame.number, NIL, frame.credit, frame.key, sending.ref))
         else:
-            self._behind[transfer] = type(frame)(frame.id, NIL, sending.ref)
+            self._put(type(frame)(frame.id, NIL, sending.ref))
         self._pump(sending)
 
     def _refuse_bulk(self, frame: Call | Reply | End, size: int) -> None:
@@ -347,8 +373,7 @@ class Peer:
         for chunk in sending.chunks():
             self._put(chunk)
         if sending.finished:
-            del self._sending[sending.ref.transfer]
-            self._put(self._behind.pop(sending.ref.transfer))
+            self._sending.pop(sending.ref.transfer, None)
 
     def _open(self) -> None:
         if self.closed is not None:

@@ -18,7 +18,7 @@ class WireError(Exception):
 
 @final
 class BlobRef(Struct, frozen=True, array_like=True):
-    """Stands for arguments or a result that did not fit a frame; the chunks of `transfer` came before it."""
+    """Stands for arguments or a result that did not fit a frame; the chunks of `transfer` follow."""
 
     transfer: int
     size: int
@@ -112,10 +112,9 @@ class Event(Struct, frozen=True, array_like=True, tag=8):
 
 @final
 class Chunk(Struct, frozen=True, array_like=True, tag=9):
-    """A piece of a blob; the first announces the size of the whole."""
+    """A piece of a blob that a frame before it named."""
 
     transfer: int
-    size: int
     offset: int
     data: bytes
 

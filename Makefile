@@ -1,0 +1,43 @@
+# The commands of kernos. Each does its own set-up on a fresh machine.
+
+READY := .venv/.ready
+BIN := .venv/bin
+
+.PHONY: help demo test quick check format mutants model score bench clean
+
+help: ## This list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
+
+$(READY): pyproject.toml
+	@.ci/setup
+
+demo: $(READY) ## Twelve agents on real documents under one kernel (SEED=n asks other questions)
+	@$(BIN)/python -m examples.demo --seed $${SEED:-1}
+
+test: $(READY) ## All test suites, with the seconds each took
+	@.ci/test
+
+quick: $(READY) ## Unit tests only
+	@.ci/test unit
+
+check: $(READY) ## Format, lint, types, import contract
+	@$(BIN)/ruff format --check --quiet . || { echo "run 'make format'"; exit 1; }
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/lint-imports --no-timing > .venv/imports.log || { cat .venv/imports.log; exit 1; }
+	@$(BIN)/mypy
+	@echo "check: ok"
+
+format: $(READY) ## Formats the tree
+	@$(BIN)/ruff format --quiet . && $(BIN)/ruff check --fix --quiet .
+
+mutants: $(READY) ## One-line breaks of the code, each of which must turn a named test red
+	@$(BIN)/python -m tests.mutants
+
+model: $(READY) ## Trains kernos-tiny anew (minutes on two cores)
+	@$(BIN)/python -m drivers.tiny.train --out drivers/tiny/kernos-tiny --seed 0
+
+score: $(READY) ## Scores kernos-tiny on requests it never saw, through a kernel
+	@$(BIN)/python -m bench.tiny
+
+clean: ## Removes what set-up and tests made
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache build dist

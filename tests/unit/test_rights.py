@@ -1,0 +1,60 @@
+"""Rights: how they read, what they allow, and that covering is what it says."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from syscalls.errors import Invalid
+from syscalls.rights import Right, allowed, parse_rights, uncovered
+
+resources = st.lists(st.sampled_from(["a", "b", "/", "*", "**"]), min_size=1, max_size=6).map(
+    lambda parts: "file:" + "".join(parts).replace("***", "**")
+)
+concrete = st.lists(st.sampled_from(["a", "b", "/", "x"]), min_size=1, max_size=8).map(lambda p: "file:" + "".join(p))
+actions = st.sampled_from([("*",), ("read",), ("read", "write"), ("write",)])
+rights = st.builds(Right, resources, actions)
+
+
+@given(rights, rights, concrete, st.sampled_from(["read", "write", "list"]))
+def test_what_is_covered_allows_no_more(outer: Right, inner: Right, resource: str, action: str) -> None:
+    if outer.covers(inner) and inner.allows(action, resource):
+        assert outer.allows(action, resource)
+
+
+@given(rights)
+def test_a_right_covers_itself_and_reads_back(right: Right) -> None:
+    assert right.covers(right)
+    assert Right.parse(str(right)) == right
+
+
+@given(rights)
+def test_the_operator_covers_everything(right: Right) -> None:
+    assert Right("**").covers(right)
+
+
+@pytest.mark.parametrize(
+    ("held", "action", "resource", "answer"),
+    [
+        ("model:*", "generate", "model:tiny", True),
+        ("model:* embed", "generate", "model:tiny", False),
+        ("file:/srv/** read", "read", "file:/srv/a/b", True),
+        ("file:/srv/* read", "read", "file:/srv/a/b", False),
+        ("file:/srv/** read", "read", "file:/etc/passwd", False),
+        ("process:children", "kill", "process:7", False),
+        ("tool:calculator.*", "call", "tool:calculator.calculate", True),
+        ("tool:calculator.*", "call", "tool:calculatorx.calculate", False),
+    ],
+)
+def test_examples(held: str, action: str, resource: str, answer: bool) -> None:
+    assert (allowed(parse_rights([held]), action, [resource]) is not None) == answer
+
+
+def test_a_wider_wildcard_is_not_covered_by_a_narrower() -> None:
+    assert uncovered(parse_rights(["file:/a/**"]), parse_rights(["file:/a/*"]))
+    assert not uncovered(parse_rights(["file:/a/*"]), parse_rights(["file:/a/**"]))
+
+
+@pytest.mark.parametrize("bad", ["", "model", "model:", "model:x generate,", "model:x GENERATE", "model:x a b"])
+def test_nonsense_is_refused_with_an_example(bad: str) -> None:
+    with pytest.raises(Invalid, match="as in"):
+        Right.parse(bad)
