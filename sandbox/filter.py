@@ -9,6 +9,7 @@ address matters, mounts, Landlock and the network namespace decide.
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import os
 from types import ModuleType
@@ -81,6 +82,14 @@ def build_filter(tier: Tier) -> bytes:
         one_more_thread = (seccomp.MASKED_EQ, _CLONE_THREAD | _CLONE_NAMESPACES, _CLONE_THREAD)
         _rule(seccomp, building, seccomp.ALLOW, "clone", (0, *one_more_thread))
     return _export(building)
+
+
+def libseccomp_version() -> str:
+    """The version of the system's libseccomp. Raises JailError where it is absent."""
+    _load_pyseccomp()
+    library = ctypes.CDLL("libseccomp.so.2")
+    library.seccomp_version.restype = ctypes.POINTER(ctypes.c_uint * 3)
+    return ".".join(str(part) for part in library.seccomp_version().contents)
 
 
 def _load_pyseccomp() -> ModuleType:

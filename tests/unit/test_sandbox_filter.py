@@ -9,12 +9,14 @@ from __future__ import annotations
 import errno
 import os
 import struct
+import sys
 from functools import cache
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sandbox.errors import JailError
 from sandbox.filter import build_filter
 from sandbox.spec import Tier
 
@@ -164,6 +166,13 @@ def test_descriptors_are_not_locked_signalled_or_sealed(command: int) -> None:
 def test_no_filter_program_is_attached_to_a_socket(option: int) -> None:
     assert decide("loop", SETSOCKOPT, 3, 1, option) == REFUSED
     assert decide("loop", SETSOCKOPT, 3, 1, 7) == ALLOW
+
+
+def test_a_machine_without_libseccomp_is_told_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pyseccomp", None)
+    with pytest.raises(JailError, match="apt install libseccomp2") as caught:
+        build_filter("loop")
+    assert caught.value.layer == "seccomp"
 
 
 @given(st.integers(0, 600))

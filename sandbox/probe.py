@@ -1,0 +1,199 @@
+"""What this machine can do of the jail: every layer is tried, in a throw-away process, not looked up.
+
+For `kernos doctor`. What needs no trying (cgroup controllers, the Landlock ABI) is read from the system.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import msgspec
+from msgspec import Struct
+
+from sandbox import confine, jail, landlock, libc
+from sandbox.errors import JailError
+from sandbox.filter import build_filter, libseccomp_version
+from sandbox.interpreter import guest_path
+from sandbox.limits import UID_BASE
+from sandbox.spec import Limits
+
+_PROBE_S_MAX: Final = 30
+_WALL: Final = 0x40000000  # the throw-away children end without a signal
+_PROGRAM: Final = "import sys; sys.path[:0] = {path!r}; from sandbox.probe import answer; answer()"
+_CGROUP_CONTROLLERS: Final = ("/sys/fs/cgroup/cgroup.controllers", "/sys/fs/cgroup/unified/cgroup.controllers")
+_CONTROLLERS: Final = frozenset({"cpu", "memory", "pids"})
+
+_USER_FIX: Final = (
+    "allow user namespaces: sysctl user.max_user_namespaces=15000, kernel.unprivileged_userns_clone=1 (Debian), "
+    "kernel.apparmor_restrict_unprivileged_userns=0 (Ubuntu); in a container, a seccomp profile that lets clone3 pass"
+)
+_NAMESPACE_FIX: Final = "boot a kernel with CONFIG_{name}_NS and raise sysctl user.max_{name}_namespaces"
+_UID_FIX: Final = "optional: run the kernel as root, and every worker gets a uid of its own"
+_ROOT_FIX: Final = "a container must allow mounts inside user namespaces (systemd-nspawn, or docker with --privileged)"
+_LANDLOCK_FIX: Final = "Linux 5.13 or later with `lsm=...,landlock` on the kernel's command line; 6.12 for all of it"
+_SECCOMP_FIX: Final = "boot a kernel with CONFIG_SECCOMP_FILTER and install libseccomp2"
+_CGROUP_FIX: Final = "optional: mount cgroup v2 with the cpu, memory and pids controllers"
+
+
+class Layer(Struct, frozen=True):
+    """One layer on this machine. `fix` says what to do where it is not available, and is empty otherwise.
+
+    `needed`: without it, untrusted code is refused unless the operator allows that by name.
+    """
+
+    name: str
+    available: bool
+    detail: str
+    fix: str
+    needed: bool = True
+
+
+def layers() -> list[Layer]:
+    """Tries every layer. Blocks for some 200 ms; call it from a thread. Raises JailError if it cannot try."""
+    if sys.platform != "linux":
+        return [Layer("jail", False, f"{sys.platform} has none of the layers", "run the kernel on Linux, or in a VM")]
+    program = _PROGRAM.format(path=list(guest_path()))
+    command = [sys.executable, "-s", "-S", "-P", "-c", program]
+    done = subprocess.run(command, capture_output=True, timeout=_PROBE_S_MAX, check=False)
+    if done.returncode != 0:
+        last = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
+        raise JailError("probe", f"cannot try the layers: {last}")
+    return msgspec.json.decode(done.stdout, type=list[Layer])
+
+
+def answer() -> None:
+    """The throw-away process: tries, prints a JSON list of layers."""
+    found = [*_namespaces(), _uid(), _root(), *_confinement(), _landlock(), _seccomp(), _control_groups()]
+    sys.stdout.buffer.write(msgspec.json.encode(found))
+
+
+def _layer(name: str, problem: str, *, detail: str, fix: str, needed: bool = True) -> Layer:
+    return Layer(name, not problem, problem or detail, fix if problem else "", needed)
+
+
+def _try(flags: int, action: Callable[[], object], *, uid: int | None = None) -> str:
+    """Runs an action in a child with these namespaces; why it did not work, or nothing."""
+    reading, writing = os.pipe()
+    going, go = os.pipe()
+    try:
+        pid = libc.clone(flags)
+    except OSError as error:
+        return _close(reading, writing, going, go) or str(error)
+    if pid == 0:
+        os.close(go)
+        os.read(going, 1)
+        _act(action, writing)
+    os.close(writing)
+    problem = ""
+    try:
+        if flags & libc.CLONE_NEWUSER:
+            jail.map_ids(pid, uid=os.geteuid() if uid is None else uid, gid=os.getegid() if uid is None else uid)
+    except OSError as error:
+        problem = str(error)
+    os.close(go)
+    problem = problem or os.read(reading, 4096).decode()
+    _, status = os.waitpid(pid, _WALL)
+    _close(reading, going)
+    return problem or ("" if status == 0 else f"ended with status {status}")
+
+
+def _act(action: Callable[[], object], writing: int) -> None:
+    try:
+        action()
+    except BaseException as error:
+        os.write(writing, str(error).encode()[:4096] or b"failed")
+        os._exit(1)
+    os._exit(0)
+
+
+def _close(*fds: int) -> str:
+    for fd in fds:
+        os.close(fd)
+    return ""
+
+
+def _namespaces() -> list[Layer]:
+    found = []
+    for name, flag in jail.NAMESPACES.items():
+        problem = _try(libc.CLONE_NEWUSER | flag, lambda: None)
+        fix = _USER_FIX if name == "user" else _NAMESPACE_FIX.format(name=name)
+        found.append(_layer(name, problem, detail=f"a {name} namespace of its own", fix=fix))
+    return found
+
+
+def _uid() -> Layer:
+    if os.geteuid() != 0:
+        detail = f"workers run as the kernel's uid {os.geteuid()}"
+        return Layer("uid", False, detail, _UID_FIX, needed=False)
+    problem = _try(libc.CLONE_NEWUSER, confine.take_identity, uid=UID_BASE + os.getpid())
+    return _layer(
+        "uid", problem, detail="a uid of its own for every worker", fix="choose a uid_base that is mapped here"
+    )
+
+
+def _root() -> Layer:
+    def enter() -> None:
+        confine.take_identity()
+        jail.build_root((), [])
+        if os.listdir("/"):
+            raise OSError(errno.EBUSY, "the new root is not empty")
+
+    problem = _try(libc.CLONE_NEWUSER | libc.CLONE_NEWNS, enter)
+    return _layer("root", problem, detail="an empty read-only root by pivot_root", fix=_ROOT_FIX)
+
+
+def _confinement() -> list[Layer]:
+    steps: tuple[tuple[str, Callable[[], None], str], ...] = (
+        ("capabilities", confine.drop_capabilities, "none left, the bounding set included"),
+        ("privileges", confine.forbid_privileges, "no_new_privs"),
+        ("limits", lambda: confine.set_limits(Limits()), "processor time, memory, descriptors, threads"),
+        ("death", confine.die_with_parent, "workers die with the kernel"),
+    )
+    fix = "these are in every Linux: report this as a bug"
+    return [_layer(name, _try(libc.CLONE_NEWUSER, step), detail=detail, fix=fix) for name, step, detail in steps]
+
+
+def _landlock() -> Layer:
+    abi = landlock.abi_version()
+    if abi == 0:
+        return Layer("landlock", False, "not active on this system", _LANDLOCK_FIX)
+    covered = ("files", *(("TCP",) if abi >= 4 else ()), *(("signals", "abstract sockets") if abi >= 6 else ()))
+
+    def restrict() -> None:
+        confine.forbid_privileges()
+        landlock.restrict(readable=(), listable=())
+
+    return _layer("landlock", _try(0, restrict), detail=f"ABI {abi}: {', '.join(covered)}", fix=_LANDLOCK_FIX)
+
+
+def _seccomp() -> Layer:
+    try:
+        program = build_filter("loop")
+        version = libseccomp_version()
+    except JailError as error:
+        return Layer("seccomp", False, error.reason, _SECCOMP_FIX)
+
+    def restrict() -> None:
+        confine.forbid_privileges()
+        confine.restrict_calls(program)
+
+    return _layer("seccomp", _try(0, restrict), detail=f"libseccomp {version}", fix=_SECCOMP_FIX)
+
+
+def _control_groups() -> Layer:
+    found: set[str] = set()
+    for path in _CGROUP_CONTROLLERS:
+        try:
+            found.update(Path(path).read_text().split())
+        except OSError:  # not mounted there
+            continue
+    if missing := sorted(_CONTROLLERS - found):
+        detail = f"cgroup v2 without {', '.join(missing)}; rlimits bound each worker alone"
+        return Layer("cgroup-v2", False, detail, _CGROUP_FIX, needed=False)
+    return Layer("cgroup-v2", True, ", ".join(sorted(_CONTROLLERS)), "", needed=False)
