@@ -1,0 +1,258 @@
+"""Continuous batching in one thread: new sequences are read in pieces between the steps of those that run, and leave
+when they end.
+
+Rows 0..n of the cache are the sequences that decode; row n is the one that is being read. One hand-over to the loop
+per step carries what
+every sequence made. The thread sleeps when there is nothing to do.
+
+Why not transformers' own continuous batching: several times slower on small models, no cancellation between steps, and
+its idle thread
+keeps a core busy. Why not `generate`: it cannot take in a sequence while others run.
+"""
+
+import sys
+import threading
+import traceback
+from collections import deque
+from collections.abc import Callable
+from typing import Any, final
+
+import numpy as np
+import torch
+
+from drivers.causal.cache import Decode, Prefill, RowCache, indices
+from drivers.causal.generation import Generation, Outcome
+from drivers.causal.masks import Masks
+from drivers.causal.prefixes import REUSE_MIN, Prefixes, common
+from drivers.causal.sampling import choose
+from syscalls.errors import BrokenPipe, IOFailed, TryAgain
+
+PREFILL_TOKENS_MAX = 256
+"""Read between two steps: what a new sequence may delay the others by."""
+
+Deliver = Callable[[list[tuple[Generation, Outcome]]], None]
+
+
+@final
+class Engine:
+    """Runs generations on one model. `submit`, `cancel` and `close` may be called from any thread; `deliver` is called
+    from the engine's."""
+
+    def __init__(self, model: Any, *, slots: int, threads: int, kept_bytes_max: int, deliver: Deliver) -> None:
+        self._model = model
+        self._slots = slots
+        self._threads = threads
+        self._deliver = deliver
+        self._cache = RowCache()
+        self._masks = Masks(model)
+        self._prefixes = Prefixes(kept_bytes_max)
+        self._accelerator = model.device
+        self._decoding: list[Generation] = []
+        self._reading: Generation | None = None
+        self._queue: deque[Generation] = deque()
+        self._out: list[tuple[Generation, Outcome]] = []
+        self._inbox: deque[Generation] = deque()
+        self._work = threading.Condition()
+        self._closed = False
+        self.steps = 0
+        self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def submit(self, generation: Generation) -> None:
+        """Takes it in as soon as a row is free. Raises BrokenPipe once the engine is closed."""
+        with self._work:
+            if self._closed:
+                raise BrokenPipe("the model was closed")
+            self._inbox.append(generation)
+            self._work.notify()
+
+    def cancel(self, generation: Generation) -> None:
+        """Its row is free before the next step; nothing more is delivered for it."""
+        with self._work:
+            generation.cancelled = True
+            self._work.notify()
+
+    def close(self) -> None:
+        """Ends the thread after its step; what still runs fails with EPIPE."""
+        with self._work:
+            self._closed = True
+            self._work.notify()
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    # The thread.
+
+    def _run(self) -> None:
+        torch.set_num_threads(self._threads)
+        with torch.inference_mode():
+            while self._wait():
+                self._drop_cancelled()
+                self._step()
+                out, self._out = self._out, []
+                if out:
+                    self._deliver(out)
+        left = [*self._decoding, *([self._reading] if self._reading else []), *self._queue]
+        self._deliver([(generation, BrokenPipe("the model was closed")) for generation in left])
+
+    def _wait(self) -> bool:
+        """Sleeps until there is work; False once closed."""
+        with self._work:
+            while not (self._closed or self._inbox or self._busy):
+                self._work.wait()
+            self._queue.extend(self._inbox)
+            self._inbox.clear()
+            return not self._closed
+
+    @property
+    def _busy(self) -> bool:
+        return bool(self._decoding or self._reading or self._queue)
+
+    def _step(self) -> None:
+        self.steps += 1
+        try:
+            self._decode()
+        except Exception as failed:
+            self._fail(tuple(self._decoding), failed)
+        budget = PREFILL_TOKENS_MAX
+        while budget > 0 and self._next_to_read():
+            assert self._reading is not None
+            try:
+                budget -= self._read(self._reading, budget)
+            except Exception as failed:
+                self._fail((self._reading,), failed)
+
+    # Taking in.
+
+    def _next_to_read(self) -> bool:
+        """Whether a sequence is being read, or could be taken in."""
+        while self._reading is None and self._queue and len(self._decoding) < self._slots:
+            generation = self._queue.popleft()
+            if generation.cancelled:
+                continue
+            if generation.ended:
+                self._out.append((generation, generation.finished()))
+                continue
+            self._reading = generation
+            self._cache.reserve(len(self._decoding) + 1, len(generation.ids) + 1)
+            self._begin_from_what_is_known(generation)
+        return self._reading is not None
+
+    def _begin_from_what_is_known(self, generation: Generation) -> None:
+        prompt = np.asarray(generation.ids, dtype=np.int64)
+        most = len(prompt) - 1
+        row = len(self._decoding)
+        shared, snapshot = self._prefixes.longest(prompt)
+        running = [(common(np.asarray(g.ids[: g.fed], dtype=np.int64), prompt), n)
+                   for n, g in enumerate(self._decoding)]  # fmt: skip
+        beside, other = max(running, default=(0, 0))
+        count = min(max(shared, beside), most)
+        if count < REUSE_MIN:
+            return
+        if beside >= shared:
+            self._cache.move(other, row, count)
+        else:
+            assert snapshot is not None
+            self._cache.restore(row, snapshot, count)
+        generation.fed = generation.cached_tokens = count
+
+    def _read(self, generation: Generation, budget: int) -> int:
+        """Reads up to `budget` tokens of it; after the last it has its first id. Returns how many were read."""
+        start = generation.fed
+        count = min(budget, len(generation.ids) - start)
+        logits = self._forward(
+            indices(generation.ids[start : start + count], self._accelerator)[None],
+            torch.arange(start, start + count, device=self._accelerator)[None],
+            Prefill(row=len(self._decoding), start=start, count=count),
+        )
+        generation.fed += count
+        if generation.fed == len(generation.ids):
+            self._reading = None
+            self._decoding.append(generation)
+            self._accept(generation, choose(logits[0, -1], generation.sampling, position=generation.made))
+            self._leave()
+        return count
+
+    # Decoding.
+
+    def _decode(self) -> None:
+        running = self._decoding
+        if not running:
+            return
+        longest = max(g.fed for g in running)
+        self._cache.reserve(len(running), longest + 1)
+        lengths = indices([g.fed for g in running], self._accelerator)
+        span = Decode(lengths=lengths, index=torch.arange(len(running), device=self._accelerator), longest=longest)
+        last = indices([g.ids[-1] for g in running], self._accelerator)[:, None]
+        logits = self._forward(last, lengths[:, None], span)[:, -1]
+        best = logits.argmax(-1).tolist()
+        for row, generation in enumerate(running):
+            generation.fed += 1
+            sampling = generation.sampling
+            token = best[row]
+            if sampling.temperature > 0.0:
+                token = choose(logits[row], sampling, position=generation.made)
+            self._accept(generation, token)
+        self._leave()
+
+    def _forward(self, ids: Any, positions: Any, span: Prefill | Decode) -> Any:
+        self._cache.span = span
+        return self._model(
+            input_ids=ids,
+            position_ids=positions,
+            attention_mask=self._masks.of(span),
+            past_key_values=self._cache,
+            use_cache=True,
+            **self._masks.only_last,
+        ).logits
+
+    def _accept(self, generation: Generation, token: int) -> None:
+        self._out.append((generation, generation.accept(token)))
+        if generation.ended:
+            self._out.append((generation, generation.finished()))
+
+    # Leaving.
+
+    def _leave(self) -> None:
+        """Frees the rows of those that have ended or were cancelled; keeps their keys and values for later prompts."""
+        for row in reversed(range(len(self._decoding))):
+            generation = self._decoding[row]
+            if generation.ended or generation.cancelled:
+                self._keep(generation, row)
+                self._free(row)
+
+    def _free(self, row: int) -> None:
+        """The last row that decodes takes the free place, and the one being read follows it."""
+        last = len(self._decoding) - 1
+        moved = self._decoding.pop()
+        if row != last:
+            self._cache.move(last, row, moved.fed)
+            self._decoding[row] = moved
+        if self._reading is not None:
+            self._cache.move(last + 1, last, self._reading.fed)
+
+    def _keep(self, generation: Generation, row: int) -> None:
+        if self._prefixes.wants(generation.fed, self._masks.bytes_per_token):
+            self._prefixes.add(generation.ids[: generation.fed], self._cache.snapshot(row, generation.fed))
+
+    def _drop_cancelled(self) -> None:
+        if self._reading is not None and self._reading.cancelled:
+            if self._reading.fed:
+                self._keep(self._reading, len(self._decoding))
+            self._reading = None
+        self._leave()
+
+    def _fail(self, generations: tuple[Generation, ...], failed: Exception) -> None:
+        """They end with the reason, and nothing of the cache is trusted any more if it was a step that failed."""
+        traceback.print_exception(failed, file=sys.stderr)
+        said = str(failed).strip().splitlines()
+        line = f"{type(failed).__name__}: {said[0] if said else ''}"
+        short = isinstance(failed, MemoryError | torch.OutOfMemoryError) or "allocate memory" in line
+        told = TryAgain(f"not enough memory for this generation: {line}") if short else IOFailed(line)
+        self._out.extend((generation, told) for generation in generations)
+        self._decoding = [g for g in self._decoding if g not in generations]
+        if self._reading in generations:
+            self._reading = None
+        if not self._decoding and self._reading is None:
+            self._cache.drop()

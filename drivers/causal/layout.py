@@ -1,0 +1,203 @@
+"""Turns to token ids by the model's chat template: one segment a turn, so that what stays the same is not made again.
+
+Chat templates are programs over the whole conversation; nothing promises that they write turns one after another. So
+the template is
+tried at the start. Where each turn is written by itself (`independent`), its ids are kept by the turn alone.
+Otherwise prefixes of the
+conversation are rendered one after another and kept by what came before. Where a longer conversation does not begin
+with the shorter one,
+or ids change where pieces meet, the whole is tokenised at once and cut where the turns end, and `append_exact` is
+declared false.
+"""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any, final
+
+import msgspec
+
+from drivers.causal.messages import PROBE_TOOLS, PROBES, message_of, tool_of
+from syscalls.driver import Rendered
+from syscalls.errors import Invalid
+from syscalls.turns import ToolSpec, Turn, canonical
+
+KEPT_IDS_MAX = 500_000
+
+
+class _Broken(Exception):
+    """This conversation's text cannot be put together from its pieces."""
+
+
+@final
+class Layout:
+    """Renders for one tokenizer. Not thread-safe: one caller at a time."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+        self._fast = getattr(tokenizer, "backend_tokenizer", None)
+        self._added = frozenset(tokenizer.get_added_vocab().values())
+        self._kept: OrderedDict[bytes, tuple[int, ...]] = OrderedDict()
+        self._kept_ids = 0
+        self.independent = self._writes_turns_alone()
+        self.append_exact = self._pieces_are_whole()
+
+    def render(self, turns: Sequence[Turn], tools: Sequence[ToolSpec]) -> Rendered:
+        """The ids. Raises Invalid with the template's own words where it refuses the conversation."""
+        if not turns:
+            raise Invalid("no turns to render: append one first")
+        told = msgspec.msgpack.encode(tuple(tools))
+        try:
+            if not self.append_exact:
+                return self._whole(turns, tools)
+            pieces = self._alone(turns, tools, told) if self.independent else self._chained(turns, tools, told)
+        except _Broken:
+            return self._whole(turns, tools)
+        return Rendered(head=pieces[0], segments=tuple(pieces[1:-1]), tail=pieces[-1])
+
+    def text(self, messages: Sequence[dict[str, Any]], tools: Sequence[ToolSpec], *, opens: bool) -> str:
+        """What the template writes; with `opens`, the opening of the answer too."""
+        try:
+            written = self._tokenizer.apply_chat_template(
+                [list(messages)],  # a batch of one: of an empty conversation alone it would look at the first message
+                tools=[tool_of(tool) for tool in tools] or None,
+                tokenize=False,
+                add_generation_prompt=opens,
+            )
+        except Exception as refused:  # templates raise what they like
+            said = str(refused).strip().splitlines()
+            raise Invalid(f"the chat template refuses this conversation: {said[0] if said else refused!r}") from None
+        return str(written[0])
+
+    def ids(self, text: str) -> tuple[int, ...]:
+        """Token ids, nothing added."""
+        if self._fast is not None:
+            return tuple(self._fast.encode(text, add_special_tokens=False).ids)
+        return tuple(self._tokenizer.encode(text, add_special_tokens=False))
+
+    # Each turn by itself.
+
+    def _alone(self, turns: Sequence[Turn], tools: Sequence[ToolSpec], told: bytes) -> list[tuple[int, ...]]:
+        head = self._get(b"H" + told) or self._keep(b"H" + told, self.ids(self.text((), tools, opens=False)))
+        tail = self._get(b"T" + told) or self._keep(b"T" + told, self._tail(tools))
+        return [head, *(self._segment(turn, tools, told) for turn in turns), tail]
+
+    def _tail(self, tools: Sequence[ToolSpec]) -> tuple[int, ...]:
+        shut, opened = self.text((), tools, opens=False), self.text((), tools, opens=True)
+        return self._piece(shut, opened)
+
+    def _segment(self, turn: Turn, tools: Sequence[ToolSpec], told: bytes) -> tuple[int, ...]:
+        key = b"S" + told + canonical((turn,))
+        found = self._get(key)
+        if found is None:
+            head = self.text((), tools, opens=False)
+            found = self._keep(key, self._piece(head, self.text(message_of(turn), tools, opens=False)))
+        return found
+
+    # Prefix by prefix.
+
+    def _chained(self, turns: Sequence[Turn], tools: Sequence[ToolSpec], told: bytes) -> list[tuple[int, ...]]:
+        keys = [b"P" + told + canonical(tuple(turns[:count])) for count in range(len(turns) + 1)]
+        pieces: list[tuple[int, ...]] = [()]
+        done = 0
+        while done < len(turns) and (found := self._get(keys[done + 1])) is not None:
+            pieces.append(found)
+            done += 1
+        before = self.text(_messages(turns[:done]), tools, opens=False) if done else ""
+        for count in range(done + 1, len(turns) + 1):
+            text = self.text(_messages(turns[:count]), tools, opens=False)
+            pieces.append(self._keep(keys[count], self._piece(before, text)))
+            before = text
+        pieces.append(self._piece(before, self.text(_messages(turns), tools, opens=True)))
+        return pieces
+
+    def _piece(self, before: str, text: str) -> tuple[int, ...]:
+        """The ids of what `text` adds. Raises _Broken unless they are the same alone and after `before`."""
+        if not text.startswith(before):
+            raise _Broken
+        ids = self.ids(text[len(before) :])
+        if before and ids and ids[0] not in self._added:
+            raise _Broken
+        return ids
+
+    # All at once.
+
+    def _whole(self, turns: Sequence[Turn], tools: Sequence[ToolSpec]) -> Rendered:
+        text = self.text(_messages(turns), tools, opens=True)
+        ends = [_shared(self.text(_messages(turns[:n]), tools, opens=False), text)
+                for n in range(1, len(turns) + 1)]  # fmt: skip
+        ids, starts = self._placed(text)
+        cuts, at = [], 0
+        for end in ends:
+            while at < len(ids) and starts[at] < end:
+                at += 1
+            cuts.append(at)
+        segments = tuple(ids[a:b] for a, b in zip([0, *cuts], cuts, strict=False))
+        return Rendered(segments=segments, tail=ids[cuts[-1] :])
+
+    def _placed(self, text: str) -> tuple[tuple[int, ...], list[int]]:
+        """Ids, and the place in `text` where each begins (evenly spread if the tokenizer does not tell)."""
+        if self._fast is not None:
+            found = self._fast.encode(text, add_special_tokens=False)
+            return tuple(found.ids), [start for start, _ in found.offsets]
+        ids = self.ids(text)
+        return ids, [n * len(text) // max(1, len(ids)) for n in range(len(ids))]
+
+    # Trying the template.
+
+    def _writes_turns_alone(self) -> bool:
+        try:
+            return all(self._is_sum(probe, tools) for probe in PROBES for tools in ((), PROBE_TOOLS))
+        except Invalid:
+            return False
+
+    def _is_sum(self, messages: Sequence[dict[str, Any]], tools: Sequence[ToolSpec]) -> bool:
+        head = self.text((), tools, opens=False)
+        tail = self.text((), tools, opens=True).removeprefix(head)
+        alone = [self.text((message,), tools, opens=False) for message in messages]
+        if not all(text.startswith(head) for text in alone):
+            return False
+        whole = head + "".join(text.removeprefix(head) for text in alone) + tail
+        return whole == self.text(messages, tools, opens=True)
+
+    def _pieces_are_whole(self) -> bool:
+        """Whether ids put together from the pieces of a conversation are the ids of the whole."""
+        tried = 0
+        for messages in PROBES:
+            try:
+                texts = ["", *(self.text(messages[:n], (), opens=False) for n in range(1, len(messages) + 1))]
+                texts.append(self.text(messages, (), opens=True))
+            except Invalid:
+                continue
+            tried += 1
+            try:
+                pieces = [self._piece(a, b) for a, b in pairwise(texts)]
+            except _Broken:
+                return False
+            if tuple(i for piece in pieces for i in piece) != self.ids(texts[-1]):
+                return False
+        return tried > 0
+
+    # What is kept.
+
+    def _get(self, key: bytes) -> tuple[int, ...] | None:
+        found = self._kept.get(key)
+        if found is not None:
+            self._kept.move_to_end(key)
+        return found
+
+    def _keep(self, key: bytes, ids: tuple[int, ...]) -> tuple[int, ...]:
+        self._kept[key] = ids
+        self._kept_ids += len(ids)
+        while self._kept_ids > KEPT_IDS_MAX and len(self._kept) > 1:
+            self._kept_ids -= len(self._kept.popitem(last=False)[1])
+        return ids
+
+
+def _shared(a: str, b: str) -> int:
+    """The length of the common prefix."""
+    return next((n for n, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+
+
+def _messages(turns: Sequence[Turn]) -> list[dict[str, Any]]:
+    return [message for turn in turns for message in message_of(turn)]
