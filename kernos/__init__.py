@@ -2,13 +2,13 @@
 
 from syscalls.calls.process import Budget
 from syscalls.errors import SyscallError
-from syscalls.turns import ToolSpec, Turn
+from syscalls.turns import ToolSpec, Turn, assistant, system, user
+from syscalls.turns import tool as tool_turn
 from userland.sdk.child import ChildFailed, Terminated
 from userland.sdk.connect import connect
 from userland.sdk.context import Answer, Context
 from userland.sdk.program import program, tool
 from userland.sdk.system import Sys
-from userland.sdk.turn import assistant, system, tool_result, user
 
 __all__ = [
     "Answer",
@@ -25,6 +25,6 @@ __all__ = [
     "program",
     "system",
     "tool",
-    "tool_result",
+    "tool_turn",
     "user",
 ]

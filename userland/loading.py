@@ -45,7 +45,7 @@ def load_tools(ref: str, file: str | None) -> dict[str, Tool]:
 def _module(ref: str, file: str | None) -> tuple[ModuleType, str]:
     module, colon, name = ref.rpartition(":")
     if file is not None:
-        return _load_file(Path(file)), name if colon else ""
+        return _load_file(Path(file)), "" if "/" in name else name
     if not colon:
         raise Invalid(f"{ref!r} does not say which program: write MODULE:NAME")
     try:

@@ -9,9 +9,8 @@ from syscalls.calls.context import Appended, ContextInfo, Generated, Opened, Pag
 from syscalls.errors import Canceled
 from syscalls.link.duplex import Stream
 from syscalls.row import Row
-from syscalls.turns import Turn
+from syscalls.turns import Turn, user
 from userland.sdk.door import Door
-from userland.sdk.turn import user
 
 
 @final
