@@ -13,6 +13,7 @@ from typing import Final
 
 _libc: Final = ctypes.PyDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
+_libc.prctl.argtypes = (ctypes.c_int, *[ctypes.c_ulong] * 4)
 
 # From 424 on a system call has one number on every architecture.
 _SYS_OPEN_TREE: Final = 428
@@ -132,8 +133,7 @@ def close_from(first: int) -> None:
 
 def prctl(option: int, *args: int) -> int:
     """prctl(2) with integer arguments; those not given are 0."""
-    words = [ctypes.c_ulong(arg) for arg in (*args, 0, 0, 0, 0)[:4]]
-    return checked(int(_libc.prctl(ctypes.c_int(option), *words)), f"prctl {option}")
+    return checked(int(_libc.prctl(option, *(*args, 0, 0, 0, 0)[:4])), f"prctl {option}")
 
 
 def mount(source: str, target: str, *, kind: str | None = None, flags: int = 0, data: str | None = None) -> None:

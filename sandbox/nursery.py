@@ -143,7 +143,10 @@ class _Zygote:
         )
 
     def _help(self, pid: int, helper: socket.socket, sources: list[int]) -> None:
-        """What only the zygote can do for `pid`: its id maps and, with privilege, its mounts."""
+        """What only somebody outside can do for `pid`: its id maps and, with privilege, its mounts.
+
+        The worker waits for it, so this is also where it would be put into a control group.
+        """
         with_own_id = os.geteuid() == 0
         jail.map_ids(
             pid,

@@ -80,7 +80,7 @@ class Zygote:
         Raises JailError: layer `zygote` if it cannot start or import what it should (with its last words),
         `seccomp` if libseccomp is missing.
         """
-        filters: dict[str, bytes] = {tier: build_filter(tier) for tier in TIERS}
+        filters = await trio.to_thread.run_sync(_build_filters)
         ours, theirs = _pair(socket.SOCK_SEQPACKET)
         with theirs:
             try:
@@ -110,7 +110,10 @@ class Zygote:
         plan_binds(self._spec.binds, worker.binds)
         async with self._at_once:
             with trio.CancelScope(shield=True):
-                made = await self._spawn(worker)
+                try:
+                    made = await self._spawn(worker)
+                except OSError as error:
+                    raise JailError("fds", f"no descriptors for another worker: {error.strerror}") from error
         return made
 
     async def aclose(self) -> None:
@@ -228,6 +231,10 @@ async def _wait(pidfd: int) -> Exit:
     if result.si_code == os.CLD_EXITED:
         return Exit(code=result.si_status)
     return Exit(signal=result.si_status)
+
+
+def _build_filters() -> dict[str, bytes]:
+    return {tier: build_filter(tier) for tier in TIERS}
 
 
 def _execute(spec: ZygoteSpec, control: socket.socket) -> subprocess.Popen[bytes]:

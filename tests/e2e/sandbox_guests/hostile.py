@@ -228,6 +228,7 @@ def identity() -> dict[str, Any]:
         "cwd": os.getcwd(),
         "path": sys.path,
         "argv": sys.argv,
+        "hash": hash("kernos"),
     }
 
 
