@@ -169,7 +169,7 @@ class Executor:
     async def _host(self, process: Process, image: Image, args: Spawn) -> Exit:
         assert self._gate is not None
         launched = await self._launcher.launch(
-            LaunchRequest(pid=process.pid, name=process.name, folders=folders_of(process.rights))
+            LaunchRequest(pid=process.pid, name=process.name, folders=_visible(process.rights, image))
         )
         worker = WorkerHost(process, launched, self._gate, bounds=self._config.bounds, clock=self._clock)
         outcome = _lost(process)
@@ -248,6 +248,14 @@ def folders_of(rights: tuple[Right, ...]) -> tuple[str, ...]:
         if kind == "file" and path.startswith("/") and right.allows("read", right.resource):
             found.add(os.path.normpath(path.removesuffix("/**")))
     return tuple(sorted(path for path in found if path != "/" and "*" not in path and os.path.exists(path)))
+
+
+def _visible(rights: tuple[Right, ...], image: Image) -> tuple[str, ...]:
+    """What the worker sees: what its rights show, and the file that it runs."""
+    folders = folders_of(rights)
+    if image.file is None or any(image.file.startswith(folder + "/") for folder in folders):
+        return folders
+    return (*folders, image.file)
 
 
 def _lost(process: Process) -> Exit:
