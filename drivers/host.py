@@ -1,27 +1,24 @@
 """The OS process that serves one driver: `python -m drivers.host DRIVER --fd N`.
 
 Whoever starts it hands over one end of a socketpair as descriptor N and gets HELLO at once; the driver is loaded when
-a device is opened.
-The process ends with its link, and by PDEATHSIG with its parent. PDEATHSIG follows the *thread* that started this
-process: start it
-from a thread that lives as long as the kernel (subprocess.Popen on the main thread; `trio.lowlevel.open_process`
-starts it from a worker
-thread that ends when idle, and the host would be killed with it).
+a device is opened. The process ends with its link and with its parent (`drivers.tether`).
 
 Libraries that print get stderr: descriptor 1 is pointed there. Ctrl-C in the terminal is the kernel's, not ours.
 """
 
 import argparse
-import ctypes
 import os
 import signal
 import socket
 import sys
 
+import anyio
+import anyio.abc
 import trio
 
 from drivers.loading import load
 from drivers.serving import DriverServer
+from drivers.tether import follow_parent
 from syscalls.limits import DRIVER_LIMITS
 from syscalls.link.async_ import AnyioTransport, run
 from syscalls.link.duplex import Duplex
@@ -29,7 +26,6 @@ from syscalls.peer import Peer
 from syscalls.wire import Hello
 
 CLOSE_TIMEOUT_S = 3.0
-PR_SET_PDEATHSIG = 1
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -45,15 +41,6 @@ def main(argv: list[str] | None = None) -> int:
     return 0
 
 
-def follow_parent(parent: int) -> None:
-    """Dies with `parent`, also if it is gone already."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
-    if os.getppid() != parent:
-        sys.exit(f"drivers.host: its parent {parent} is gone")
-
-
 def _quiet() -> None:
     os.dup2(2, 1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -63,8 +50,6 @@ def _quiet() -> None:
 
 async def serve(name: str, sock: socket.socket) -> None:
     """Serves the driver `name` over `sock` until the other end is gone."""
-    import anyio.abc
-
     stream = await anyio.abc.UNIXSocketStream.from_socket(sock)
     async with stream, trio.open_nursery() as nursery:
         server = DriverServer(name, lambda: load(name), nursery)

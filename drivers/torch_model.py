@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from drivers.causal.folder import check_weights, checksum, find_folder, read_config, tokenizer_digest
 from drivers.causal.generation import Generation, Outcome, Voice
+from drivers.causal.imports import quick_imports
 from drivers.causal.layout import Layout
 from drivers.hooks import Device, Emit, hookimpl
 from drivers.window import check_window
@@ -62,7 +63,9 @@ def load(origin: str, options: TorchOptions) -> Loaded:
     """Reads and checks everything; what a thread does while HELLO is long out."""
     folder, local = find_folder(origin)
     config = read_config(folder)
-    from drivers.causal import weights
+    with quick_imports():
+        from drivers.causal import weights
+        from drivers.causal.trial import check_decoding
 
     weights.use_threads(options.torch_threads)
     weights.check_architecture(folder, config)
@@ -70,8 +73,6 @@ def load(origin: str, options: TorchOptions) -> Loaded:
     tokenizer = weights.load_tokenizer(folder, options.template)
     model = weights.load_model(folder, dtype=options.dtype, accelerator=options.device)
     layout = Layout(tokenizer)
-    from drivers.causal.trial import check_decoding
-
     check_decoding(model, folder)
     opened = _describe(folder, model, tokenizer, layout, options, local=local)
     return Loaded(model, tokenizer, layout, weights.end_ids(model, tokenizer), opened)

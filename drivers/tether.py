@@ -1,0 +1,54 @@
+"""Ties this process to its parent: it does not outlive it, however the parent dies.
+
+PDEATHSIG alone is a trap: it follows the parent's *thread*, and a loop that starts processes from worker threads
+(trio's open_process)
+would kill its hosts when such a thread has been idle for a while. So it is used only where the parent's main thread
+started us, and a
+thread of ours watches the parent's pidfd in any case. The link's end is the third: a host whose kernel is gone has
+nothing to do.
+"""
+
+import ctypes
+import os
+import select
+import signal
+import sys
+import threading
+from pathlib import Path
+
+PR_SET_PDEATHSIG = 1
+
+
+def follow_parent(parent: int) -> None:
+    """Dies with `parent`, by SIGKILL; at once if it is gone already."""
+    try:
+        watched = os.pidfd_open(parent)
+    except ProcessLookupError:
+        sys.exit(f"drivers.host: its parent {parent} is gone")
+    if os.getppid() != parent:
+        sys.exit(f"drivers.host: its parent {parent} is gone")
+    if started_by_main_thread(parent):
+        _set_pdeathsig()
+    threading.Thread(target=_die_with, args=(watched,), name="tether", daemon=True).start()
+
+
+def started_by_main_thread(parent: int) -> bool:
+    """Whether the parent's main thread started this process; no where the kernel does not tell."""
+    try:
+        children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    except OSError:
+        return False
+    return str(os.getpid()) in children
+
+
+def _set_pdeathsig() -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
+
+
+def _die_with(watched: int) -> None:
+    poll = select.poll()
+    poll.register(watched, select.POLLIN)
+    poll.poll()
+    os.kill(os.getpid(), signal.SIGKILL)
