@@ -13,12 +13,12 @@ SCHEMA: tuple[str, ...] = (
     );
     CREATE UNIQUE INDEX contexts_by_name ON contexts (principal, name) WHERE name IS NOT NULL;
     CREATE TABLE pages (
-        principal TEXT, address TEXT, body BLOB NOT NULL, turns INTEGER NOT NULL, bytes INTEGER NOT NULL,
-        slices INTEGER NOT NULL, PRIMARY KEY (principal, address)
-    ) WITHOUT ROWID;
+        principal TEXT, address TEXT, slices INTEGER NOT NULL, body BLOB NOT NULL, PRIMARY KEY (principal, address)
+    );
     CREATE TABLE entries (
-        context INTEGER, position INTEGER, principal TEXT NOT NULL, address TEXT NOT NULL, part INTEGER NOT NULL,
-        parts INTEGER NOT NULL, PRIMARY KEY (context, position)
+        context INTEGER, position INTEGER, principal TEXT NOT NULL, address TEXT NOT NULL, first INTEGER NOT NULL,
+        turns INTEGER NOT NULL, slices INTEGER NOT NULL, part INTEGER NOT NULL, parts INTEGER NOT NULL,
+        resident INTEGER NOT NULL, PRIMARY KEY (context, position)
     ) WITHOUT ROWID;
     CREATE INDEX entries_by_page ON entries (principal, address);
     CREATE TABLE tails (

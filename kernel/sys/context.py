@@ -1,0 +1,68 @@
+"""The context family of system calls: conversations, their pages and windows."""
+
+from kernel import generate
+from kernel.machine import Machine
+from kernel.mm import fault
+from kernel.trap import Trap
+from syscalls.calls import context
+from syscalls.calls.process import Nothing
+from syscalls.errors import Invalid, NotFound
+from syscalls.turns import parse_turns
+
+
+async def context_open(machine: Machine, trap: Trap, args: context.Open) -> context.Opened:
+    return await machine.contexts.open(trap.process, args)
+
+
+async def context_append(machine: Machine, trap: Trap, args: context.Append) -> context.Appended:
+    return await machine.contexts.binder.append(machine.contexts.get(args.context), args)
+
+
+async def context_generate(machine: Machine, trap: Trap, args: context.Generate) -> context.Generated:
+    return await generate.in_context(machine, trap, machine.contexts.get(args.context), args)
+
+
+async def context_recall(machine: Machine, trap: Trap, args: context.Recall) -> context.Recalled:
+    if not args.query.strip():
+        raise Invalid("an empty query: say what is to be recalled")
+    if not 1 <= args.k <= fault.K_MAX:
+        raise Invalid(f"k {args.k}: 1 to {fault.K_MAX} passages")
+    if args.tokens_max < 1:
+        raise Invalid(f"tokens_max {args.tokens_max}: at least 1")
+    return await fault.recall(machine, trap, machine.contexts.get(args.context), args)
+
+
+async def context_read(machine: Machine, trap: Trap, args: context.Read) -> context.PageBody:
+    principal = trap.process.principal
+    if args.context:
+        held = machine.contexts.get(args.context)
+        principal = held.principal
+        if all(ref.address != args.page for ref in held.refs()):
+            raise NotFound(f"no page {args.page} in context {args.context}")
+    body = await machine.contexts.library.body(principal, args.page)
+    return context.PageBody(turns=parse_turns(body), body=body)
+
+
+def context_stat(machine: Machine, trap: Trap, args: context.Stat) -> context.ContextInfo:
+    return machine.contexts.info(args.context)
+
+
+async def context_fork(machine: Machine, trap: Trap, args: context.Fork) -> context.Opened:
+    return await machine.contexts.fork(trap.process, args.context)
+
+
+async def context_close(machine: Machine, trap: Trap, args: context.Close) -> Nothing:
+    await machine.contexts.close(trap.process, args.context)
+    return Nothing()
+
+
+HANDLERS = {
+    context.OPEN.number: context_open,
+    context.APPEND.number: context_append,
+    context.GENERATE.number: context_generate,
+    context.RECALL.number: context_recall,
+    context.READ.number: context_read,
+    context.STAT.number: context_stat,
+    context.FORK.number: context_fork,
+    context.CLOSE.number: context_close,
+}
