@@ -40,7 +40,7 @@ _FILES: Final = (
     "readlink", "readlinkat", "getdents", "getdents64", "getcwd", "chdir", "fchdir", "statfs", "fstatfs",
     "fadvise64",
 )  # fmt: skip
-_SOCKETS: Final = ("recvfrom", "recvmsg", "sendmsg", "shutdown", "getsockopt", "getsockname", "getpeername")
+_SOCKETS: Final = ("recvfrom", "recvmsg", "sendmsg", "shutdown", "getsockname", "getpeername")
 _LOOPS: Final = (
     "epoll_create", "epoll_create1", "epoll_ctl", "epoll_wait", "epoll_pwait", "epoll_pwait2", "poll", "ppoll",
     "select", "pselect6", "eventfd", "eventfd2", "pipe", "pipe2",
@@ -60,6 +60,8 @@ _SOCK_STREAM: Final = 1
 _SOCK_TYPE_MASK: Final = 0xF
 _SOL_SOCKET: Final = 1
 _BUFFER_OPTIONS: Final = (7, 8)  # SO_SNDBUF, SO_RCVBUF: trio trims its wake-up pair
+# SO_TYPE, SO_ERROR, the buffers, SO_ACCEPTCONN, SO_PROTOCOL, SO_DOMAIN; not SO_PEERPIDFD, a handle on the kernel.
+_SOCKET_QUESTIONS: Final = (3, 4, 7, 8, 30, 38, 39)
 _CLONE_THREAD: Final = 0x00010000
 # Every flag that makes a namespace; clone takes them beside CLONE_THREAD only to refuse them, so do we.
 _CLONE_NAMESPACES: Final = 0x7E020080
@@ -112,6 +114,8 @@ def _allow_with_arguments(seccomp: ModuleType, building: Any) -> None:
         _rule(seccomp, building, allow, "ioctl", (1, equal, command))
     for option in _BUFFER_OPTIONS:
         _rule(seccomp, building, allow, "setsockopt", (1, equal, _SOL_SOCKET), (2, equal, option))
+    for option in _SOCKET_QUESTIONS:
+        _rule(seccomp, building, allow, "getsockopt", (1, equal, _SOL_SOCKET), (2, equal, option))
     # A datagram pair could be turned on any socket of the machine; a stream pair only talks to itself.
     _rule(seccomp, building, allow, "socketpair", (0, equal, _AF_UNIX), (1, masked, _SOCK_TYPE_MASK, _SOCK_STREAM))
     _rule(seccomp, building, allow, "sendto", (4, equal, 0))

@@ -36,6 +36,8 @@ _LIBRARIES: Final = (
     "libcrypto.so.3",
     "libssl.so.3",
     "libffi.so.8",
+    "libmpdec.so.3",
+    "libcrypt.so.1",
     "libuuid.so.1",
     "libsqlite3.so.0",
     "libexpat.so.1",

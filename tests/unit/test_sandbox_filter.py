@@ -25,7 +25,8 @@ pytestmark = pytest.mark.skipif(os.uname().machine != "x86_64", reason="numbers 
 ALLOW, KILL = 0x7FFF0000, 0x80000000
 REFUSED, UNKNOWN = 0x00050000 | errno.EPERM, 0x00050000 | errno.ENOSYS
 X86_64, I386 = 0xC000003E, 0x40000003
-CLONE, SOCKETPAIR, SENDTO, TGKILL, IOCTL, FCNTL, PRCTL, PRLIMIT64, SETSOCKOPT = 56, 53, 44, 234, 16, 72, 157, 302, 54
+CLONE, SOCKETPAIR, SENDTO, TGKILL, IOCTL, FCNTL, PRCTL, PRLIMIT64 = 56, 53, 44, 234, 16, 72, 157, 302
+SETSOCKOPT, GETSOCKOPT = 54, 55
 THREAD_FLAGS = 0x003D0F00  # what pthread_create passes
 TIERS: tuple[Tier, ...] = ("loop", "threads")
 
@@ -71,7 +72,7 @@ ALLOWED = {
     15: "rt_sigreturn", 17: "pread64", 19: "readv", 20: "writev", 21: "access", 22: "pipe", 23: "select",
     24: "sched_yield", 25: "mremap", 28: "madvise", 32: "dup", 33: "dup2", 34: "pause", 35: "nanosleep",
     39: "getpid", 45: "recvfrom", 46: "sendmsg", 47: "recvmsg", 48: "shutdown", 51: "getsockname",
-    52: "getpeername", 55: "getsockopt", 60: "exit", 63: "uname", 78: "getdents", 79: "getcwd", 80: "chdir",
+    52: "getpeername", 60: "exit", 63: "uname", 78: "getdents", 79: "getcwd", 80: "chdir",
     81: "fchdir", 89: "readlink", 95: "umask", 96: "gettimeofday", 97: "getrlimit", 98: "getrusage",
     99: "sysinfo", 100: "times", 102: "getuid", 104: "getgid", 107: "geteuid", 108: "getegid", 110: "getppid",
     111: "getpgrp", 115: "getgroups", 118: "getresuid", 120: "getresgid", 121: "getpgid", 124: "getsid",
@@ -85,7 +86,7 @@ ALLOWED = {
     309: "getcpu", 318: "getrandom", 332: "statx", 334: "rseq", 436: "close_range", 439: "faccessat2",
     441: "epoll_pwait2",
 }  # fmt: skip
-BY_ARGUMENTS = {CLONE, SOCKETPAIR, SENDTO, TGKILL, IOCTL, FCNTL, PRCTL, PRLIMIT64, SETSOCKOPT}
+BY_ARGUMENTS = {CLONE, SOCKETPAIR, SENDTO, TGKILL, IOCTL, FCNTL, PRCTL, PRLIMIT64, SETSOCKOPT, GETSOCKOPT}
 CLONE3 = 435
 
 
@@ -166,6 +167,14 @@ def test_descriptors_are_not_locked_signalled_or_sealed(command: int) -> None:
 def test_no_filter_program_is_attached_to_a_socket(option: int) -> None:
     assert decide("loop", SETSOCKOPT, 3, 1, option) == REFUSED
     assert decide("loop", SETSOCKOPT, 3, 1, 7) == ALLOW
+
+
+@pytest.mark.parametrize("option", [17, 31, 77])
+def test_the_far_end_of_a_socket_is_not_asked_after(option: int) -> None:
+    """SO_PEERCRED, SO_PEERSEC, and SO_PEERPIDFD, which is a handle on the kernel."""
+    assert decide("loop", GETSOCKOPT, 3, 1, option) == REFUSED
+    assert decide("loop", GETSOCKOPT, 3, 6, 3) == REFUSED
+    assert decide("loop", GETSOCKOPT, 3, 1, 3) == ALLOW
 
 
 def test_a_machine_without_libseccomp_is_told_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
