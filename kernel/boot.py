@@ -117,6 +117,7 @@ async def machine_up(
     async with trio.open_nursery() as nursery:
         executor.attach(nursery, gate)
         await devices.boot(nursery)
+        await contexts.boot()
         nursery.start_soon(contexts.run)
         for name, tool in installed_tools(config).items():
             served = Tool(name, tool, bounds=config.bounds, clock=clock_, launcher=launcher)

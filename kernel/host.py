@@ -14,7 +14,7 @@ from syscalls import driver
 from syscalls.codec import parse_answer
 from syscalls.errors import BrokenPipe, IOFailed, SyscallError, TryAgain
 from syscalls.limits import DRIVER_LIMITS
-from syscalls.link.duplex import Duplex, NoServer, Transport
+from syscalls.link.duplex import Duplex, LinkBroken, NoServer, Transport
 from syscalls.peer import Peer
 from syscalls.row import Flag, Row
 from syscalls.wire import Hello, WireError
@@ -213,7 +213,7 @@ async def _run(wire: Duplex, scope: trio.CancelScope) -> None:
             nursery.start_soon(_write, wire)
             try:
                 await wire.reader()
-            except (WireError, OSError, trio.BrokenResourceError, trio.ClosedResourceError) as broken:
+            except (WireError, LinkBroken) as broken:
                 reason = f"the host is gone: {broken}"
             nursery.cancel_scope.cancel()
     finally:
@@ -224,5 +224,5 @@ async def _run(wire: Duplex, scope: trio.CancelScope) -> None:
 async def _write(wire: Duplex) -> None:
     try:
         await wire.writer()
-    except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
+    except LinkBroken:
         pass

@@ -18,7 +18,7 @@ def check(machine: Machine) -> None:
         if parent is None or parent.children.get(process.pid) is not process:
             raise KernelPanic(f"{where} is not a child of its parent")
         if uncovered(process.rights, parent.rights):
-            raise KernelPanic(f"{where} holds rights that its parent lacks: {uncovered(process.rights, parent.rights)}")
+            raise KernelPanic(f"{where} holds what its parent lacks: {uncovered(process.rights, parent.rights)}")
         if (process.exit is not None) != (process.state == "zombie"):
             raise KernelPanic(f"{where} is {process.state} with exit {process.exit}")
         if len(process.mailbox) > machine.config.bounds.mailbox_messages_max:

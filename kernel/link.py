@@ -8,7 +8,7 @@ import trio
 from kernel.process import Process
 from syscalls.errors import Errno
 from syscalls.limits import CLIENT_LIMITS, PeerLimits
-from syscalls.link.duplex import Duplex, Transport
+from syscalls.link.duplex import Duplex, LinkBroken, Transport
 from syscalls.peer import Peer
 from syscalls.wire import Call, Cancel, Event, Hello, WireError
 
@@ -57,8 +57,8 @@ class KernelLink:
                     await self.wire.reader()
                 except WireError as breach:
                     reason = str(breach)
-                except (OSError, trio.BrokenResourceError, trio.ClosedResourceError) as broken:
-                    reason = f"the link broke: {broken}"
+                except LinkBroken as broken:
+                    reason = str(broken)
                 await _last_words(self.wire)
                 nursery.cancel_scope.cancel()
         finally:
@@ -104,7 +104,7 @@ class KernelLink:
 async def _write(wire: Duplex, scope: trio.CancelScope) -> None:
     try:
         await wire.writer()
-    except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
+    except LinkBroken:
         pass
     scope.cancel()
 

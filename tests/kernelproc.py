@@ -29,10 +29,18 @@ class KernelProcess:
         self.child = child
         self.folder = folder
         self.socket = folder / "k.sock"
+        self._links: list[BlockingLink] = []
 
     def link(self) -> BlockingLink:
-        """A new session."""
-        return BlockingLink.connect(str(self.socket))
+        """A new session; closed at the end if it is not closed before."""
+        link = BlockingLink.connect(str(self.socket))
+        self._links.append(link)
+        return link
+
+    def hang_up(self) -> None:
+        """Closes what is still open."""
+        for link in self._links:
+            link.close()
 
     def stop(self, signum: int = signal.SIGTERM) -> int:
         """Tells it to stop and waits; its exit status."""
@@ -73,6 +81,7 @@ def kernel_up(*extra: str, config: str = "", folder: Path | None = None) -> Iter
             kernel.stop()
             assert "Traceback" not in kernel.stderr(), kernel.stderr()
         finally:
+            kernel.hang_up()
             if child.poll() is None:
                 child.kill()
                 child.wait()

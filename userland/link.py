@@ -2,7 +2,7 @@
 
 import trio
 
-from syscalls.link.duplex import Duplex
+from syscalls.link.duplex import Duplex, LinkBroken
 from syscalls.wire import WireError
 
 
@@ -16,8 +16,8 @@ async def run(link: Duplex) -> str:
                 await link.reader()
             except WireError as breach:
                 reason = str(breach)
-            except (OSError, trio.BrokenResourceError, trio.ClosedResourceError) as broken:
-                reason = f"the link broke: {broken}"
+            except LinkBroken as broken:
+                reason = str(broken)
             await last_words(link)
             nursery.cancel_scope.cancel()
     finally:
@@ -36,6 +36,6 @@ async def last_words(link: Duplex) -> None:
 async def _write(link: Duplex, scope: trio.CancelScope) -> None:
     try:
         await link.writer()
-    except (OSError, trio.BrokenResourceError, trio.ClosedResourceError):
+    except LinkBroken:
         pass
     scope.cancel()

@@ -141,7 +141,7 @@ async def _send_log(trap: Trap, process: Process, sent: int) -> int:
 
 def describe(machine: Machine, process: Process) -> abi.ProcessInfo:
     """One line of ps."""
-    held, window = machine.contexts.usage(process)
+    held, window = machine.contexts.sizes(process)
     return abi.ProcessInfo(
         pid=process.pid,
         ppid=process.parent.pid if process.parent else 0,

@@ -9,7 +9,7 @@ import anyio
 import anyio.abc
 
 from syscalls.limits import CLIENT_LIMITS, PeerLimits
-from syscalls.link.duplex import Duplex, NoServer, Server, Transport
+from syscalls.link.duplex import Duplex, LinkBroken, NoServer, Server, Transport
 from syscalls.peer import Peer
 from syscalls.wire import Hello, WireError
 
@@ -41,8 +41,8 @@ async def run(link: Duplex) -> None:
                 await link.reader()
             except WireError as breach:
                 reason = str(breach)
-            except OSError as broken:
-                reason = f"the link broke: {broken}"
+            except LinkBroken as broken:
+                reason = str(broken)
             with anyio.move_on_after(1):
                 await _last_words(link)
             tasks.cancel_scope.cancel()
@@ -53,7 +53,7 @@ async def run(link: Duplex) -> None:
 async def _quietly_write(link: Duplex, scope: anyio.CancelScope) -> None:
     try:
         await link.writer()
-    except (OSError, anyio.BrokenResourceError, anyio.ClosedResourceError):
+    except LinkBroken:
         pass
     scope.cancel()
 

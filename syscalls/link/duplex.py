@@ -23,6 +23,10 @@ from syscalls.wire import Bye, Call, Cancel, Credit, End, Error, Event, Frame, H
 RECEIVE_BYTES = 256 * 1024
 
 
+class LinkBroken(Exception):
+    """The transport failed, in whatever words its loop has for that."""
+
+
 class Transport(Protocol):
     """A connected byte stream; `receive_some` gives b"" at its end."""
 
@@ -260,7 +264,7 @@ class Duplex:
         """Receives until the link ends. Raises WireError if the other end broke the protocol, OSError if the socket
         did."""
         while self.peer.closed is None:
-            data = await self._transport.receive_some(RECEIVE_BYTES)
+            data = await self._receive()
             if not data:
                 return
             for frame in self.peer.receive(bytes(data)):
@@ -268,7 +272,7 @@ class Duplex:
             self.flush()
 
     async def writer(self) -> None:
-        """Sends whatever is in the outbox, one write per batch, until BYE is out."""
+        """Sends whatever is in the outbox, one write per batch, until BYE is out. Raises LinkBroken."""
         while True:
             if not self.peer.outbox:
                 if self.peer.closed is not None:
@@ -277,7 +281,19 @@ class Duplex:
             self._dirty = self._make_flag()
             data, self.peer.outbox = bytes(self.peer.outbox), bytearray()
             if data:
-                await self._transport.send_all(data)
+                await self._send(data)
+
+    async def _receive(self) -> bytes | bytearray:
+        try:
+            return await self._transport.receive_some(RECEIVE_BYTES)
+        except Exception as broken:
+            raise LinkBroken(f"the link broke: {broken}") from broken
+
+    async def _send(self, data: bytes) -> None:
+        try:
+            await self._transport.send_all(data)
+        except Exception as broken:
+            raise LinkBroken(f"the link broke: {broken}") from broken
 
     def hang_up(self, reason: str) -> None:
         """The link has ended: every call of ours fails with EPIPE."""

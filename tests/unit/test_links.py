@@ -1,0 +1,155 @@
+"""The links: the same calls over a blocking socket, anyio on trio, anyio on asyncio and the kernel's raw trio."""
+
+import socket
+import threading
+from typing import Any
+
+import anyio
+import msgspec
+import pytest
+import trio
+import trio.testing
+from msgspec import Raw
+
+from syscalls.calls import clock, process
+from syscalls.codec import pack, parse_args
+from syscalls.errors import BrokenPipe, Errno, NotFound
+from syscalls.limits import CLIENT_LIMITS
+from syscalls.link import async_
+from syscalls.link.blocking import BlockingLink
+from syscalls.link.duplex import Duplex, NoServer
+from syscalls.peer import Peer
+from syscalls.table import TABLE
+from syscalls.wire import Call, Cancel, Event, Hello
+
+
+class Clockwork:
+    """Serves a handful of rows, as a kernel would; remembers what was cancelled."""
+
+    def __init__(self) -> None:
+        self.cancelled: list[int] = []
+        self.open: list[int] = []
+
+    def on_call(self, link: Duplex, call: Call) -> None:
+        row = TABLE[call.number] if isinstance(call.number, int) else None
+        if row is clock.NOW:
+            link.reply(call.id, clock.Time(monotonic_s=1.5, unix_s=2.5))
+        elif row is process.OUTPUT:
+            link.reply(call.id, parse_args(row, call.args))
+        elif row is process.LOGS:
+            lines = [process.LogLine(at_s=0, pid=n, stream="stdout", text="") for n in range(300)]
+            link.items(call.id, [Raw(pack(line)) for line in lines])
+            link.end(call.id, process.Nothing())
+        elif row is clock.SLEEP:
+            self.open.append(call.id)
+        else:
+            link.error(call.id, Errno.ENOENT, "no such thing here")
+
+    def on_cancel(self, link: Duplex, cancel: Cancel) -> None:
+        self.cancelled.append(cancel.id)
+        link.error(cancel.id, Errno.ECANCELED, "cancelled")
+
+    def on_event(self, link: Duplex, event: Event) -> None:
+        pass
+
+
+async def exercise(link: Duplex) -> None:
+    """What every async client must be able to do."""
+    assert (await link.call(clock.NOW, clock.Now())).unix_s == 2.5
+    with pytest.raises(NotFound, match="no such thing"):
+        await link.call(process.WAIT, process.Wait())
+    async with link.stream(process.LOGS, process.Logs(pid=1), credit=7) as lines:
+        pids = [line.pid async for line in lines]
+    assert pids == list(range(300))
+    async with link.stream(process.LOGS, process.Logs(pid=1), credit=1) as lines:
+        async for _ in lines:
+            break
+    text = "x" * 3_000_000
+    echo = msgspec.structs.replace(process.OUTPUT, result=process.Output)
+    assert (await link.call(echo, process.Output(stream="log", text=text))).text == text
+    assert (await link.call(clock.NOW, clock.Now())).monotonic_s == 1.5
+
+
+def serve_in_thread(sock: socket.socket, server: Clockwork) -> threading.Thread:
+    async def main() -> None:
+        stream = trio.SocketStream(trio.socket.from_stdlib_socket(sock))
+        async with stream, async_.opened(stream, server=server) as link:
+            await link.ended()
+
+    thread = threading.Thread(target=lambda: trio.run(main), daemon=True)
+    thread.start()
+    return thread
+
+
+@pytest.mark.parametrize("backend", ["trio", "asyncio"])
+def test_the_async_link_on_both_loops(backend: str) -> None:
+    ours, theirs = socket.socketpair()
+    server = Clockwork()
+    thread = serve_in_thread(theirs, server)
+
+    async def main() -> None:
+        async with async_.adopt(ours) as link:
+            await link.greeted()
+            await exercise(link)
+            with anyio.move_on_after(0.05):
+                await link.call(clock.SLEEP, clock.Sleep(seconds=9))
+            while not server.cancelled:  # noqa: ASYNC110 (it is in another thread)
+                await anyio.sleep(0.001)
+
+    anyio.run(main, backend=backend)
+    thread.join(5)
+    assert server.cancelled == server.open
+
+
+def test_the_blocking_link() -> None:
+    ours, theirs = socket.socketpair()
+    thread = serve_in_thread(theirs, Clockwork())
+    with BlockingLink(ours) as link:
+        assert link.call(clock.NOW, clock.Now()).unix_s == 2.5
+        with pytest.raises(NotFound):
+            link.call(process.WAIT, process.Wait())
+        assert len(list(link.stream(process.LOGS, process.Logs(pid=1)))) == 300
+        stream = link.stream(process.LOGS, process.Logs(pid=1))
+        next(stream)
+        stream.close()
+        assert link.call(clock.NOW, clock.Now()).unix_s == 2.5, "what was left unread is in nobody's way"
+    thread.join(5)
+    with pytest.raises(BrokenPipe):
+        link.call(clock.NOW, clock.Now())
+
+
+async def test_every_call_fails_when_the_other_end_is_gone() -> None:
+    ours, theirs = socket.socketpair()
+    stream = trio.SocketStream(trio.socket.from_stdlib_socket(ours))
+    async with stream, async_.opened(stream) as link:
+        errors: list[Any] = []
+
+        async def call() -> None:
+            try:
+                await link.call(clock.SLEEP, clock.Sleep(seconds=1))
+            except BrokenPipe as gone:
+                errors.append(gone)
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(3):
+                nursery.start_soon(call)
+            await trio.testing.wait_all_tasks_blocked()
+            theirs.close()
+        assert len(errors) == 3
+        with pytest.raises(BrokenPipe):
+            await link.call(clock.NOW, clock.Now())
+
+
+async def test_drained_waits_for_the_reader_and_not_beyond_its_end() -> None:
+    link = Duplex(Peer(CLIENT_LIMITS, Hello()), None, NoServer(), trio.Event)  # type: ignore[arg-type]
+    other = Peer(CLIENT_LIMITS, Hello())
+    link.peer.receive(bytes(other.outbox))
+    other.outbox.clear()
+    call_id = other.call(8, b"\xc0", credit=1)
+    link.peer.receive(bytes(other.outbox))
+    link.items(call_id, [Raw(b"\x01"), Raw(b"\x02")])
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(link.drained, call_id)
+        await trio.testing.wait_all_tasks_blocked()
+        assert link.peer.waiting(call_id) == 1
+        link.hang_up("gone")
