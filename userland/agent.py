@@ -2,7 +2,7 @@
 
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
-from typing import final
+from typing import Any, final
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -128,15 +128,18 @@ async def converse(
     rounds_max: int = ROUNDS_MAX,
     max_tokens: int = ANSWER_TOKENS_MAX,
     on_text: Callable[[str], None] | None = None,
+    **options: Any,
 ) -> Spoken:
     """Lets the model speak until it calls no more tools, at most `rounds_max` times; what it said last, and how.
+
+    `options` go to every generation: temperature, seed, …
 
     A tool that fails answers `error: …` and the model goes on. Raises what context.generate raises.
     """
     steps: list[Step] = []
     spent = Spoken(text="", finish="stop")
     for _ in range(rounds_max):
-        answer = context.generate(max_tokens=max_tokens)
+        answer = context.generate(max_tokens=max_tokens, **options)
         async for text in answer:
             if on_text is not None:
                 on_text(text)

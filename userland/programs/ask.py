@@ -73,7 +73,7 @@ async def ask(
     if passages < 1:
         raise Invalid("usage: --passages must be at least 1")
     context = await sys.open(name, model=model, tools=TOOLS)
-    files, total, skipped = await _read_in(sys, context, folder, quiet=quiet)
+    files, total, skipped = await read_in(sys, context, folder, quiet=quiet)
     answers: list[Answered] = []
     questions = [question, *also]
     for number, text in enumerate(questions):
@@ -85,7 +85,7 @@ async def ask(
     return Asked(tuple(answers), files, total, tuple(skipped), context.model)
 
 
-async def _read_in(sys: Sys, context: Context, folder: Path, *, quiet: bool) -> tuple[int, int, list[str]]:
+async def read_in(sys: Sys, context: Context, folder: Path, *, quiet: bool) -> tuple[int, int, list[str]]:
     """Appends every readable document to pages of the context, past its window."""
     try:
         check_folder(folder)
@@ -136,7 +136,7 @@ async def _answer(sys: Sys, context: Context, question: str, *, k: int, first: b
     return Answered(
         question=question,
         answer=spoken.text,
-        sources=_sources(tools.passages),
+        sources=sources_of(tools.passages),
         recalled=bool(tools.passages),
         tokens=spoken.prompt_tokens + spoken.generated_tokens,
         faults=tools.faults + spoken.faults,
@@ -144,7 +144,7 @@ async def _answer(sys: Sys, context: Context, question: str, *, k: int, first: b
     )
 
 
-def _sources(passages: list[Passage]) -> tuple[Source, ...]:
+def sources_of(passages: list[Passage]) -> tuple[Source, ...]:
     """Each page once, in the order in which they were found."""
     by_page = {passage.page: Source(passage.page, passage.source, passage.text[:200]) for passage in reversed(passages)}
     return tuple(reversed(by_page.values()))
