@@ -185,6 +185,8 @@ class SimDriver:
     async def open(self, call: Open, /) -> Device:
         await anyio.lowlevel.checkpoint()
         if call.kind == "embedding":
+            if call.options:
+                raise Invalid(f"sim: an embedding takes no options, not {', '.join(sorted(call.options))}")
             return SimEmbedding()
         try:
             options = msgspec.convert(call.options, SimOptions, strict=False)

@@ -53,7 +53,7 @@ def heard(ids: Sequence[int]) -> list[Heard]:
     role: Role | None = None
     body = bytearray()
     for token in ids:
-        if token < 256:
+        if 0 <= token < 256:
             body.append(token)
         elif token == END:
             if role is not None:
