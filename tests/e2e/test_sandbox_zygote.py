@@ -218,6 +218,12 @@ async def test_trio_can_be_imported_inside_too() -> None:
         os.close(worker.output)
 
 
+async def test_a_zygote_carries_nothing_that_it_was_not_told_to_load() -> None:
+    async with open_zygote() as zygote, open_guest(zygote) as guest:
+        loaded = set((await guest.attempt("loaded_modules"))["value"])
+    assert not {"trio", "pyseccomp", "subprocess", "sandbox.zygote", "sandbox.filter", "kernel"} & loaded
+
+
 async def test_threads_only_in_their_tier() -> None:
     async with open_zygote() as zygote:
         async with open_guest(zygote, worker_spec(tier="threads")) as guest:

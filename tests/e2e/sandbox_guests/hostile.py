@@ -232,6 +232,10 @@ def identity() -> dict[str, Any]:
     }
 
 
+def loaded_modules() -> list[str]:
+    return sorted(sys.modules)
+
+
 def random_numbers() -> list[int]:
     import random
 
