@@ -1,0 +1,1 @@
+"""The inside of the chroma driver: the folder, the collections, their exact copies; imports chromadb and numpy."""
