@@ -117,8 +117,10 @@ class Zygote:
         return made
 
     async def aclose(self) -> None:
-        """Ends the zygote and reaps it. Its workers live on."""
+        """Ends the zygote and reaps it. Its workers live on. May be called again."""
         self._control.close()
+        if self._pidfd < 0:
+            return
         with trio.move_on_after(STOP_S_MAX, shield=True):
             await trio.lowlevel.wait_readable(self._pidfd)
         await self._kill()
@@ -164,6 +166,8 @@ class Zygote:
         return Worker(pid=pid, pidfd=pidfd, sock=sock, output=output, layers_us=layers_us)
 
     async def _ask(self, request: Bear, fds: list[int]) -> None:
+        if self._control.fileno() < 0:
+            raise ZygoteGone("the zygote was closed; start another")
         rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack(f"{len(fds)}i", *fds))
         try:
             async with self._sending:

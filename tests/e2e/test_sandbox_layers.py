@@ -46,6 +46,9 @@ async def test_what_the_layers_refuse_succeeds_without_them(stage: Stage) -> Non
 async def test_the_root_hides_files(stage: Stage) -> None:
     async with open_zygote() as zygote, open_guest(zygote, _without(stage, "seccomp", "landlock")) as guest:
         assert (await guest.attempt("read_file", path="/etc/passwd"))["errno"] == errno.ENOENT
+        assert (await guest.attempt("read_file", path="/../etc/passwd"))[
+            "errno"
+        ] == errno.ENOENT  # what was pivoted from
         assert (await guest.attempt("read_file", path=f"{stage.inside}/../outside/secret"))["errno"] == errno.ENOENT
         assert (await guest.attempt("write_file", path="/new"))["errno"] == errno.EROFS
         assert (await guest.attempt("write_file", path=f"{stage.inside}/mine"))["errno"] in (errno.EROFS, errno.EACCES)

@@ -20,7 +20,7 @@ import pytest
 import trio
 
 from sandbox.errors import JailError, ZygoteGone
-from sandbox.limits import UID_BASE
+from sandbox.limits import PAYLOAD_BYTES_MAX, UID_BASE
 from sandbox.spec import LAYERS, Bind, Limits, ZygoteSpec
 from sandbox.zygote import Exit, Worker, Zygote, reap
 from tests.e2e.sandbox_guests.host import (
@@ -39,9 +39,10 @@ REPOSITORY = Path(__file__).parents[2]
 
 async def test_a_guest_answers_and_ends_with_its_status() -> None:
     async with open_zygote() as zygote:
-        worker = await zygote.spawn(worker_spec(payload=b"48 KiB at most"))
+        payload = "all that fits: ".ljust(PAYLOAD_BYTES_MAX, "x")
+        worker = await zygote.spawn(worker_spec(payload=payload.encode()))
         guest = Guest(worker)
-        assert await guest.next_line() == {"payload": "48 KiB at most"}
+        assert await guest.next_line() == {"payload": payload}
         await guest.stream.aclose()
         assert await reap(worker) == Exit(code=0)
         os.close(worker.output)
@@ -297,6 +298,16 @@ async def test_a_zygote_killed_under_load_loses_no_process() -> None:
         await guest.stream.aclose()
         assert await reap(worker) == Exit(code=0)
         os.close(worker.output)
+    assert not _children()
+
+
+async def test_a_zygote_can_be_closed_twice_and_when_dead() -> None:
+    zygote = await Zygote.start(zygote_spec())
+    os.kill(zygote.pid, signal.SIGKILL)
+    await zygote.aclose()
+    await zygote.aclose()
+    with pytest.raises(ZygoteGone):
+        await zygote.spawn(worker_spec())
     assert not _children()
 
 
