@@ -1,0 +1,131 @@
+"""`kernos model`: registered models."""
+
+import os
+
+import click
+
+from syscalls.calls import model as abi
+from userland.cli.failures import refuse
+from userland.cli.options import SETTINGS, lists, output, which_kernel
+from userland.cli.output import plain, show_rows, show_value, write_lines
+from userland.cli.session import Session
+from userland.cli.table import Column
+from userland.cli.values import count
+
+COLUMNS = (
+    Column("MODEL", lambda m: m.ref),
+    Column("DEFAULT", lambda m: "*" if m.default else ""),
+    Column("STATE", lambda m: m.state),
+    Column("DRIVER", lambda m: m.driver),
+    Column("PARAMS", lambda m: count(m.parameters) if m.parameters else "-", right=True),
+    Column("WINDOW", lambda m: str(m.window_tokens) if m.window_tokens else "-", right=True),
+    Column("SLOTS", lambda m: str(m.slots) if m.slots else "-", right=True),
+    Column("CHECKSUM", lambda m: m.checksum.removeprefix("sha256:")[:12] or "-"),
+    Column("ORIGIN", lambda m: m.origin),
+    Column("CAN", lambda m: ",".join(m.can), wide=True),
+)
+
+
+@click.group(context_settings=SETTINGS)
+def model() -> None:
+    """Models: what can be asked to generate or embed."""
+
+
+@model.command(
+    "list",
+    context_settings=SETTINGS,
+    epilog="""\b
+Examples:
+  kernos model list
+  kernos model list -o wide
+""",
+)
+@lists
+@which_kernel
+@click.pass_obj
+def list_(session: Session, *, output: str, quiet: bool, no_trunc: bool) -> None:
+    """List registered models."""
+    with session.link() as link:
+        found: abi.Models = link.call(abi.LIST, abi.ListModels())
+    show_rows(found.models, COLUMNS, name=lambda m: m.ref, output=output, quiet=quiet, whole=no_trunc)
+
+
+@model.command(
+    context_settings=SETTINGS,
+    epilog="""\b
+Examples:
+  kernos model show kernos-tiny
+  kernos model show kernos-tiny@2 -o json
+""",
+)
+@click.argument("name")
+@output("table", "json", "yaml")
+@which_kernel
+@click.pass_obj
+def show(session: Session, *, name: str, output: str) -> None:
+    """Show one model: checksum, where it came from, what it can do."""
+    with session.link() as link:
+        info: abi.ModelInfo = link.call(abi.INFO, abi.ModelName(model=name))
+    _print(info, output)
+
+
+@model.command(
+    context_settings=SETTINGS,
+    epilog="""\b
+Examples:
+  kernos model add mine ./models/mine                     a folder with a Hugging Face model
+  kernos model add smol HuggingFaceTB/SmolLM2-135M-Instruct
+  kernos model add big http://localhost:8000/v1 --option remote_name=llama --option credential_file=~/.key
+""",
+)
+@click.argument("name")
+@click.argument("origin")
+@click.option("--driver", metavar="DRIVER", help="Which driver; by default the origin tells")
+@click.option("--option", "options", multiple=True, metavar="KEY=VALUE", help="For the driver; may be given again")
+@output("table", "json", "yaml")
+@which_kernel
+@click.pass_obj
+def add(session: Session, *, name: str, origin: str, driver: str | None, options: tuple[str, ...], output: str) -> None:
+    """Register what ORIGIN holds as NAME: a folder, a hub name, or the URL of an OpenAI-compatible server.
+
+    The model is opened first: a folder that is missing, truncated or of another architecture is refused with what is
+    wrong with it.
+    """
+    args = abi.AddModel(name=name, origin=absolute_origin(origin), driver=driver, options=_pairs(options))
+    with session.link() as link:
+        info: abi.ModelInfo = link.call(abi.ADD, args)
+    _print(info, output)
+
+
+def absolute_origin(origin: str) -> str:
+    """A folder by its absolute path, because the kernel stands elsewhere; anything else as it is."""
+    path = os.path.expanduser(origin)
+    return os.path.abspath(path) if os.path.isdir(path) or path.startswith(("/", "./", "../")) else origin
+
+
+def _pairs(options: tuple[str, ...]) -> dict[str, str]:
+    pairs = {}
+    for option in options:
+        key, equals, value = option.partition("=")
+        if not key or not equals:
+            refuse(f"--option {option!r}: write KEY=VALUE")
+        pairs[key] = value
+    return pairs
+
+
+def _print(info: abi.ModelInfo, output: str) -> None:
+    if output != "table":
+        show_value(plain(info), output=output)
+        return
+    facts = {
+        "model": info.ref + (" (default)" if info.default else ""),
+        "state": info.state,
+        "driver": info.driver,
+        "origin": info.origin,
+        "checksum": info.checksum or "-",
+        "parameters": f"{info.parameters:,}" if info.parameters else "-",
+        "window": f"{info.window_tokens} tokens" if info.window_tokens else "-",
+        "slots": str(info.slots or "-"),
+        "can": ", ".join(info.can) or "-",
+    }
+    write_lines(f"{key + ':':<12}{value}" for key, value in facts.items())

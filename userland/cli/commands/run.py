@@ -1,0 +1,184 @@
+"""`kernos run`: runs a program and follows it to its end."""
+
+import os
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import final
+
+import click
+import msgspec
+from msgspec import Raw
+
+from syscalls.calls import process
+from syscalls.calls.process import Budget, Exit
+from userland.cli.boot import ephemeral
+from userland.cli.commands.model import absolute_origin
+from userland.cli.failures import DENIED, INTERRUPTED, NO_CONNECTION, OK, Failure, refuse, say
+from userland.cli.follow import Followed, follow
+from userland.cli.options import SETTINGS, output, which_kernel
+from userland.cli.output import plain, show_value, write
+from userland.cli.session import Session
+from userland.cli.target import Target, resolve
+
+_TOLD = ("pid", "status", "code", "value", "error", "tokens", "wall_s")
+_GRANT = re.compile(r"--allow '([^']+)'")
+
+
+@final
+class _RunCommand(click.Command):
+    """Options before PROGRAM are ours, what follows is the program's own; a job file takes no arguments, so there
+    options may follow."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        ctx.allow_interspersed_args = False
+        words = self.make_parser(ctx).parse_args(list(args))[1]
+        ctx.allow_interspersed_args = bool(words) and words[0].endswith(".toml")
+        return super().parse_args(ctx, args)
+
+
+@click.command(
+    cls=_RunCommand,
+    context_settings=SETTINGS,
+    epilog="""\b
+Examples:
+  kernos run hello.py                      the only program in a file of yours
+  kernos run --allow 'tool:calculator.* call' sums.py:add 1 2
+  kernos run ask "What is a page?" docs/   a shipped program, a folder to read
+  kernos run chat                          lines that are typed go to the program
+  kernos run job.toml -o json              a job file
+  kernos run ask --help                    what a program's own arguments are
+
+\b
+Without a running kernel one is started for this command and ends with it. A file's program sees its own folder, read
+only, and the models; --allow grants more.
+""",
+)
+@click.argument("program", metavar="PROGRAM|FILE[:NAME]|JOB.toml")
+@click.argument("args", nargs=-1, type=click.UNPROCESSED)
+@click.option(
+    "--model",
+    metavar="MODEL",
+    help="The model of its contexts: a name, or for a kernel started for this command a folder, hub name or URL",
+)
+@click.option(
+    "--allow", multiple=True, metavar="RIGHT", help="Grant a right, as in 'file:/srv/docs/** read'; may be given again"
+)
+@click.option("--budget-tokens", type=click.IntRange(0), metavar="N", help="At most N prompt and generated tokens")
+@click.option(
+    "--timeout", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="At most so long  [exit code 124]"
+)
+@click.option(
+    "--nice", type=click.IntRange(-20, 19), default=0, metavar="N", help="From -20 (more of the machine) to 19 (less)"
+)
+@click.option("--name", metavar="NAME", help="What ps calls it")
+@click.option("--detach", is_flag=True, help="Print its pid and let it go on alone")
+@output("table", "json")
+@which_kernel
+@click.pass_obj
+def run(
+    session: Session,
+    *,
+    program: str,
+    args: tuple[str, ...],
+    model: str | None,
+    allow: tuple[str, ...],
+    budget_tokens: int | None,
+    timeout: float | None,
+    nice: int,
+    name: str | None,
+    detach: bool,
+    output: str,
+) -> int:
+    """Run a program and follow it to its end.
+
+    Its stdout is stdout, its stderr and log are stderr, and its exit code is the exit code. What it returns is printed
+    if it has not printed it already; with -o json one object with status, value, tokens and time is all of stdout.
+    Ctrl-C asks it to end, a second one ends it.
+    """
+    target = resolve(program, args, allow=allow)
+    wanted = process.Spawn(
+        program=target.program,
+        kwargs=Raw(target.kwargs),
+        name=name,
+        rights=target.rights,
+        budget=_budget(budget_tokens if budget_tokens is not None else target.tokens, timeout),
+        nice=nice or target.nice,
+        model=target.model,
+        detach=detach,
+    )
+    with _kernel(session, model, detach=detach) as (there, named):
+        with there.link() as link:
+            spawned = link.call(process.SPAWN, msgspec.structs.replace(wanted, model=named or wanted.model))
+            if detach:
+                return _detached(spawned.pid, output)
+            seen = follow(there, link, spawned.pid, data=output == "table")
+    return _finish(seen, target, output)
+
+
+@contextmanager
+def _kernel(session: Session, model: str | None, *, detach: bool) -> Iterator[tuple[Session, str | None]]:
+    """The kernel to run on, and the model's name there: the one that answers, else one for this command alone."""
+    origin = model is not None and ("/" in model or os.path.isdir(model))
+    if session.explicit or session.answers():
+        if origin:
+            refuse(f"--model {model}: a running kernel takes registered names; 'kernos model add NAME {model}' first")
+        yield session, model
+        return
+    if detach:
+        raise Failure("no kernel is running for the program to stay on: start one with 'kernos up -d'", NO_CONNECTION)
+    if sys.stderr.isatty():
+        say("no kernel is running: starting one for this command")
+    with ephemeral(config=session.config, model=absolute_origin(model) if model and origin else None) as kernel:
+        alone = Session()
+        alone.choose(socket=str(kernel.socket))
+        yield alone, None if origin else model
+
+
+def _budget(tokens: int | None, wall_s: float | None) -> Budget | None:
+    return None if tokens is None and wall_s is None else Budget(tokens=tokens, wall_s=wall_s)
+
+
+def _detached(pid: int, output: str) -> int:
+    if output == "json":
+        show_value({"pid": pid}, output=output)
+    else:
+        write(f"{pid}\n")
+    return OK
+
+
+def _finish(seen: Followed, target: Target, output: str) -> int:
+    """Prints what it returned, or why it failed; the exit code."""
+    ended = seen.exit
+    assert ended is not None
+    value = plain(ended.value)
+    if output == "json":
+        told = plain(ended)
+        show_value({key: told[key] for key in _TOLD}, output=output)
+    elif ended.status == "done":
+        _show(value, seen.printed)
+    if ended.status != "done" and output != "json":
+        _explain(ended, target)
+    return INTERRUPTED if seen.interrupted else ended.code
+
+
+def _show(value: object, printed: str) -> None:
+    """The value, unless the program has shown it: text that it printed last, or anything after it printed at all."""
+    if isinstance(value, str):
+        if not printed.rstrip().endswith(value.strip()):
+            write(value + "\n")
+    elif value is not None and not printed:
+        show_value(value, output="json")
+
+
+def _explain(ended: Exit, target: Target) -> None:
+    error = ended.error.partition(": ")[2] if ended.error.startswith("E") else ended.error
+    if error.startswith("usage:"):
+        print(error, file=sys.stderr)
+        return
+    say(f"process {ended.pid} {ended.status.replace('_', ' ')}: {error or 'it gave no reason'}")
+    missing = _GRANT.search(error)
+    if ended.code == DENIED and missing is not None and sys.stderr.isatty():
+        what = target.program.removesuffix(":")
+        say(f"to grant it: kernos run --allow '{missing[1]}' {what} ...")

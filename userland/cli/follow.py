@@ -1,0 +1,75 @@
+"""Following a process from its spawn to its exit: its output, what is typed at it, Ctrl-C."""
+
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+from typing import final
+
+from syscalls.calls import process
+from syscalls.calls.process import Exit
+from syscalls.errors import SyscallError
+from syscalls.link.blocking import BlockingLink
+from syscalls.signals import Signal
+from userland.cli.commands.logs import show_piece
+from userland.cli.failures import say
+from userland.cli.session import Session
+from userland.cli.stdin import TypedIn
+
+_TAIL_PIECES = 2000
+_KEPT_CHARS = 64 * 1024
+
+
+@final
+class Followed:
+    """How a process ended, the end of what it had printed, and whether somebody pressed Ctrl-C."""
+
+    def __init__(self) -> None:
+        self.exit: Exit | None = None
+        self.printed = ""
+        self.interrupted = False
+
+
+def follow(session: Session, link: BlockingLink, pid: int, *, data: bool) -> Followed:
+    """Shows the output of child `pid` until it ends, then reaps it. With `data` its stdout is ours, else stderr is."""
+    seen = Followed()
+    typed = TypedIn(session, pid)
+    with _interrupts(session, pid, seen):
+        typed.start()
+        try:
+            for line in link.stream(process.LOGS, process.Logs(pid=pid, follow=True, tail=_TAIL_PIECES)):
+                show_piece(line, data=data)
+                if line.stream == "stdout":
+                    seen.printed = (seen.printed + line.text)[-_KEPT_CHARS:]
+            seen.exit = link.call(process.WAIT, process.Wait(pid=pid))
+        finally:
+            typed.stop()
+    return seen
+
+
+@contextmanager
+def _interrupts(session: Session, pid: int, seen: Followed) -> Iterator[None]:
+    """The first Ctrl-C is TERM to the process, which goes on being followed; the second is KILL."""
+
+    def interrupted(number: int, frame: FrameType | None) -> None:
+        wanted = Signal.KILL if seen.interrupted else Signal.TERM
+        seen.interrupted = True
+        _send(session, pid, wanted)
+        if wanted is Signal.TERM and sys.stderr.isatty():
+            say("asked to end; Ctrl-C again ends it at once")
+
+    before = signal.signal(signal.SIGINT, interrupted)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _send(session: Session, pid: int, wanted: Signal) -> None:
+    """Over a link of its own: the other one is in the middle of a stream."""
+    try:
+        with session.connect() as link:
+            link.call(process.KILL, process.Kill(pid=pid, signal=int(wanted)))
+    except SyscallError:  # it has ended meanwhile
+        pass

@@ -1,0 +1,121 @@
+"""Which kernel the commands talk to, and the link to it."""
+
+import os
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, final
+
+from syscalls.errors import BrokenPipe
+from syscalls.paths import SOCKET_BYTES_MAX, socket_path
+from userland.cli.failures import USAGE, Failure
+
+if TYPE_CHECKING:
+    from syscalls.link.blocking import BlockingLink
+
+
+@final
+class Session:
+    """The choice of a kernel. With `keep`, one link serves many commands: what the console does."""
+
+    def __init__(self, *, keep: bool = False) -> None:
+        self._keep = keep
+        self._kept: BlockingLink | None = None
+        self._socket: str | None = None
+        self.config: Path | None = None
+
+    def choose(self, *, socket: str | None = None, config: Path | None = None) -> None:
+        """What the options said; the later, the stronger. A kept link to another kernel is given up."""
+        before = self.path
+        self._socket = socket or self._socket
+        self.config = config or self.config
+        if self.path != before:
+            self.hang_up()
+
+    @property
+    def explicit(self) -> bool:
+        """Whether somebody named the kernel: then no other will do."""
+        return bool(self._socket or os.environ.get("KERNOS_SOCKET") or _configured(self.config, "socket"))
+
+    @property
+    def path(self) -> Path:
+        """Where the kernel is to be found: `--socket`, `$KERNOS_SOCKET`, the configuration, the XDG place."""
+        given = self._socket or os.environ.get("KERNOS_SOCKET") or _configured(self.config, "socket")
+        return Path(given) if given else socket_path()
+
+    @contextmanager
+    def link(self) -> Iterator["BlockingLink"]:
+        """The link, closed after the command unless it is kept. Raises BrokenPipe that says how to start a kernel."""
+        link = self._kept if self._kept is not None else self.connect()
+        if self._keep:
+            self._kept = link
+        try:
+            yield link
+        except (BrokenPipe, KeyboardInterrupt):  # between two frames nobody knows where the stream is
+            self.hang_up()
+            raise
+        finally:
+            if not self._keep:
+                link.close()
+
+    def connect(self) -> "BlockingLink":
+        """A link of its own. Raises BrokenPipe (EPIPE) that says how to start a kernel."""
+        from syscalls.link.blocking import BlockingLink
+
+        return BlockingLink(self.connect_socket())
+
+    def connect_socket(self) -> socket.socket:
+        """A connected socket. Raises BrokenPipe (EPIPE) that says how to start a kernel."""
+        path = check_length(self.path)
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            sock.connect(str(path))
+        except OSError as failed:
+            sock.close()
+            why = failed.strerror or str(failed)
+            raise BrokenPipe(f"no kernel answers at {path}: {why}; start one with 'kernos up -d'") from None
+        return sock
+
+    def answers(self) -> bool:
+        """Whether a kernel lives at the socket."""
+        try:
+            self.connect().close()
+        except BrokenPipe:
+            return False
+        return True
+
+    def hang_up(self) -> None:
+        """Gives up the kept link; the next command makes a new one."""
+        kept, self._kept = self._kept, None
+        if kept is not None:
+            kept.close()
+
+
+def check_length(path: Path) -> Path:
+    """`path`, if a socket can have it. Raises Failure with the limit."""
+    size = len(os.fsencode(path))
+    if size > SOCKET_BYTES_MAX:
+        raise Failure(
+            f"a socket path has at most {SOCKET_BYTES_MAX} bytes, this one {size}: give a shorter one with --socket ({path})",
+            USAGE,
+        )
+    return path
+
+
+def _configured(config: Path | None, key: str) -> str:
+    """A text key of kernos.toml, "" without one; the kernel checks the rest of the file."""
+    if config is None:
+        return ""
+    import tomllib
+
+    try:
+        value = tomllib.loads(config.read_text()).get(key, "")
+    except (OSError, ValueError) as bad:
+        raise Failure(f"{config}: {bad}", USAGE) from None
+    return value if isinstance(value, str) else ""
+
+
+def configured_state(config: Path | None) -> str:
+    """The `state` key of kernos.toml."""
+    return _configured(config, "state")

@@ -1,0 +1,20 @@
+"""What the shipped programs ask for: the rights that `kernos run` grants them, in one place."""
+
+_MODELS = ("model:*", "context:own", "process:self", "process:children")
+_TOOLS = ("tool:calculator.* call", "tool:glossary.* call")
+
+RIGHTS: dict[str, tuple[str, ...]] = {
+    "ask": (*_MODELS, *_TOOLS),
+    "chat": (*_MODELS, *_TOOLS),
+    "crew": (*_MODELS, *_TOOLS, "program:ask spawn"),
+    "job": (*_MODELS, *_TOOLS),
+}
+"""Folders come on top: those that are named on the command line, or in the job file."""
+
+DEFAULT = _MODELS
+"""For an installed program that is not one of ours."""
+
+
+def rights_of(program: str) -> tuple[str, ...]:
+    """The rights that the program named `program` asks for."""
+    return RIGHTS.get(program, DEFAULT)
