@@ -14,7 +14,8 @@ from userland.sdk.context import Context
 from userland.sdk.system import Sys
 
 ROUNDS_MAX = 6
-ANSWER_TOKENS_MAX = 512
+ANSWER_TOKENS_MAX = 384
+"""Also what a context keeps free for answers."""
 NOTHING_FOUND = "nothing found"
 
 
@@ -62,13 +63,17 @@ class Spoken(Struct, frozen=True, kw_only=True):
     driver_s: float = 0.0
 
 
-Handler = Callable[..., Awaitable[str | None]]
-"""Takes the call's arguments by name; gives the tool turn's text, or None when the model has been shown it already."""
+Tools = Callable[[ToolCall], Awaitable[str | None]]
+"""Answers a call with the tool turn's text, or with None when the model has been shown the answer already."""
 
 
 @final
 class Toolbox:
-    """The shipped tools on one conversation. What is remembered goes to the conversation `memory` (its own: None)."""
+    """The shipped tools on one conversation: `await toolbox(call)`. Never raises for what a tool or a model got wrong.
+
+    What is remembered goes to the conversation `memory` (its own: None), and is recalled from there too. `k` passages
+    of at most `tokens_max` together answer one recall; `passages` are all that were, `faults` those not resident.
+    """
 
     def __init__(
         self, sys: Sys, context: Context, *, memory: Context | None = None, k: int = 2, tokens_max: int = 1024
@@ -78,18 +83,20 @@ class Toolbox:
         self._memory = memory
         self._k = k
         self._tokens_max = tokens_max
+        self._page_in = True
         self.passages: list[Passage] = []
         self.faults = 0
 
-    def handlers(self) -> dict[str, Handler]:
-        """The tools by name."""
-        return {
+    async def __call__(self, call: ToolCall) -> str | None:
+        handlers: dict[str, Callable[..., Awaitable[str | None]]] = {
             "calculate": self.calculate,
             "lookup": self.lookup,
             "recall": self.recall,
             "remember": self.remember,
             "answer": self.answer,
         }
+        self._page_in = not call.id  # a call with an id must be answered by a turn that names the id
+        return await use(handlers, call)
 
     async def calculate(self, expression: str) -> str:
         """In the sandboxed calculator."""
@@ -100,16 +107,20 @@ class Toolbox:
         return (await self._sys.call_tool("glossary", "lookup", term=term)).text
 
     async def recall(self, query: str) -> str | None:
-        """Finds passages and lets the kernel page them into the window, where they are the call's answer."""
-        found = await self._context.recall(query, k=self._k, tokens_max=self._tokens_max, page_in=True)
+        """The nearest passages, of the memory too; what the window shows already is left out.
+
+        Where it can, the kernel pages them in, and they are the call's answer themselves."""
+        page_in = self._page_in and self._memory is None
+        found = await self._context.recall(query, k=self._k, tokens_max=self._tokens_max, page_in=page_in)
         self.faults += found.faults
-        passages = found.passages
-        if not passages and self._memory is not None:
-            passages = (await self._memory.recall(query, k=1, tokens_max=self._tokens_max)).passages
-        self.passages += passages
-        if found.passages and found.faults:
+        passages = [passage for passage in found.passages if not passage.resident]
+        if self._memory is not None:
+            passages += (await self._memory.recall(query, k=self._k, tokens_max=self._tokens_max)).passages
+        passages = sorted(passages, key=lambda passage: -passage.score)[: self._k]
+        self.passages += passages or found.passages
+        if page_in and passages:
             return None
-        return "\n\n".join(passage.text for passage in passages) or NOTHING_FOUND
+        return "\n\n".join(passage.text for passage in passages or found.passages) or NOTHING_FOUND
 
     async def remember(self, text: str) -> str:
         """A turn of the memory's conversation, which outlives this one."""
@@ -123,7 +134,7 @@ class Toolbox:
 
 async def converse(
     context: Context,
-    handlers: Mapping[str, Handler],
+    tools: Tools,
     *,
     rounds_max: int = ROUNDS_MAX,
     max_tokens: int = ANSWER_TOKENS_MAX,
@@ -148,14 +159,14 @@ async def converse(
         if not generated.calls:
             return spent
         for call in generated.calls:
-            result = await use(handlers, call)
+            result = await tools(call)
             steps.append(Step(call.name, call.arguments, result if result is not None else "(paged in)"))
             if result is not None:
                 await context.append(answered(call, result))
     return replace(spent, finish="rounds", steps=tuple(steps))
 
 
-async def use(handlers: Mapping[str, Handler], call: ToolCall) -> str | None:
+async def use(handlers: Mapping[str, Callable[..., Awaitable[str | None]]], call: ToolCall) -> str | None:
     """Runs one tool call; whatever is wrong with it is a line that begins with `error:`."""
     handler = handlers.get(call.name)
     if handler is None:

@@ -53,7 +53,7 @@ class Strategy(Struct, frozen=True, forbid_unknown_fields=True):
     tokens: int | None = None
     deadline_s: float | None = None
     at_once: int = 4
-    max_tokens: int = 512
+    max_tokens: int = 384
     temperature: float = 0.0
     seed: int | None = None
 
@@ -77,7 +77,7 @@ class Job(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def load_job(path: Path) -> Job:
-    """Reads and checks a job file. Raises NotFound (ENOENT), or Invalid (EINVAL) with a line that says what is allowed."""
+    """Reads and checks a job file. Raises NotFound (ENOENT), or Invalid (EINVAL) with what is allowed."""
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as failed:

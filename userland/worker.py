@@ -4,16 +4,20 @@ import signal
 import socket
 import sys
 
+import trio
+
 from syscalls.limits import CLIENT_LIMITS
 from syscalls.peer import Peer
 from syscalls.wire import Hello
+from userland.printing import captured
+from userland.serving import serve_socket
 
 
 def main(fd: int, payload: bytes = b"") -> int:
     """Serves the kernel on the connected socket `fd` until it hangs up; the exit status of the worker.
 
-    HELLO goes out by blocking code, before a loop is imported or started: the kernel learns as early as can be that
-    the worker lives. `payload` is not used.
+    HELLO goes out by blocking code, before a loop is started: the kernel learns as early as can be that the worker
+    lives. `payload` is not used.
     """
     peer = Peer(CLIENT_LIMITS, Hello(info={"role": "worker"}))
     sock = socket.socket(fileno=fd)
@@ -26,11 +30,6 @@ def main(fd: int, payload: bytes = b"") -> int:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the kernel's to turn into signals of ours
     except (OSError, ValueError):
         pass
-
-    import trio  # late: see above
-
-    from userland.printing import captured
-    from userland.serving import serve_socket
 
     with captured():
         trio.run(serve_socket, sock, peer)

@@ -31,12 +31,13 @@ def script(*answers: Any, **more: Callable[[Any], Any]) -> dict[str, Callable[[A
         "context__append": lambda args: Appended(version=next(versions)),
         "context__generate": lambda args: next(spoken),
         "context__close": lambda args: Nothing(),
+        "context__fork": opened,
         **more,
     }
 
 
 def calls(name: str, **arguments: str) -> Any:
-    return said(calls=(ToolCall(name, dict(arguments), "c1"),))
+    return said(calls=(ToolCall(name, dict(arguments)),))
 
 
 def lines(*typed: str | None) -> Callable[[Any], Any]:

@@ -8,7 +8,7 @@ from msgspec import Struct
 from syscalls.calls.context import Passage
 from syscalls.errors import Invalid, NotFound
 from syscalls.turns import ToolCall, Turn, user
-from userland.agent import TOOLS, Toolbox, answered, converse, use
+from userland.agent import ANSWER_TOKENS_MAX, TOOLS, Toolbox, answered, converse
 from userland.documents import Document, check_folder, read_folder
 from userland.sdk.context import Context
 from userland.sdk.program import program
@@ -61,24 +61,24 @@ async def ask(
     also: list[str] = [],  # noqa: B006 (a command line's default, never changed)
     passages: int = 2,
     model: str | None = None,
-    name: str | None = None,
     first: bool = False,
     quiet: bool = False,
 ) -> Asked:
     """Answers QUESTION from the documents in FOLDER, and names the pages it used.
 
     --also asks a further question of the same documents; --passages is how many are shown to the model at once;
-    --first recalls before the model is asked instead of waiting for it to; --name keeps the conversation.
+    --first recalls before the model is asked instead of waiting for it to.
     """
     if passages < 1:
         raise Invalid("usage: --passages must be at least 1")
-    context = await sys.open(name, model=model, tools=TOOLS)
+    context = await sys.open(model=model, tools=TOOLS, reserve_tokens=ANSWER_TOKENS_MAX)
     files, total, skipped = await read_in(sys, context, folder, quiet=quiet)
     answers: list[Answered] = []
     questions = [question, *also]
     for number, text in enumerate(questions):
         await sys.note(f"asking {context.model}", done=number, total=len(questions))
-        answers.append(await _answer(sys, context, text, k=passages, first=first))
+        async with await context.fork() as asked:  # so that no question is found as an answer to another
+            answers.append(await _answer(sys, asked, text, k=passages, first=first))
         if not quiet:
             _show(answers[-1])
     await context.close()
@@ -129,10 +129,10 @@ async def _answer(sys: Sys, context: Context, question: str, *, k: int, first: b
     if first:
         call = ToolCall("recall", {"query": question}, "first")
         await context.append(Turn("assistant", (call,)))
-        shown = await use(tools.handlers(), call)
+        shown = await tools(call)
         if shown is not None:
             await context.append(answered(call, shown))
-    spoken = await converse(context, tools.handlers())
+    spoken = await converse(context, tools)
     return Answered(
         question=question,
         answer=spoken.text,

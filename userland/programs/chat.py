@@ -3,7 +3,7 @@
 from msgspec import Struct
 
 from syscalls.turns import user
-from userland.agent import TOOLS, Spoken, Toolbox, converse
+from userland.agent import ANSWER_TOKENS_MAX, TOOLS, Spoken, Toolbox, converse
 from userland.sdk.context import Context
 from userland.sdk.program import program
 from userland.sdk.system import Sys
@@ -25,7 +25,7 @@ async def chat(sys: Sys, name: str | None = None, *, model: str | None = None, q
 
     With a NAME the conversation can be gone on with later. The model may calculate, look up, recall and remember.
     """
-    context = await sys.open(name, model=model, tools=TOOLS)
+    context = await sys.open(name, model=model, tools=TOOLS, reserve_tokens=ANSWER_TOKENS_MAX)
     memory = await sys.open(MEMORY, model=model)
     tools = Toolbox(sys, context, memory=memory)
     if not quiet:
@@ -48,7 +48,7 @@ async def chat(sys: Sys, name: str | None = None, *, model: str | None = None, q
 async def _answer(line: str, context: Context, tools: Toolbox) -> Spoken:
     """One question and its answer, printed as it comes; the tools used are named on a line of their own."""
     await context.append(user(line))
-    spoken = await converse(context, tools.handlers(), on_text=lambda text: print(text, end="", flush=True))
+    spoken = await converse(context, tools, on_text=lambda text: print(text, end="", flush=True))
     used = ", ".join(step.tool for step in spoken.steps)
     print(f"  [{used}]" if used else "", flush=True)
     return spoken

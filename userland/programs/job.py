@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from syscalls.errors import Invalid, IOFailed, OverQuota, SyscallError
 from syscalls.turns import user
-from userland.agent import TOOLS, Spoken, Toolbox, converse
+from userland.agent import ANSWER_TOKENS_MAX, TOOLS, Spoken, Toolbox, converse
 from userland.documents import Document, read_folder
 from userland.jobfile import Job
 from userland.programs.ask import Source, read_in, sources_of
@@ -126,7 +126,7 @@ class _Runner:
         return {question: lambda question=question: self._ask(base, question) for question in self._spec.questions}  # type: ignore[misc]
 
     async def _open(self) -> Context:
-        context = await self._sys.open(model=self._spec.strategy.model, tools=TOOLS)
+        context = await self._sys.open(model=self._spec.strategy.model, tools=TOOLS, reserve_tokens=ANSWER_TOKENS_MAX)
         self.model = context.model
         return context
 
@@ -152,7 +152,7 @@ class _Runner:
             await context.append(user(prompt if wrong is None else f"{prompt}\n{wrong}: answer again."))
             spoken = await converse(
                 context,
-                tools.handlers(),
+                tools,
                 max_tokens=strategy.max_tokens,
                 temperature=strategy.temperature,
                 seed=strategy.seed,
@@ -165,7 +165,7 @@ class _Runner:
                 text=spoken.text,
                 error=wrong or "",
                 sources=sources_of(tools.passages),
-                pages=spoken.pages,
+                pages=tuple(dict.fromkeys(passage.page for passage in tools.passages)),
                 tries=attempt,
                 prompt_tokens=item.prompt_tokens + spoken.prompt_tokens,
                 generated_tokens=item.generated_tokens + spoken.generated_tokens,
