@@ -30,5 +30,9 @@ UID_BASE: Final = 1_880_000_000
 """As root, a worker's own uid is this plus its pid: unique while it lives, and in a range that no
 distribution, systemd or container engine hands out (systemd's list of uid ranges)."""
 
+UID_BASE_MIN: Final = 10_000
+UID_BASE_MAX: Final = 2**32 - 2 - 2**22
+"""Room for a pid above it, and off the uids that people and services have."""
+
 SPAWNS_AT_ONCE_MAX: Final = 4
 """Requests that wait at one zygote; it serves them one by one, the rest wait in the kernel."""

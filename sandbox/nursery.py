@@ -134,27 +134,28 @@ class _Zygote:
             if pid == 0:
                 guest.live(self._cradle(status=status, sock=sock, output=output, helped=helped.fileno()))
             helped.close()
+            layer = "uid"
             try:
-                self._help(pid, helper, sources)
+                self._map_ids(pid)
+                layer = "root"
+                self._give_trees(pid, helper, sources)
             except OSError as error:
-                _report(status, "uid", error)
+                _report(status, layer, error)
 
     def _cradle(self, *, status: int, sock: int, output: int, helped: int) -> guest.Cradle:
         return guest.Cradle(
             status=status, sock=sock, output=output, helped=helped, binds=self._binds, filters=self._filters
         )
 
-    def _help(self, pid: int, helper: socket.socket, sources: list[int]) -> None:
-        """What only somebody outside can do for `pid`: its id maps and, with privilege, its mounts.
+    def _map_ids(self, pid: int) -> None:
+        uid, gid = (self._spec.uid_base + pid,) * 2 if os.geteuid() == 0 else (os.geteuid(), os.getegid())
+        jail.map_ids(pid, uid=uid, gid=gid)
 
-        The worker waits for it, so this is also where it would be put into a control group.
+    def _give_trees(self, pid: int, helper: socket.socket, sources: list[int]) -> None:
+        """Hands `pid` its mounts, where it takes privilege to take them, and lets it go on.
+
+        The worker waits for it, so just before is where it would be put into a control group.
         """
-        with_own_id = os.geteuid() == 0
-        jail.map_ids(
-            pid,
-            uid=self._spec.uid_base + pid if with_own_id else os.geteuid(),
-            gid=self._spec.uid_base + pid if with_own_id else os.getegid(),
-        )
         trees = self._take_trees(pid, sources) if self.privileged else []
         try:
             socket.send_fds(helper, [_encode(Help(taken=self.privileged))], trees)

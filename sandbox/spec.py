@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
-from sandbox.limits import BINDS_MAX, PAYLOAD_BYTES_MAX, UID_BASE
+from sandbox.limits import BINDS_MAX, PAYLOAD_BYTES_MAX, UID_BASE, UID_BASE_MAX, UID_BASE_MIN
 
 LAYERS: Final = (
     "user",
@@ -86,6 +86,8 @@ class ZygoteSpec(Struct, frozen=True, kw_only=True):
     uid_base: int = UID_BASE
 
     def __post_init__(self) -> None:
+        if not UID_BASE_MIN <= self.uid_base <= UID_BASE_MAX:
+            raise ValueError(f"uid_base {self.uid_base} is outside {UID_BASE_MIN}..{UID_BASE_MAX}")
         if len(self.binds) > BINDS_MAX:
             raise ValueError(f"{len(self.binds)} binds; a zygote holds at most {BINDS_MAX}")
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sandbox.limits import PAYLOAD_BYTES_MAX
-from sandbox.spec import FOUNDATIONS, LAYERS, Bind, WorkerSpec, plan_binds
+from sandbox.spec import FOUNDATIONS, LAYERS, Bind, WorkerSpec, ZygoteSpec, plan_binds
 
 _names = st.sampled_from(["a", "b", "ab", "c"])
 _paths = st.lists(_names, min_size=1, max_size=4).map(lambda parts: "/" + "/".join(parts))
@@ -59,6 +59,12 @@ def test_a_worker_is_told_at_most_48_kib() -> None:
     assert WorkerSpec(entry="a:b", payload=b"x" * PAYLOAD_BYTES_MAX)
     with pytest.raises(ValueError, match="over the socket"):
         WorkerSpec(entry="a:b", payload=b"x" * (PAYLOAD_BYTES_MAX + 1))
+
+
+@pytest.mark.parametrize("uid_base", [0, 1000, 2**32 - 1, 2**32])
+def test_workers_are_nobody_who_exists(uid_base: int) -> None:
+    with pytest.raises(ValueError, match="uid_base"):
+        ZygoteSpec(python="/python", path=(), uid_base=uid_base)
 
 
 @pytest.mark.parametrize("entry", ["", "module", "module:", ":function"])

@@ -16,6 +16,7 @@ import signal
 import socket
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -289,6 +290,12 @@ def main(sock_fd: int, payload: bytes) -> int:
 
 def enter_i386_as_guest(sock_fd: int, payload: bytes) -> int:
     return enter_i386() and 0
+
+
+def linger(sock_fd: int, payload: bytes) -> int:
+    """Does not care whether anybody is at the other end."""
+    while True:
+        time.sleep(1)
 
 
 def spin(sock_fd: int, payload: bytes) -> int:

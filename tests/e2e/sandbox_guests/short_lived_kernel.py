@@ -14,7 +14,7 @@ from tests.e2e.sandbox_guests.host import open_zygote, worker_spec
 
 async def main() -> None:
     async with open_zygote() as zygote:
-        workers = [await zygote.spawn(worker_spec()) for _ in range(3)]
+        workers = [await zygote.spawn(worker_spec("hostile:linger")) for _ in range(3)]
         print(zygote.pid, *(worker.pid for worker in workers), flush=True)
         await trio.sleep_forever()
 
