@@ -2,7 +2,7 @@
 
 Written `RESOURCE` for every action or `RESOURCE ACTION,ACTION`; `*` stands for anything up to the next `/`, `**` for
 anything at all:
-`model:*`, `tool:calculator.* call`, `file:/srv/docs/** read`, `process:children kill,wait`.
+`**`, `model:*`, `tool:calculator.* call`, `file:/srv/docs/** read`, `process:children kill,wait`.
 """
 
 import re
@@ -15,7 +15,7 @@ from msgspec import Struct
 from syscalls.errors import Invalid
 
 ANY = "*"
-_SHAPE = re.compile(r"(?P<resource>[a-z]+:\S+)(?: (?P<actions>\*|[a-z]+(?:,[a-z]+)*))?")
+_SHAPE = re.compile(r"(?P<resource>\*\*|[a-z]+:\S+)(?: (?P<actions>\*|[a-z]+(?:,[a-z]+)*))?")
 _STAR, _STARS = "\x01", "\x02"
 
 

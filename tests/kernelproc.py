@@ -11,12 +11,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, final
 
+from msgspec import Raw
+
 from syscalls.calls import kernel as kernel_calls
 from syscalls.calls import process
 from syscalls.calls.kernel import TraceRecord
 from syscalls.codec import pack
 from syscalls.link.blocking import BlockingLink
-from syscalls.wire import NIL, Raw
+from syscalls.wire import NIL
 
 READY_S_MAX = 30.0
 
