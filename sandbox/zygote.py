@@ -27,7 +27,8 @@ from sandbox.spec import TIERS, Bind, WorkerSpec, ZygoteSpec, plan_binds
 
 # Not -I, which would ignore the seed: what a durable program computes must not depend on the start.
 _FLAGS: Final = ("-s", "-S", "-P", "-X", "utf8")
-_ENVIRONMENT: Final = {"PYTHONHASHSEED": "0", "TZ": "UTC"}
+# One thread, because a worker of the tier without threads could not import numpy otherwise.
+_ENVIRONMENT: Final = {"PYTHONHASHSEED": "0", "TZ": "UTC", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 _BOOTSTRAP: Final = "import sys; sys.path[:0] = {path!r}; from sandbox.nursery import main; main({fd})"
 _CREDENTIALS: Final = struct.Struct("iII")
 
