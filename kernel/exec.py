@@ -10,7 +10,7 @@ import trio
 from kernel.account import Accounts
 from kernel.clock import Clock
 from kernel.config import Config
-from kernel.launch import Launcher, LaunchRequest
+from kernel.launch import Launcher, LaunchRequest, folders_of
 from kernel.link import Entrance
 from kernel.mm.contexts import Contexts
 from kernel.process import Process
@@ -238,16 +238,6 @@ class Executor:
                 self._processes.adopt(child)
             else:
                 self.end(child, "terminated")
-
-
-def folders_of(rights: tuple[Right, ...]) -> tuple[str, ...]:
-    """The host folders and files that rights to read show a worker: `file:/folder/** read`, `file:/file read`."""
-    found = set()
-    for right in rights:
-        kind, _, path = right.resource.partition(":")
-        if kind == "file" and path.startswith("/") and right.allows("read", right.resource):
-            found.add(os.path.normpath(path.removesuffix("/**")))
-    return tuple(sorted(path for path in found if path != "/" and "*" not in path and os.path.exists(path)))
 
 
 def _visible(rights: tuple[Right, ...], image: Image) -> tuple[str, ...]:

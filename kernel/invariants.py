@@ -7,7 +7,7 @@ from syscalls.rights import uncovered
 
 
 def check(machine: Machine) -> None:
-    """Raises KernelPanic with what is wrong: rights and limits of children, the books, the seats, the tree of processes."""
+    """Raises KernelPanic with what is wrong: rights of children, the books, the seats, the tree of processes."""
     machine.accounts.check()
     machine.scheduler.check()
     for process in machine.processes:

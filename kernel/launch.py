@@ -1,11 +1,13 @@
 """What the kernel asks of whoever makes workers: a jail on a real machine, a plain task in tests."""
 
+import os
 from collections.abc import Callable
 from typing import Protocol, final
 
 from msgspec import Struct
 
 from syscalls.link.duplex import Transport
+from syscalls.rights import Right
 
 
 @final
@@ -35,3 +37,13 @@ class Launcher(Protocol):
 
     async def launch(self, request: LaunchRequest) -> Launched: ...
     async def aclose(self) -> None: ...
+
+
+def folders_of(rights: tuple[Right, ...]) -> tuple[str, ...]:
+    """The host folders and files that rights to read show a worker: `file:/folder/** read`, `file:/file read`."""
+    found = set()
+    for right in rights:
+        kind, _, path = right.resource.partition(":")
+        if kind == "file" and path.startswith("/") and right.allows("read", right.resource):
+            found.add(os.path.normpath(path.removesuffix("/**")))
+    return tuple(sorted(path for path in found if path != "/" and "*" not in path and os.path.exists(path)))

@@ -7,8 +7,7 @@ from msgspec import Raw
 
 from kernel.clock import Clock
 from kernel.config import Bounds, ToolConfig
-from kernel.exec import folders_of
-from kernel.launch import Launcher, LaunchRequest
+from kernel.launch import Launcher, LaunchRequest, folders_of
 from kernel.link import Entrance
 from kernel.process import Process
 from kernel.process_table import ProcessTable

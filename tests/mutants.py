@@ -1,7 +1,7 @@
 """One-line breaks of the code, each of which must turn a named test red: `python -m tests.mutants [--quick] [NAME…]`.
 
-`mutants.toml` holds them: `file`, `old`, `new`, `test`, and `why`, the invariant that the break would cost. Each is applied to a copy
-of the tree. A mutant whose `old` is not found exactly once is an error, and so is one that survives.
+`mutants.toml` holds them: `file`, `old`, `new`, `test`, and `why`, the invariant that the break would cost. Each is
+applied to a copy of the tree. A mutant whose `old` is not found exactly once is an error, and so is one that survives.
 """
 
 import os
