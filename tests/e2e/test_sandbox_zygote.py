@@ -20,6 +20,7 @@ import pytest
 import trio
 
 from sandbox.errors import JailError, ZygoteGone
+from sandbox.interpreter import guest_binds
 from sandbox.limits import PAYLOAD_BYTES_MAX, UID_BASE
 from sandbox.spec import LAYERS, Bind, Limits, ZygoteSpec
 from sandbox.zygote import Exit, Worker, Zygote, reap
@@ -101,7 +102,8 @@ async def test_inside_there_is_nothing_of_the_host() -> None:
 
 
 async def test_a_guest_sees_its_socket_and_standard_descriptors_only() -> None:
-    async with open_zygote() as zygote, open_guest(zygote) as first, open_guest(zygote) as second:
+    repeated = worker_spec(binds=guest_binds()[:1])  # taken twice, mounted once
+    async with open_zygote() as zygote, open_guest(zygote) as first, open_guest(zygote, repeated) as second:
         for guest in (first, second):
             assert (await guest.attempt("descriptors"))["value"] == [0, 1, 2, 3]
     assert set(attempt_unsandboxed("descriptors")["value"]) >= {0, 1, 2}
