@@ -197,3 +197,14 @@ def _control_groups() -> Layer:
         detail = f"cgroup v2 without {', '.join(missing)}; rlimits bound each worker alone"
         return Layer("cgroup-v2", False, detail, _CGROUP_FIX, needed=False)
     return Layer("cgroup-v2", True, ", ".join(sorted(_CONTROLLERS)), "", needed=False)
+
+
+def main() -> None:
+    """`python -m sandbox.probe --json`: the layers as a JSON list, for clients, which do not import this package."""
+    if sys.argv[1:] != ["--json"]:
+        sys.exit("usage: python -m sandbox.probe --json")
+    sys.stdout.buffer.write(msgspec.json.encode(layers()))
+
+
+if __name__ == "__main__":
+    main()

@@ -24,6 +24,8 @@ class Session:
         self._kept: BlockingLink | None = None
         self._socket: str | None = None
         self.config: Path | None = None
+        self.typed = True
+        """Whether stdin is for the programs that are run; in a console fed by a pipe it holds commands."""
 
     def choose(self, *, socket: str | None = None, config: Path | None = None) -> None:
         """What the options said; the later, the stronger. A kept link to another kernel is given up."""
@@ -96,10 +98,8 @@ def check_length(path: Path) -> Path:
     """`path`, if a socket can have it. Raises Failure with the limit."""
     size = len(os.fsencode(path))
     if size > SOCKET_BYTES_MAX:
-        raise Failure(
-            f"a socket path has at most {SOCKET_BYTES_MAX} bytes, this one {size}: give a shorter one with --socket ({path})",
-            USAGE,
-        )
+        limit = f"a socket path has at most {SOCKET_BYTES_MAX} bytes, this one has {size}"
+        raise Failure(f"{limit}: give a shorter one with --socket ({path})", USAGE)
     return path
 
 

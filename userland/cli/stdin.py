@@ -37,11 +37,13 @@ class TypedIn:
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
-        """Begins to read, if there is a stdin."""
-        try:
-            fd = sys.stdin.fileno()
-        except (AttributeError, ValueError, OSError):
-            return
+        """Begins to read; where there is no stdin for programs, its end is all that is sent."""
+        fd: int | None = None
+        if self._session.typed:
+            try:
+                fd = sys.stdin.fileno()
+            except (AttributeError, ValueError, OSError):
+                pass
         self._thread = threading.Thread(target=self._run, args=(fd,), name="stdin", daemon=True)
         self._thread.start()
 
@@ -57,9 +59,12 @@ class TypedIn:
             self._thread.join()
         os.close(self._stopping)
 
-    def _run(self, fd: int) -> None:
+    def _run(self, fd: int | None) -> None:
         try:
-            self._pump(fd)
+            if fd is None:
+                self._send(None)
+            else:
+                self._pump(fd)
         except (SyscallError, OSError):  # the program has ended, or the kernel: the follower tells
             pass
         finally:

@@ -23,6 +23,7 @@ from userland.cli.session import Session
 from userland.cli.target import Target, resolve
 
 _TOLD = ("pid", "status", "code", "value", "error", "tokens", "wall_s")
+_ENDED = {"killed": "was killed", "terminated": "was terminated", "timed_out": "ran out of time"}
 _GRANT = re.compile(r"--allow '([^']+)'")
 
 
@@ -132,6 +133,7 @@ def _kernel(session: Session, model: str | None, *, detach: bool) -> Iterator[tu
         say("no kernel is running: starting one for this command")
     with ephemeral(config=session.config, model=absolute_origin(model) if model and origin else None) as kernel:
         alone = Session()
+        alone.typed = session.typed
         alone.choose(socket=str(kernel.socket))
         yield alone, None if origin else model
 
@@ -177,7 +179,8 @@ def _explain(ended: Exit, target: Target) -> None:
     if error.startswith("usage:"):
         print(error, file=sys.stderr)
         return
-    say(f"process {ended.pid} {ended.status.replace('_', ' ')}: {error or 'it gave no reason'}")
+    how = _ENDED.get(ended.status)
+    say(f"process {ended.pid} {how}" if how else error or f"process {ended.pid} failed and gave no reason")
     missing = _GRANT.search(error)
     if ended.code == DENIED and missing is not None and sys.stderr.isatty():
         what = target.program.removesuffix(":")
