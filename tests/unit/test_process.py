@@ -1,5 +1,7 @@
 """Processes: the law of their states, the table, and who is told of an end."""
 
+from collections.abc import Callable
+
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
@@ -35,7 +37,7 @@ async def test_states_follow_what_a_process_is_at() -> None:
     table, init = make_table()
     process = child_of(table, init)
     seen: list[str] = [process.state]
-    for step in (
+    steps: tuple[Callable[[], None], ...] = (
         lambda: process.begin(generating=False),
         lambda: process.begin(generating=True),
         process.stop,
@@ -44,7 +46,8 @@ async def test_states_follow_what_a_process_is_at() -> None:
         lambda: process.finish(generating=False),
         lambda: process.die(Exit(pid=process.pid, status="done")),
         process.stop,
-    ):
+    )
+    for step in steps:
         step()
         seen.append(process.state)
     assert seen == ["ready", "waiting", "running", "stopped", "running", "waiting", "ready", "zombie", "zombie"]
