@@ -8,6 +8,7 @@ import transformers
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
+from drivers.causal import attention
 from drivers.causal.messages import PLAIN
 from drivers.faults import first_line
 from syscalls.errors import Invalid
@@ -80,7 +81,9 @@ def load_model(folder: Path, *, dtype: str, accelerator: str) -> Any:
             f"{folder}: its weights lack {len(missing)} tensors of {type(model).__name__} (first: {missing[0]}): "
             "copy the model again"
         )
-    return model.to(where).eval().requires_grad_(False)
+    model = model.to(where).eval().requires_grad_(False)
+    attention.use_in(model)
+    return model
 
 
 def pick_accelerator(name: str) -> str:
