@@ -32,14 +32,16 @@ VERBS = {
 
 @final
 class DriverServer:
-    """Serves one driver over one link. `load` makes the driver when the first device is opened, so that HELLO need not
-    wait for it."""
+    """Serves one driver over one link. `load` makes the driver, in a thread, when the first device is opened, so that
+    HELLO need not wait for it; a `driver` that is there already needs no thread (on the virtual clock)."""
 
-    def __init__(self, name: str, load: Callable[[], Driver], nursery: trio.Nursery) -> None:
+    def __init__(
+        self, name: str, load: Callable[[], Driver], nursery: trio.Nursery, *, driver: Driver | None = None
+    ) -> None:
         self._name = name
         self._load = load
         self._nursery = nursery
-        self._driver: Driver | None = None
+        self._driver = driver
         self._loading = trio.Lock()
         self._devices: dict[int, Device] = {}
         self._next_device = 1

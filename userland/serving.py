@@ -2,7 +2,7 @@
 
 import socket
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, final
 
 import trio
@@ -10,7 +10,8 @@ from msgspec import Raw
 
 from syscalls import worker
 from syscalls.codec import unpack
-from syscalls.errors import Canceled, Errno, Invalid, IOFailed, NotFound, SyscallError
+from syscalls.errors import Canceled, Errno, IOFailed, NotFound, SyscallError
+from syscalls.link import duplex
 from syscalls.link.duplex import Duplex, Transport
 from syscalls.peer import Peer
 from syscalls.row import Row
@@ -22,7 +23,7 @@ from userland.printing import CURRENT, Output
 from userland.sdk.door import Door
 from userland.sdk.encoding import encode
 from userland.sdk.inbox import Inbox
-from userland.sdk.program import Tool
+from userland.sdk.program import Program, Tool
 from userland.sdk.signature import bind, help_text, parse_argv, wants_help
 from userland.sdk.system import Sys
 
@@ -32,14 +33,18 @@ ARGV = "__argv__"
 
 @final
 class Worker:
-    """Serves the worker ABI on one link. Every call has a task and a scope; `serve` returns when the link has ended."""
+    """Serves the worker ABI on one link. Every call has a task and a scope; `serve` returns when the link has ended.
 
-    def __init__(self, peer: Peer, transport: Transport) -> None:
+    `programs` are found by reference before anything is imported: for a worker without a jail, in tests.
+    """
+
+    def __init__(self, peer: Peer, transport: Transport, *, programs: Mapping[str, Program] | None = None) -> None:
         self.link = Duplex(peer, transport, self, trio.Event)
         self._nursery: trio.Nursery | None = None
         self._scopes: dict[int, trio.CancelScope] = {}
         self._inboxes: dict[int, Inbox] = {}
         self._tools: dict[str, Tool] = {}
+        self._programs = programs or {}
 
     async def serve(self) -> str:
         """Until the kernel hangs up; then whatever still runs is cancelled."""
@@ -99,7 +104,7 @@ class Worker:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(output.run)
                 try:
-                    value = await _contained(lambda: _execute(args, sys), scope)
+                    value = await _contained(lambda: _execute(self._find(args), args, sys), scope)
                     returned = Returned(value=encode(value, what="the program returned a"))
                 finally:
                     output.close()
@@ -109,6 +114,10 @@ class Worker:
             CURRENT.reset(token)
             del self._inboxes[args.channel]
         return returned
+
+    def _find(self, args: Run) -> Program:
+        ref = args.program if args.file is None else f"{args.file}:{args.program}"
+        return self._programs.get(ref) or load_program(args.program, args.file)
 
     def _describe(self, args: Describe) -> Described:
         try:
@@ -134,8 +143,7 @@ async def serve_socket(sock: socket.socket, peer: Peer) -> None:
         await Worker(peer, stream).serve()
 
 
-async def _execute(args: Run, sys: Sys) -> Any:
-    program = load_program(args.program, args.file)
+async def _execute(program: Program, args: Run, sys: Sys) -> Any:
     given = _decoded(list[Any], args.args, [])
     named = _decoded(dict[str, Any], args.kwargs, {})
     if ARGV in named:
@@ -195,11 +203,19 @@ def _left_well(failed: BaseException) -> bool:
 def _failure(failed: BaseException) -> SyscallError:
     """What is told of an exception: a system call's error as it is, anything else as EIO with its type and words."""
     cause = _sole(failed)
-    if not (isinstance(cause, Invalid) and cause.message.startswith("usage:")):
+    if not (isinstance(cause, SyscallError) and _raised_itself(cause)):
         _print_traceback(failed)
     if isinstance(cause, SyscallError):
         return cause
     return IOFailed(f"{type(cause).__name__}: {cause}" if str(cause) else type(cause).__name__)
+
+
+def _raised_itself(error: SyscallError) -> bool:
+    """Whether the program made the error itself, as its sentence to the caller, rather than met it in a call."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return trace is not None and trace.tb_frame.f_code.co_filename != duplex.__file__
 
 
 def _sole(failed: BaseException) -> BaseException:

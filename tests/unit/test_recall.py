@@ -54,11 +54,29 @@ async def test_what_was_written_a_moment_ago_is_found_without_an_index() -> None
     bench = Bench()
     process = bench.process()
     handle = await library(bench, process)
+    bench.devices.dict.away = TryAgain("no host came back")
     answer = await ask(bench, process, handle, "where does the cat sleep")
     assert [(each.source, each.text) for each in answer.passages] == [("cats.txt", FACTS["cats.txt"])]
     assert answer.faults == 1
     assert not answer.passages[0].resident
-    assert bench.devices.dict.rows == {}
+    assert bench.contexts.info(handle).indexed == 0
+    assert not any(record.kind == "recall_by_words" for record in bench.trace.since(0))
+
+
+async def test_no_page_is_embedded_twice_however_many_ask_at_once() -> None:
+    bench = Bench()
+    process = bench.process()
+    handle = await opened(bench, process)
+    await write(bench, handle, *(user(f"page {n} of many") for n in range(100)))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(bench.contexts.run)
+        async with trio.open_nursery() as asking:
+            for _ in range(4):
+                asking.start_soon(ask, bench, process, handle, "page")
+        await bench.contexts.index.settled()
+        nursery.cancel_scope.cancel()
+    assert bench.devices.words.tokens == 100 * 4 + 4
+    assert bench.contexts.info(handle).indexed == 100
 
 
 async def test_what_is_still_open_in_the_window_is_found_too() -> None:

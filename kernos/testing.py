@@ -1,1 +1,0 @@
-"""The pytest plugin: how people test their programs (fixtures follow with the kernel)."""
