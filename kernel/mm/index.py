@@ -50,6 +50,7 @@ class Shelf:
         self.pending: dict[str, int] = {}
         self.gone: dict[str, int] = {}
         self.fresh: dict[str, Vectors] = {}
+        self.placing = trio.Lock()
 
     def keep(self, address: str, vectors: Vectors) -> None:
         """Remembers vectors that were made a moment ago, bounded."""
@@ -112,16 +113,17 @@ class Indexer:
         return sum(address in shelf.done for address in addresses) if shelf else 0
 
     async def vectors(self, principal: str, addresses: Iterable[str]) -> dict[str, Vectors]:
-        """Vectors of those pages that the store may not find yet: what is new is embedded then and there.
+        """Vectors of those pages that the store may not find yet: what is new is embedded, and stored, then and there.
 
-        Raises the embedding device's SyscallError.
+        Raises the embedding device's SyscallError; a store that is away is the indexer's affair.
         """
         shelf = self.shelf(principal)
         wanted = tuple(addresses)
         missing = [each for each in wanted if each not in shelf.done and each not in shelf.fresh]
         found = {each: shelf.fresh[each] for each in wanted if each in shelf.fresh}
         for at in range(0, len(missing), BATCH_PAGES):
-            found.update(await self._embed(principal, missing[at : at + BATCH_PAGES]))
+            vectors, _ = await self._place(principal, shelf, missing[at : at + BATCH_PAGES])
+            found.update(vectors)
         return found
 
     async def run(self) -> None:
@@ -199,18 +201,36 @@ class Indexer:
         return worked
 
     async def _add(self, principal: str, shelf: Shelf) -> None:
-        batch = dict(list(shelf.pending.items())[:BATCH_PAGES])
-        vectors = {address: shelf.fresh[address] for address in batch if address in shelf.fresh}
-        missing = [address for address in batch if address not in vectors]
-        if missing:
-            vectors.update(await self._embed(principal, missing))
-        ids = tuple(each for address, made in vectors.items() for each in vector_ids(address, len(made)))
-        if ids:
-            data = b"".join(vector for made in vectors.values() for vector in made)
-            await self._devices.store().add(shelf.collection, ids, data)
+        batch = list(shelf.pending)[:BATCH_PAGES]
+        vectors, failed = await self._place(principal, shelf, batch)
+        if failed is not None:
+            raise failed
         for address in batch:
-            if shelf.pending.pop(address, None) is not None and address in vectors:
+            if address not in vectors:
+                shelf.pending.pop(address, None)  # gone by now
+
+    async def _place(
+        self, principal: str, shelf: Shelf, addresses: list[str]
+    ) -> tuple[dict[str, Vectors], SyscallError | None]:
+        """Embeds pages and stores their vectors; one batch of a principal at a time, so that none is made twice.
+        Returns the vectors, and what the store said if it did not take them."""
+        async with shelf.placing:
+            vectors = {each: shelf.fresh[each] for each in addresses if each in shelf.fresh}
+            missing = [each for each in addresses if each not in vectors]
+            if missing:
+                vectors.update(await self._embed(principal, missing))
+            new = {each: made for each, made in vectors.items() if each not in shelf.done}
+            ids = tuple(each for address, made in new.items() for each in vector_ids(address, len(made)))
+            try:
+                if ids:
+                    data = b"".join(vector for made in new.values() for vector in made)
+                    await self._devices.store().add(shelf.collection, ids, data)
+            except SyscallError as failed:
+                return vectors, failed
+            for address in new:
+                shelf.pending.pop(address, None)
                 shelf.done.add(address)
+            return vectors, None
 
     async def _delete(self, principal: str, shelf: Shelf) -> None:
         """Deletes what is in no context any more; a page that was written again meanwhile stays."""
