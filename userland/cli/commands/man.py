@@ -57,7 +57,7 @@ def find(name: str) -> Row:
     ending = [row for row in TABLE.values() if row.name.endswith(f".{name}")]
     if len(ending) == 1:
         return ending[0]
-    near = [row.name for row in ending] or difflib.get_close_matches(name, BY_NAME, cutoff=0.5)
+    near = [row.name for row in ending] or difflib.get_close_matches(name, BY_NAME, n=1, cutoff=0.5)
     hint = f"; did you mean {' or '.join(near)}?" if near else "; 'kernos man' lists them all"
     raise Failure(f"there is no system call {name!r}{hint}", NOT_FOUND)
 
