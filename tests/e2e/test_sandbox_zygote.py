@@ -73,6 +73,15 @@ def _status(worker: Worker) -> str:
 async def test_workers_have_their_own_uid_under_root() -> None:
     if os.geteuid() != 0:
         pytest.skip("only root can give away uids")
+    groups = os.getgroups()
+    os.setgroups([54321])  # which a worker must not keep
+    try:
+        await _check_ids()
+    finally:
+        os.setgroups(groups)
+
+
+async def _check_ids() -> None:
     async with open_zygote() as zygote, open_guest(zygote) as one, open_guest(zygote) as other:
         for guest in (one, other):
             uid = str(UID_BASE + guest.worker.pid)
