@@ -78,21 +78,23 @@ class Layout:
     # Each turn by itself.
 
     def _alone(self, turns: Sequence[Turn], tools: Sequence[ToolSpec], told: bytes) -> list[tuple[int, ...]]:
-        head = self._get(b"H" + told) or self._keep(b"H" + told, self.ids(self.text((), tools, opens=False)))
-        tail = self._get(b"T" + told) or self._keep(b"T" + told, self._tail(tools))
-        return [head, *(self._segment(turn, tools, told) for turn in turns), tail]
+        """Each turn's piece by the turn alone. When one is new the whole is written too, once: a template may still
+        treat some text in some place in a way that the trial did not meet."""
+        keys = [b"H" + told, *(b"S" + told + canonical((turn,)) for turn in turns), b"T" + told]
+        pieces = [self._get(key) for key in keys]
+        if None in pieces:
+            texts = self._texts_alone(turns, tools)
+            if "".join(texts) != self.text(_messages(turns), tools, opens=True):
+                raise _Broken
+            ids = [self.ids(texts[0]), *(self._apart(text) for text in texts[1:])]
+            pieces = [self._keep(key, piece) for key, piece in zip(keys, ids, strict=True)]
+        return [piece or () for piece in pieces]
 
-    def _tail(self, tools: Sequence[ToolSpec]) -> tuple[int, ...]:
-        shut, opened = self.text((), tools, opens=False), self.text((), tools, opens=True)
-        return self._piece(shut, opened)
-
-    def _segment(self, turn: Turn, tools: Sequence[ToolSpec], told: bytes) -> tuple[int, ...]:
-        key = b"S" + told + canonical((turn,))
-        found = self._get(key)
-        if found is None:
-            head = self.text((), tools, opens=False)
-            found = self._keep(key, self._piece(head, self.text(message_of(turn), tools, opens=False)))
-        return found
+    def _texts_alone(self, turns: Sequence[Turn], tools: Sequence[ToolSpec]) -> list[str]:
+        head = self.text((), tools, opens=False)
+        tail = self.text((), tools, opens=True).removeprefix(head)
+        alone = [self.text(message_of(turn), tools, opens=False).removeprefix(head) for turn in turns]
+        return [head, *alone, tail]
 
     # Prefix by prefix.
 
@@ -112,11 +114,16 @@ class Layout:
         return pieces
 
     def _piece(self, before: str, text: str) -> tuple[int, ...]:
-        """The ids of what `text` adds. Raises _Broken unless they are the same alone and after `before`."""
+        """The ids of what `text` adds to `before`. Raises _Broken unless it begins with it."""
         if not text.startswith(before):
             raise _Broken
-        ids = self.ids(text[len(before) :])
-        if before and ids and ids[0] not in self._added:
+        return self._apart(text[len(before) :]) if before else self.ids(text)
+
+    def _apart(self, text: str) -> tuple[int, ...]:
+        """The ids of a text that are the same whatever stands before it: it begins with a token of its own. Raises
+        _Broken if it does not."""
+        ids = self.ids(text)
+        if ids and ids[0] not in self._added:
             raise _Broken
         return ids
 

@@ -70,5 +70,11 @@ PROBES: tuple[tuple[dict[str, Any], ...], ...] = (
         _said("tool", "one"),
         _said("tool", "two"),
     ),
-    (_said("user", "a"), _said("user", "b"), _said("tool", "c"), _said("user", "d")),
+    (_said("user", "a"), _said("user", "b"), _said("tool", "c"), _said("user", "d"), _said("system", "e")),
+    (
+        _said("user", "why"),
+        _said("assistant", "<think>\nhm\n</think>\n\nso"),
+        _said("user", "ah"),
+        _said("assistant", "y"),
+    ),
 )
