@@ -1,8 +1,10 @@
 """What a worker does when the kernel calls: run a program, list tools, call a tool."""
 
 import socket
+import sys
 import traceback
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, final
 
 import trio
@@ -27,6 +29,7 @@ from userland.sdk.program import Program, Tool
 from userland.sdk.signature import bind, help_text, parse_argv, wants_help
 from userland.sdk.system import Sys
 
+_OURS = (__file__, str(Path(__file__).parent / "sdk"), str(Path(duplex.__file__).parent))
 ARGV = "__argv__"
 """A keyword argument of this name holds command-line words, to be read by the program's signature."""
 
@@ -98,14 +101,14 @@ class Worker:
         output = Output(self.link, args.channel)
         inbox = self._inboxes[args.channel] = Inbox(trio.Event)
         door = Door(self.link, args.channel, first=output.push)
-        sys = Sys(door, pid=args.pid, signals=inbox, model=args.model, seed=args.seed)
+        system = Sys(door, pid=args.pid, signals=inbox, model=args.model, seed=args.seed)
         token = CURRENT.set(output)
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(output.run)
                 try:
-                    value = await _contained(lambda: _execute(self._find(args), args, sys), scope)
-                    returned = Returned(value=encode(value, what="the program returned a"))
+                    value = await _contained(lambda: _execute(self._find(args), args, system), scope)
+                    returned = Returned(value=encode(value, what="the program returned a value of type"))
                 finally:
                     output.close()
         except BaseExceptionGroup as group:  # the nursery's own wrapping of the one error
@@ -134,7 +137,7 @@ class Worker:
             there = ", ".join(self._tools) or "none; describe it first"
             raise NotFound(f"no method {args.method!r}: there are {there}")
         value = await _contained(lambda: _use(tool, args.arguments), scope)
-        return Returned(value=encode(value, what="the tool returned a"))
+        return Returned(value=encode(value, what="the tool returned a value of type"))
 
 
 async def serve_socket(sock: socket.socket, peer: Peer) -> None:
@@ -143,7 +146,7 @@ async def serve_socket(sock: socket.socket, peer: Peer) -> None:
         await Worker(peer, stream).serve()
 
 
-async def _execute(program: Program, args: Run, sys: Sys) -> Any:
+async def _execute(program: Program, args: Run, system: Sys) -> Any:
     given = _decoded(list[Any], args.args, [])
     named = _decoded(dict[str, Any], args.kwargs, {})
     if ARGV in named:
@@ -155,7 +158,7 @@ async def _execute(program: Program, args: Run, sys: Sys) -> Any:
         given, parsed = parse_argv(signature, words)
         named.update(parsed)
     ready, options = bind(program.function, given, named)
-    return await program.function(sys, *ready, **options)
+    return await program.function(system, *ready, **options)
 
 
 async def _use(tool: Tool, raw: Raw) -> Any:
@@ -226,8 +229,20 @@ def _sole(failed: BaseException) -> BaseException:
 
 
 def _print_traceback(failed: BaseException) -> None:
-    """The program's own frames; those of the worker above them explain nothing."""
-    trace = failed.__traceback__
-    while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
-        trace = trace.tb_next
-    traceback.print_exception(type(failed), failed, trace)
+    """The program's own frames; those of the worker above and of the SDK below explain nothing. What a program gives
+    to sys.exit is its last word, as everywhere."""
+    cause = _sole(failed)
+    if isinstance(cause, SystemExit) and isinstance(cause.code, str):
+        print(cause.code, file=sys.stderr)
+        return
+    told = traceback.TracebackException(type(failed), failed, failed.__traceback__)
+    _leave_out_ours(told)
+    print("".join(told.format()), end="", file=sys.stderr)
+
+
+def _leave_out_ours(told: traceback.TracebackException) -> None:
+    theirs = [frame for frame in told.stack if not frame.filename.startswith(_OURS)]
+    told.stack = traceback.StackSummary.from_list(theirs or list(told.stack))
+    for inner in (told.__cause__, told.__context__, *(told.exceptions or ())):
+        if inner is not None:
+            _leave_out_ours(inner)

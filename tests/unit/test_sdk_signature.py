@@ -40,8 +40,7 @@ async def several(sys: Any, first: str, *rest: int) -> None:
 
 def test_the_usage_line_shows_what_must_and_what_may_be_given() -> None:
     assert usage(describe(everything)) == (
-        "usage: everything QUESTION FOLDER ALSO ... [--tries N] [--heat NUMBER] [--mode fast|slow] [--name TEXT]"
-        " [--size JSON] [--quiet] [--no-colour]"
+        "usage: everything QUESTION FOLDER ALSO ... [TRIES] [HEAT] [MODE] [NAME] [SIZE] [--quiet] [--no-colour]"
     )
 
 
@@ -108,8 +107,8 @@ def test_data_that_does_not_fit_is_refused_by_name() -> None:
 def test_help_has_the_docstring_and_every_parameter() -> None:
     text = help_text(describe(everything))
     assert "Does everything.\n\nAt length." in text
-    assert "--mode               fast|slow [fast]" in text
-    assert "--question           str required" in text
+    assert "MODE, --mode             fast|slow [fast]" in text
+    assert "QUESTION, --question     str required" in text
 
 
 def test_a_program_that_takes_anything_has_no_command_line() -> None:

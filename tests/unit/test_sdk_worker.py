@@ -139,6 +139,7 @@ async def test_a_program_that_leaves_ends_and_the_worker_goes_on() -> None:
         assert await kernel.run(f"{HERE}:leaves", "well") is None
         with pytest.raises(IOFailed, match="SystemExit: gave up"):
             await kernel.run(f"{HERE}:leaves", "badly")
+        assert kernel.printed("stderr") == "gave up\n"
         with pytest.raises(IOFailed, match="KeyboardInterrupt"):
             await kernel.run(f"{HERE}:leaves", "interrupted")
         assert await kernel.run(f"{HERE}:returns", "path") == "/x"
@@ -147,7 +148,7 @@ async def test_a_program_that_leaves_ends_and_the_worker_goes_on() -> None:
 @pytest.mark.parametrize("what", ["set", "text", "int"])
 async def test_a_value_that_cannot_be_encoded_is_named(what: str) -> None:
     async with in_process() as kernel:
-        with pytest.raises(Invalid, match=r"the program returned a \w+, which cannot cross the ABI"):
+        with pytest.raises(Invalid, match=r"the program returned a value of type \w+, which cannot cross the ABI"):
             await kernel.run(f"{HERE}:returns", what)
 
 
@@ -277,7 +278,7 @@ async def test_argv_is_read_by_the_signature_in_the_worker() -> None:
         assert await kernel.run(f"{HERE}:greets", __argv__=["--name", "Bob"]) == "Hi."
         assert "Bob" in kernel.named("context.append")[0].turns[0].text
         assert await kernel.run(f"{HERE}:greets", __argv__=["--help"]) is None
-        assert "usage: greets [--name TEXT]" in kernel.printed()
+        assert "usage: greets [NAME]" in kernel.printed()
         with pytest.raises(Invalid, match=r"^EINVAL: usage: greets"):
             await kernel.run(f"{HERE}:greets", __argv__=["--nam", "Bob"])
         assert kernel.printed("stderr") == ""

@@ -52,5 +52,5 @@ class Child:
 
     async def send(self, body: Any, *, topic: str = "", timeout_s: float | None = None) -> None:
         """Puts a message into the child's mailbox; waits while that is full."""
-        raw = encode(body, what="the message is a")
+        raw = encode(body, what="the message is a value of type")
         await self._door.call(message.SEND, message.Send(pid=self.pid, body=raw, topic=topic, timeout_s=timeout_s))

@@ -131,7 +131,7 @@ def parse_argv(signature: Signature, argv: Sequence[str]) -> tuple[list[Any], di
 
 
 def usage(signature: Signature) -> str:
-    """One line: `usage: NAME ARG [ARG] [--option VALUE]`."""
+    """One line: `usage: NAME ARG [ARG] [--option VALUE]`; what has a place may be given by `--name` as well."""
     return " ".join(["usage:", signature.name, *(_usage_of(parameter) for parameter in signature.parameters)])
 
 
@@ -145,7 +145,10 @@ def help_text(signature: Signature) -> str:
     for parameter in signature.parameters:
         what = "|".join(parameter.choices) or parameter.kind
         several = ", several" if parameter.many else ""
-        lines.append(f"  {parameter.option:<20} {what}{several} {_default_shown(parameter)}".rstrip())
+        names = parameter.name.upper() if parameter.rest else parameter.option
+        if parameter.positional and not parameter.rest:
+            names = f"{parameter.name.upper()}, {names}"
+        lines.append(f"  {names:<24} {what}{several} {_default_shown(parameter)}".rstrip())
     return "\n".join(lines)
 
 
@@ -168,8 +171,9 @@ def _default_shown(parameter: Parameter) -> str:
 def _usage_of(parameter: Parameter) -> str:
     if parameter.rest:
         return f"[{parameter.name.upper()} ...]"
-    if parameter.required and parameter.positional:
-        return parameter.name.upper() + (" ..." if parameter.many else "")
+    if parameter.positional:
+        place = parameter.name.upper() + (" ..." if parameter.many else "")
+        return place if parameter.required else f"[{place}]"
     if parameter.kind == "bool":
         text = parameter.option if not parameter.default else f"--no-{parameter.option[2:]}"
     else:

@@ -156,8 +156,8 @@ class Sys:
             process.SPAWN,
             process.Spawn(
                 program=program.ref if isinstance(program, Program) else program,
-                args=encode(args, what="an argument is in a"),
-                kwargs=encode(kwargs or {}, what="an argument is in a"),
+                args=encode(args, what="the arguments are a"),
+                kwargs=encode(kwargs or {}, what="the arguments are a"),
                 name=name,
                 rights=rights,
                 budget=budget,
@@ -191,7 +191,7 @@ class Sys:
 
     async def send(self, pid: int, body: Any, *, topic: str = "", timeout_s: float | None = None) -> None:
         """Puts a message into the mailbox of `pid`; waits while that is full."""
-        raw = encode(body, what="the message is a")
+        raw = encode(body, what="the message is a value of type")
         await self._door.call(message.SEND, message.Send(pid=pid, body=raw, topic=topic, timeout_s=timeout_s))
 
     async def receive(self, topic: str | None = None, *, timeout_s: float | None = None) -> Letter:
