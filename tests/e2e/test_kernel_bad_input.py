@@ -5,6 +5,7 @@ import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -160,7 +161,7 @@ def test_a_full_disk_under_the_pages_loses_nothing(tmp_path: Path) -> None:
         subprocess.run(["umount", "-l", str(state)], check=True)
 
 
-def _value(ended: process.Exit) -> list[object]:
+def _value(ended: process.Exit) -> list[Any]:
     assert ended.status == "done", ended.error
-    value: list[object] = msgspec.msgpack.decode(ended.value)
+    value: list[Any] = msgspec.msgpack.decode(ended.value)
     return value
