@@ -1,0 +1,1 @@
+"""One suite over all drivers of a kind, in real hosts."""
