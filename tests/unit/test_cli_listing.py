@@ -119,6 +119,7 @@ def test_device_list(kernel: ScriptedKernel, capsys: pytest.CaptureFixture[str])
     device = DeviceInfo(name="tiny@1", kind="model", driver="torch", state="ready", host=7, busy=2, slots=16)
     kernel.script["device.list"] = lambda args: Devices(devices=(device,))
     assert out(capsys, "device", "list", "--kind", "model") == (
-        "DEVICE  KIND   DRIVER  STATE  BUSY  RESTARTS  HOST  DETAIL\ntiny@1  model  torch   ready  2/16         0     7\n"
+        "DEVICE  KIND   DRIVER  STATE  BUSY  RESTARTS  HOST  DETAIL\n"
+        "tiny@1  model  torch   ready  2/16         0     7\n"
     )
     assert kernel.calls[-1][1].kind == "model"

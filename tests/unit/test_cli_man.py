@@ -41,7 +41,7 @@ ROW = Row(
     "Pours. ETIME: it was too hot.", Poured,
 )  # fmt: skip
 GOLDEN = """\
-TEA.POUR(2)                       kernos system calls                      TEA.POUR(2)
+TEA.POUR(2)                       kernos system calls                        TEA.POUR(2)
 
 NAME
     tea.pour - Pours

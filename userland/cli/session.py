@@ -65,7 +65,12 @@ class Session:
         """A link of its own. Raises BrokenPipe (EPIPE) that says how to start a kernel."""
         from syscalls.link.blocking import BlockingLink
 
-        return BlockingLink(self.connect_socket())
+        sock = self.connect_socket()
+        try:
+            return BlockingLink(sock)
+        except BaseException:
+            sock.close()
+            raise
 
     def connect_socket(self) -> socket.socket:
         """A connected socket. Raises BrokenPipe (EPIPE) that says how to start a kernel."""

@@ -34,8 +34,8 @@ class _RunCommand(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         ctx.allow_interspersed_args = False
-        words = self.make_parser(ctx).parse_args(list(args))[1]
-        ctx.allow_interspersed_args = bool(words) and words[0].endswith(".toml")
+        found, _, _ = self.make_parser(ctx).parse_args(list(args))
+        ctx.allow_interspersed_args = str(found.get("program", "")).endswith(".toml")
         return super().parse_args(ctx, args)
 
 
