@@ -156,9 +156,9 @@ class Host:
             await self._serve(process.transport)
         finally:
             was_ready, self._wire = self._wire is not None, None
+            self._set("restarting")  # before anything that waits: a device without a wire is not ready
             status = await process.end()
             self._trace.event("host_lost", device=self.name, host=process.pid, status=status)
-            self._set("restarting")
         return was_ready
 
     async def _serve(self, transport: Transport) -> None:
