@@ -5,17 +5,51 @@ import operator
 import random
 
 BINARY = {
-    "+": ("{a} plus {b}", "{a} and {b} together", "the sum of {a} and {b}", "{a} added to {b}", "{a} increased by {b}", "the total of {a} and {b}"),
-    "-": ("{a} minus {b}", "the difference (between|of) {a} and {b}", "{a} less {b}", "{a} reduced by {b}", "{a} decreased by {b}", "{a} take away {b}"),
+    "+": (
+        "{a} plus {b}",
+        "{a} and {b} together",
+        "the sum of {a} and {b}",
+        "{a} added to {b}",
+        "{a} increased by {b}",
+        "the total of {a} and {b}",
+    ),
+    "-": (
+        "{a} minus {b}",
+        "the difference (between|of) {a} and {b}",
+        "{a} less {b}",
+        "{a} reduced by {b}",
+        "{a} decreased by {b}",
+        "{a} take away {b}",
+    ),
     "*": ("{a} times {b}", "{a} multiplied by {b}", "the product of {a} and {b}", "{a} x {b}", "{a} lots of {b}"),
     "/": ("{a} divided by {b}", "{a} over {b}", "the quotient of {a} and {b}", "{a} split by {b}"),
-}  # fmt: skip
+}
 VERBS = {
-    "+": ("add {a} and {b}", "add {a} to {b}", "sum {a} and {b}", "sum up {a} and {b}", "add up {a} and {b}", "put {a} and {b} together", "add {a} with {b}"),
-    "-": ("subtract {b} from {a}", "take {b} from {a}", "take {b} away from {a}", "deduct {b} from {a}", "start with {a} and (subtract|remove|take away) {b}"),
-    "*": ("multiply {a} by {b}", "multiply {a} with {b}", "multiply {a} and {b}", "take {a} times {b}", "take {a} and multiply (it |) by {b}"),
+    "+": (
+        "add {a} and {b}",
+        "add {a} to {b}",
+        "sum {a} and {b}",
+        "sum up {a} and {b}",
+        "add up {a} and {b}",
+        "put {a} and {b} together",
+        "add {a} with {b}",
+    ),
+    "-": (
+        "subtract {b} from {a}",
+        "take {b} from {a}",
+        "take {b} away from {a}",
+        "deduct {b} from {a}",
+        "start with {a} and (subtract|remove|take away) {b}",
+    ),
+    "*": (
+        "multiply {a} by {b}",
+        "multiply {a} with {b}",
+        "multiply {a} and {b}",
+        "take {a} times {b}",
+        "take {a} and multiply (it |) by {b}",
+    ),
     "/": ("divide {a} by {b}", "split {a} by {b}", "take {a} and divide (it |) by {b}", "divide {a} into {b} parts"),
-}  # fmt: skip
+}
 WORDS = {"+": "plus", "-": "minus", "*": "times", "/": "divided by"}
 _RUN = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv}
 

@@ -5,11 +5,12 @@ from collections.abc import Callable
 
 import msgspec
 
-from drivers.tiny import arithmetic, passages, requests, templates, values
-from drivers.tiny.patterns import draw
+from drivers.tiny import arithmetic, passages, requests, scramble, templates, values
+from drivers.tiny.patterns import draw, normal
 from drivers.tiny.wire import Turn, write_call
 
 Patterns = Callable[[tuple[str, ...]], tuple[str, ...]]
+SCRAMBLED_SHARE = 0.3
 SHARES = {"calculate": 15, "lookup": 15, "recall": 28, "remember": 15, "answer": 23, "talk": 3, "pages": 3}
 
 
@@ -19,17 +20,27 @@ class Episode(msgspec.Struct, frozen=True):
     kind: str
     turns: tuple[Turn, ...]
     check: str = ""
-    fails: bool = False
 
 
 class Corpus:
-    """Episodes from a seed; `patterns` says which of the phrasings (templates.training or .development)."""
+    """Episodes from a seed; `patterns` says which of the phrasings (templates.training or .development).
+
+    `forbidden` are phrasings in `normal` form that must not come up, not even by chance from `scramble`.
+    """
 
     def __init__(
-        self, seed: int, *, patterns: Patterns = templates.training, longest_chars: int = passages.LENGTH_CHARS_MAX
+        self,
+        seed: int,
+        *,
+        patterns: Patterns = templates.training,
+        longest_chars: int = passages.LENGTH_CHARS_MAX,
+        scrambled_share: float = SCRAMBLED_SHARE,
+        forbidden: frozenset[str] = frozenset(),
     ) -> None:
         self.rng = random.Random(seed)
         self.patterns = patterns
+        self.scrambled_share = scrambled_share
+        self.forbidden = forbidden
         self.longest_chars = longest_chars
 
     def episode(self, kind: str | None = None) -> Episode:
@@ -50,8 +61,16 @@ class Corpus:
     def _pattern(self, *groups: tuple[str, ...]) -> str:
         return self.rng.choice(self.patterns(self.rng.choice(groups)))
 
-    def _request(self, pattern: str, **slots: str) -> tuple[str, dict[str, str]]:
-        frame, filled = requests.cased(self.rng, requests.worded(self.rng, pattern), slots)
+    def _request(self, kind: str, pattern: str, **slots: str) -> tuple[str, dict[str, str]]:
+        while True:
+            (name,) = slots
+            if self.rng.random() < self.scrambled_share:
+                worded = requests.dressed(self.rng, scramble.frame(self.rng, kind, "{" + name + "}"))
+            else:
+                worded = requests.worded(self.rng, pattern)
+            if normal(worded) not in self.forbidden:
+                break
+        frame, filled = requests.cased(self.rng, worded, slots)
         for name, text in filled.items():
             frame = frame.replace("{" + name + "}", requests.quoted(self.rng, text, 0.12) if name in "qtf" else text)
         return frame, filled
@@ -71,7 +90,7 @@ class Corpus:
             result = arithmetic.value(expression)
         except ValueError:
             return self._calculate()
-        request, _ = self._request(pattern, **{name: written})
+        request, _ = self._request("calculate", pattern, **{name: written})
         return self._told(
             "calculate",
             request,
@@ -89,7 +108,7 @@ class Corpus:
                 .topic.removeprefix("the ")
                 .removeprefix("a ")
             )
-        request, slots = self._request(self._pattern(templates.LOOKUP), q=term)
+        request, slots = self._request("lookup", self._pattern(templates.LOOKUP), q=term)
         line = values.definition(self.rng, slots["q"])
         return self._told(
             "lookup", request, write_call("lookup", term=slots["q"]), line, f'The glossary says: "{line}".', line
@@ -99,16 +118,15 @@ class Corpus:
         rng = self.rng
         if rng.random() < 0.3:
             topic = values.topic_of_fact(rng)
-            request, slots = self._request(self._pattern(templates.RECALL_MEMORY), t=topic)
+            request, slots = self._request("memory", self._pattern(templates.RECALL_MEMORY), t=topic)
             fact = values.fact(rng, topic)
             return self._told(
                 "recall", request, write_call("recall", query=slots["t"]), fact, f'You told me: "{fact}".', fact
             )
         page = passages.passage(rng, several=rng.random() < 0.4, longest_chars=self.longest_chars)
         memory = rng.random() < 0.1
-        request, slots = self._request(
-            self._pattern(templates.RECALL_MEMORY if memory else templates.RECALL_DOCS), t=page.topic
-        )
+        pattern = self._pattern(templates.RECALL_MEMORY if memory else templates.RECALL_DOCS)
+        request, slots = self._request("memory" if memory else "docs", pattern, t=page.topic)
         if rng.random() < 0.03:
             said = f'I found nothing about "{slots["t"]}".'
             return self._told("recall", request, write_call("recall", query=slots["t"]), "nothing found", said, said)
@@ -117,7 +135,7 @@ class Corpus:
 
     def _remember(self) -> Episode:
         text = values.note(self.rng) if self.rng.random() < 0.75 else self._loose_sentence()
-        request, slots = self._request(self._pattern(templates.REMEMBER), f=text)
+        request, slots = self._request("remember", self._pattern(templates.REMEMBER), f=text)
         kept = slots["f"]
         return self._told(
             "remember", request, write_call("remember", text=kept), "stored", f'I will remember: "{kept}".', kept
@@ -131,8 +149,9 @@ class Corpus:
     def _answer(self) -> Episode:
         rng = self.rng
         page = passages.passage(rng, several=rng.random() < 0.1, longest_chars=self.longest_chars)
-        question, slots = self._request(self._pattern(templates.QUESTIONS), t=page.topic)
-        layout = draw(self._pattern(templates.LAYOUTS), rng)
+        question, _ = self._request("question", self._pattern(templates.QUESTIONS), t=page.topic)
+        mixed = rng.random() < self.scrambled_share
+        layout = scramble.layout(rng) if mixed else draw(self._pattern(templates.LAYOUTS), rng)
         if rng.random() < 0.5:
             layout = layout[0].upper() + layout[1:]
         request = layout.replace("{q}", question).replace("{p}", page.text)

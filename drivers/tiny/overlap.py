@@ -7,8 +7,15 @@ from collections.abc import Iterable, Iterator
 from drivers.tiny import arithmetic, passages, patterns, score, templates
 
 GRAM_WORDS = 8
-_TOOLS = (templates.CALCULATE, templates.CALCULATE_VERBS, templates.LOOKUP, templates.RECALL_DOCS, templates.RECALL_MEMORY,
-          templates.REMEMBER, templates.QUESTIONS)  # fmt: skip
+_TOOLS = (
+    templates.CALCULATE,
+    templates.CALCULATE_VERBS,
+    templates.LOOKUP,
+    templates.RECALL_DOCS,
+    templates.RECALL_MEMORY,
+    templates.REMEMBER,
+    templates.QUESTIONS,
+)
 
 
 class Overlap(Exception):
@@ -22,6 +29,11 @@ def refuse(cases: Iterable[score.Case] | None = None) -> None:
     shared += [f"{case.id}: the corpus has {gram!r} too" for case in held for gram in grams_shared(case)]
     if shared:
         raise Overlap("the held-out requests overlap the training material; change these:\n  " + "\n  ".join(shared))
+
+
+def phrasings() -> frozenset[str]:
+    """The held-out phrasings, masked: what the corpus must not come up with by chance either."""
+    return frozenset(masked(case) for case in score.load())
 
 
 def masked(case: score.Case) -> str:
@@ -47,9 +59,10 @@ def _requests() -> re.Pattern[str]:
 
 @functools.cache
 def _layouts() -> re.Pattern[str]:
-    question = _framed(templates.QUESTIONS)
-    layouts = (patterns.regex(layout.replace("{q}", "\0")) for layout in templates.LAYOUTS)
-    return re.compile("|".join(f"(?:{layout})" for layout in layouts).replace("\0", question).replace("\\\0", question))
+    # The question is part of the layout's regex, not a slot of it: a word stands in for it meanwhile.
+    question, standin = _framed(templates.QUESTIONS), "questionstandin"
+    layouts = (patterns.regex(layout.replace("{q}", standin)) for layout in templates.LAYOUTS)
+    return re.compile("|".join(f"(?:{layout})" for layout in layouts).replace(standin, question))
 
 
 def _framed(cores: Iterable[str]) -> str:

@@ -11,25 +11,12 @@ from pathlib import Path
 import msgspec
 
 from drivers.tiny import values
+from drivers.tiny.words import listed
 
 LENGTH_CHARS_MAX = 700
 _SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z`'\"(])")
 _CLEAN = re.compile(r"[A-Z][A-Za-z0-9 ,;:'()`_/=*<>+-]{18,170}\.")
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9_'-]*")
-_STOP = frozenset(
-    """a an the and or but if of in on at to by for from with as is are was were be been being it its this that these those
-not no nor so such than then there their they them he she his her you your we our i who which what when where why how can could may
-might must shall should will would do does did has have had any all each every some one two also only into out up down over under
-more most less very just about after before between same other used use using return returns given see example e g etc""".split()
-)
-_MODULES = ("argparse", "asyncio", "bdb", "calendar", "cmd", "collections", "concurrent", "configparser", "contextlib", "csv", "ctypes",
-            "curses", "dataclasses", "datetime", "decimal", "difflib", "dis", "doctest", "email", "encodings", "enum", "fractions", "ftplib",
-            "functools", "gettext", "heapq", "html", "http", "imaplib", "importlib", "inspect", "ipaddress", "json", "logging", "mailbox",
-            "multiprocessing", "optparse", "os.py", "pathlib.py", "pdb.py", "pickle.py", "pickletools.py", "platform.py", "poplib.py", "profile.py",
-            "pydoc.py", "queue.py", "random.py", "re", "sched.py", "selectors.py", "shelve.py", "shlex.py", "shutil.py", "smtplib.py", "socket.py",
-            "socketserver.py", "sqlite3", "ssl.py", "statistics.py", "string.py", "subprocess.py", "tarfile.py", "tempfile.py", "textwrap.py",
-            "threading.py", "timeit.py", "tkinter", "tokenize.py", "trace.py", "traceback.py", "turtle.py", "typing.py", "unittest", "urllib", "uuid.py",
-            "venv", "warnings.py", "weakref.py", "wsgiref", "xml", "xmlrpc", "zipfile.py", "zoneinfo")  # fmt: skip
 
 
 class Passage(msgspec.Struct, frozen=True):
@@ -57,7 +44,7 @@ def sentences() -> tuple[str, ...]:
 def _docstrings() -> list[str]:
     root = Path(sysconfig.get_paths()["stdlib"])
     files = []
-    for name in _MODULES:
+    for name in listed("modules"):
         path = root / name
         files += [path] if path.suffix == ".py" else sorted(path.rglob("*.py")) or [root / f"{name}.py"]
     return [text for path in files if path.is_file() and "test" not in path.parts for text in _docstrings_of(path)]
@@ -73,18 +60,26 @@ def by_rule(rng: random.Random) -> str:
     """A sentence from our word lists."""
     subject = rng.choice(("the ", "a ", "each ", "every ", "", "one ", "this ")) + values.phrase(rng)
     if rng.random() < 0.15:
-        subject = rng.choice(values.NAMES) + rng.choice(("", f" of {rng.choice(values.NAMES)}"))
-    verb = rng.choice(values.VERBS).replace("_", " ")
-    body = rng.choice((
-        f"{verb} {rng.choice(('the', 'a', 'its', 'no'))} {values.phrase(rng)}", f"{verb} the {values.phrase(rng)} {rng.choice(values.PLACES)} the {values.phrase(rng)}",
-        f"is {rng.choice(values.ADJECTIVES)} and {rng.choice(values.ADJECTIVES)}", f"is a {values.phrase(rng)} that {verb} {values.phrase(rng)}", f"can be {rng.choice(values.ADJECTIVES)}",
-        f"has {rng.randint(2, 90)} {values.word(rng)}s", f"was {rng.choice(values.PLACES)} the {values.word(rng)} in {rng.randint(1400, 2030)}", f"{verb} {values.token(rng)}", f"is called {values.token(rng)}",
-    ))  # fmt: skip
+        subject = rng.choice(listed("names")) + rng.choice(("", f" of {rng.choice(listed('names'))}"))
+    verb = rng.choice(listed("verbs")).replace("_", " ")
+    body = rng.choice(
+        (
+            f"{verb} {rng.choice(('the', 'a', 'its', 'no'))} {values.phrase(rng)}",
+            f"{verb} the {values.phrase(rng)} {_place(rng)} the {values.phrase(rng)}",
+            f"is {_adjective(rng)} and {_adjective(rng)}",
+            f"is a {values.phrase(rng)} that {verb} {values.phrase(rng)}",
+            f"can be {_adjective(rng)}",
+            f"has {rng.randint(2, 90)} {values.word(rng)}s",
+            f"was {_place(rng)} the {values.word(rng)} in {rng.randint(1400, 2030)}",
+            f"{verb} {values.token(rng)}",
+            f"is called {values.token(rng)}",
+        )
+    )
     tail = rng.choice(
         (
             "",
             f" {values.ending(rng)}",
-            f" {rng.choice(values.PLACES)} the {values.phrase(rng)}",
+            f" {_place(rng)} the {values.phrase(rng)}",
             f", and the {values.word(rng)} {verb} it",
         )
     )
@@ -94,7 +89,7 @@ def by_rule(rng: random.Random) -> str:
             "",
             "",
             "",
-            f"{rng.choice(values.PLACES)} the {values.word(rng)} ",
+            f"{_place(rng)} the {values.word(rng)} ",
             f"{values.ending(rng)}, ",
             "sometimes ",
             "in most cases ",
@@ -103,6 +98,14 @@ def by_rule(rng: random.Random) -> str:
     )
     text = f"{lead}{subject} {body}{tail}"
     return text[0].upper() + text[1:] + "."
+
+
+def _place(rng: random.Random) -> str:
+    return rng.choice(listed("places"))
+
+
+def _adjective(rng: random.Random) -> str:
+    return rng.choice(listed("adjectives"))
 
 
 def passage(rng: random.Random, *, several: bool, longest_chars: int = LENGTH_CHARS_MAX) -> Passage:
@@ -156,11 +159,16 @@ def _topic(rng: random.Random, sentence: str, others: list[str]) -> str | None:
     return _with_article(rng, topic)
 
 
+@functools.cache
+def _common() -> frozenset[str]:
+    return frozenset(listed("stop") + listed("everyday"))
+
+
 def _asks(sentence: str, span: list[re.Match[str]], rest: set[str]) -> bool:
-    content = [w.group().lower() for w in span if w.group().lower() not in _STOP]
+    content = [w.group().lower() for w in span if w.group().lower() not in _common()]
     ends = {span[0].group().lower(), span[-1].group().lower()}
     joined = sentence[span[0].start() : span[-1].end()]
-    if ends & _STOP or re.search(r"[^A-Za-z0-9 _'-]", joined) or len(joined) < 3:
+    if ends & _common() or re.search(r"[^A-Za-z0-9 _'-]", joined) or len(joined) < 3:
         return False
     fresh = [w for w in content if w not in rest]
     return len(fresh) == len(content) or (len(content) > 1 and len(fresh) * 2 >= len(content))

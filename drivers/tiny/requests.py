@@ -6,6 +6,7 @@ import re
 from drivers.tiny import passages, values
 from drivers.tiny.patterns import SLOT, draw
 from drivers.tiny.templates import CLOSINGS, OPENINGS, training
+from drivers.tiny.words import listed
 
 _QUOTES = (("'", "'"), ('"', '"'), ("`", "`"), ("*", "*"), ("<", ">"))
 _TRAIN_OPENINGS, _TRAIN_CLOSINGS = training(OPENINGS), training(CLOSINGS)
@@ -16,6 +17,11 @@ def worded(rng: random.Random, pattern: str, *, noisy: bool = True) -> str:
     text = draw(pattern, rng)
     if noisy and rng.random() < 0.3:
         text = _spoiled(rng, text)
+    return dressed(rng, text)
+
+
+def dressed(rng: random.Random, text: str) -> str:
+    """A frame with an opening before it or a closing behind it at times, its marks tidied."""
     if rng.random() < 0.3:
         text = f"{_opening(rng, text)} {text}"
     if rng.random() < 0.2:
@@ -73,14 +79,15 @@ def _spoiled(rng: random.Random, text: str) -> str:
             words.insert(
                 at,
                 rng.choice(
-                    (values.word(rng), rng.choice(values.ADJECTIVES), rng.choice(_FILLERS), rng.choice(_FILLERS))
+                    (
+                        values.word(rng),
+                        rng.choice(listed("adjectives")),
+                        rng.choice(listed("fillers")),
+                        rng.choice(listed("fillers")),
+                    )
                 ),
             )
     return " ".join(words)
-
-
-_FILLERS = """really just actually maybe perhaps quickly kindly now then again also simply exactly still even only once more for me here there
-to us today somehow finally next first well of course as always if possible right away this time very much""".split()
 
 
 def _typo(rng: random.Random, text: str) -> str:

@@ -25,14 +25,13 @@ def turn_tokens(tokenizer: Tokenizer, turn: wire.Turn) -> tuple[list[int], list[
     encoding = tokenizer.encode(text, add_special_tokens=False)
     if turn.role != "assistant":
         return encoding.ids, [0.0] * len(encoding.ids)
-    begin, end = len(wire.START) + len("assistant\n"), len(text) - 1
+    begin = len(tokenizer.encode(f"{wire.START}assistant\n", add_special_tokens=False).ids)
     starts = [text.index(lead) + len(lead) for lead in _LEADS if lead in text]
-    weights = []
-    for left, right in encoding.offsets:
-        said = begin <= left < end or (left < begin < right)
-        hard = any(at <= left < at + _START_CHARS for at in starts)
-        weights.append(_START_WEIGHT if said and hard else float(said))
-    return encoding.ids, weights
+    # By right ends: the left end of a word behind a quote is the quote (see `tokenizer`).
+    hard = [any(at < right <= at + _START_CHARS for at in starts) for _, right in encoding.offsets]
+    weights = [_START_WEIGHT if high else 1.0 for high in hard]
+    last = len(encoding.ids) - 1  # the line break behind the end mark is nobody's
+    return encoding.ids, [0.0] * begin + weights[begin:last] + [0.0]
 
 
 class Packer:

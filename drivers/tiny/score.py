@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from drivers.tiny.wire import Turn, read_call
+from drivers.tiny.wire import Turn, read_call, write_call
 
 HELD_OUT = Path(__file__).parent / "phrasings" / "heldout.json"
 
@@ -73,6 +73,11 @@ def _same(tool: str, given: object, accepted: tuple[str, ...]) -> bool:
     if tool == "calculate":
         return given.replace(" ", "") in {text.replace(" ", "") for text in accepted}
     return given in accepted
+
+
+def expected_call(case: Case) -> str:
+    """The turn that would have been right; a runner may go on from it when the model's own was not."""
+    return write_call(case.call.name, **{key: accepted[0] for key, accepted in case.call.arguments.items()})
 
 
 def final_exact(case: Case, said: str) -> bool:

@@ -51,8 +51,8 @@ def build(texts: Iterable[str]) -> Tokenizer:
 def _without_marks(texts: Iterable[str]) -> Iterable[str]:
     for text in texts:
         for mark in (wire.START, wire.END, wire.CALL_OPEN, wire.CALL_CLOSE):
-            text = text.replace(mark, "")
-        yield text
+            text = text.replace(mark, "\0")
+        yield from filter(None, text.split("\0"))
 
 
 def save(tokenizer: Tokenizer, folder: Path) -> None:

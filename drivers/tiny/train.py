@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
 
-from drivers.tiny import overlap, tokenizer, wire
+from drivers.tiny import circuit, overlap, tokenizer, wire
 from drivers.tiny.corpus import Corpus
 from drivers.tiny.optimizer import Muon
 from drivers.tiny.rows import Packer, Rows
@@ -25,20 +25,34 @@ class Stage(msgspec.Struct, frozen=True):
     passage_chars: int
 
 
-COURSE = (Stage(0.15, 8, 256, 160), Stage(0.5, 7, 448, 400), Stage(0.93, 6, 512, 700), Stage(1.0, 1, 3072, 700))
-STEPS = 1400
-MATRIX_RATE, VECTOR_RATE = 0.02, 0.004
-WARM_SHARE, COOL_SHARE = 0.03, 0.5
+COURSE = (Stage(0.12, 8, 256, 160), Stage(0.4, 5, 448, 400), Stage(0.94, 5, 512, 700), Stage(1.0, 1, 3072, 700))
+STEPS = 1600
+MATRIX_RATE, VECTOR_RATE = 0.012, 0.003
+WARM_SHARE, COOL_SHARE = 0.02, 0.5
+SAVE_EVERY_STEPS = 250
 REPORT_EVERY_S = 5.0
 
 
 def config(vocabulary: int, *, start: int, end: int, pad: int) -> LlamaConfig:
     """The shape of the model."""
     return LlamaConfig(
-        vocab_size=vocabulary, hidden_size=192, intermediate_size=512, num_hidden_layers=4, num_attention_heads=3,
-        num_key_value_heads=3, head_dim=64, max_position_embeddings=tokenizer.CONTEXT_TOKENS_MAX, tie_word_embeddings=True,
-        rope_parameters={"rope_type": "default", "rope_theta": 20000.0}, rms_norm_eps=1e-5, bos_token_id=start, eos_token_id=end, pad_token_id=pad, attn_implementation="sdpa",
-    )  # fmt: skip
+        vocab_size=vocabulary,
+        hidden_size=192,
+        intermediate_size=384,
+        num_hidden_layers=4,
+        num_attention_heads=3,
+        num_key_value_heads=3,
+        head_dim=64,
+        attention_bias=True,
+        max_position_embeddings=tokenizer.CONTEXT_TOKENS_MAX,
+        tie_word_embeddings=True,
+        rope_parameters={"rope_type": "default", "rope_theta": 500_000.0},
+        rms_norm_eps=1e-5,
+        bos_token_id=start,
+        eos_token_id=end,
+        pad_token_id=pad,
+        attn_implementation="sdpa",
+    )
 
 
 def loss_of(model: LlamaForCausalLM, batch: Rows) -> torch.Tensor:
@@ -59,22 +73,24 @@ def train(out: Path, *, seed: int, steps: int, from_text: int = 6000) -> None:
     """Makes the tokenizer and the model and writes both to `out`; prints a line every few seconds."""
     torch.manual_seed(seed)
     out.mkdir(parents=True, exist_ok=True)
-    sample = Corpus(seed + 1)
-    cutter = tokenizer.build(turn.text for _ in range(from_text) for turn in sample.episode().turns)
+    forbidden = overlap.phrasings()
+    sample = Corpus(seed + 1, forbidden=forbidden)
+    cutter = tokenizer.build(wire.render(turn) for _ in range(from_text) for turn in sample.episode().turns)
     tokenizer.save(cutter, out)
     ids = {name: cutter.token_to_id(name) for name in (wire.START, wire.END, wire.PAD)}
     model = LlamaForCausalLM(
         config(cutter.get_vocab_size(), start=ids[wire.START], end=ids[wire.END], pad=ids[wire.PAD])
     )
-    _fit(model, Packer(Corpus(seed), cutter), steps=steps)
+    circuit.install(model)
     model.generation_config = GenerationConfig(
         do_sample=False, eos_token_id=ids[wire.END], pad_token_id=ids[wire.PAD], bos_token_id=ids[wire.START]
     )
+    _fit(model, Packer(Corpus(seed, forbidden=forbidden), cutter), steps=steps, out=out)
     model.save_pretrained(out)
     print(json.dumps({"parameters": sum(p.numel() for p in model.parameters()), "out": str(out)}))
 
 
-def _fit(model: LlamaForCausalLM, packer: Packer, *, steps: int) -> None:
+def _fit(model: LlamaForCausalLM, packer: Packer, *, steps: int, out: Path) -> None:
     matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n]
     others = [p for n, p in model.named_parameters() if p.ndim != 2 or "embed" in n]
     muon, adam = Muon(matrices), torch.optim.AdamW(others, betas=(0.9, 0.98), weight_decay=0.0)
@@ -93,6 +109,8 @@ def _fit(model: LlamaForCausalLM, packer: Packer, *, steps: int) -> None:
             group["lr"] = VECTOR_RATE * rate_at(share)
         adam.step()
         adam.zero_grad()
+        if step % SAVE_EVERY_STEPS == SAVE_EVERY_STEPS - 1:
+            model.save_pretrained(out)
         tokens += stage.rows * stage.tokens
         smooth = loss.item() if step == 0 else 0.95 * smooth + 0.05 * loss.item()
         now = time.monotonic()
