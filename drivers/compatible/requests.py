@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from syscalls.driver import Generate, Rendered, Sampling
-from syscalls.turns import Image, ToolCall, ToolResult, ToolSpec, Turn
+from syscalls.turns import Image, Text, ToolCall, ToolResult, ToolSpec, Turn
 
 STOP_MAX = 4
 """What the API takes; all of them are matched here besides."""
@@ -51,33 +51,46 @@ def messages_of(turns: Sequence[Turn]) -> list[dict[str, Any]]:
 
     The API takes a tool's result only as the answer to a call before it. Calls without an id are given one, results
     without an id answer the oldest open call of their name. A result that answers no call (a page that was recalled)
-    goes as a user's message that says what it is; a call that nobody answered is answered with that.
+    goes as a user's message that says what it is, once the open calls are answered; a call that nobody answered is
+    answered with that.
     """
     messages: list[dict[str, Any]] = []
     waiting: dict[str, str] = {}
+    strays: list[dict[str, Any]] = []
     for turn in turns:
         results = [part for part in turn.parts if isinstance(part, ToolResult)]
         if not results:
-            messages += _unanswered(waiting)
+            messages += _unanswered(waiting) + _all(strays)
             messages.append(_said(turn, len(messages), waiting))
+            continue
         for result in results:
-            messages.append(_result(result, waiting))
-    return messages + _unanswered(waiting)
+            message = _result(result, waiting)
+            (messages if message["role"] == "tool" else strays).append(message)
+        beside = "".join(part.text for part in turn.parts if isinstance(part, Text))
+        strays += [{"role": "user", "content": beside}] if beside else []
+    return messages + _unanswered(waiting) + strays
+
+
+def _all(strays: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    taken = list(strays)
+    strays.clear()
+    return taken
 
 
 def _said(turn: Turn, place: int, waiting: dict[str, str]) -> dict[str, Any]:
     message: dict[str, Any] = {"role": "user" if turn.role == "tool" else turn.role, "content": _content(turn)}
-    calls = [_call(call, f"call_{place}_{n}") for n, call in enumerate(turn.calls)]
+    calls = [_call(call, f"call_{place}_{n}", taken=waiting) for n, call in enumerate(turn.calls)]
     if calls:
         message["tool_calls"] = calls
         message["content"] = message["content"] or None
-        waiting.update({call["id"]: call["function"]["name"] for call in calls})
     return message
 
 
-def _call(call: ToolCall, default_id: str) -> dict[str, Any]:
+def _call(call: ToolCall, default_id: str, *, taken: dict[str, str]) -> dict[str, Any]:
+    call_id = call.id if call.id and call.id not in taken else default_id
+    taken[call_id] = call.name
     function = {"name": call.name, "arguments": json.dumps(call.arguments, ensure_ascii=False)}
-    return {"id": call.id or default_id, "type": "function", "function": function}
+    return {"id": call_id, "type": "function", "function": function}
 
 
 def _content(turn: Turn) -> str | list[dict[str, Any]]:
