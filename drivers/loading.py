@@ -16,6 +16,7 @@ SHIPPED = {
     "chroma": "drivers.chroma_store",
     "memory": "drivers.memory_store",
     "minilm": "drivers.minilm",
+    "hash": "drivers.minilm",
 }
 """The same as in pyproject.toml, for a tree that is not installed."""
 
