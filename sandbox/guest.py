@@ -21,7 +21,7 @@ import msgspec
 
 from sandbox import confine, jail, libc
 from sandbox.limits import BINDS_MAX, MESSAGE_BYTES_MAX
-from sandbox.messages import ORPHANED, Born, Confined, Failed, Help, Status
+from sandbox.messages import ORPHANED, Confined, Failed, Help, Status
 from sandbox.spec import Bind, WorkerSpec, plan_binds
 
 SOCK_FD: Final = 3
@@ -82,7 +82,6 @@ def _confine(cradle: Cradle) -> WorkerSpec:
     try:
         _lay_out_descriptors(cradle)
         status = _STATUS_FD
-        _send(status, Born())
         spec = _decode_spec(os.read(status, MESSAGE_BYTES_MAX))
         _send(status, Confined(_put_up(cradle, spec)))
     except _Step as step:

@@ -2,8 +2,9 @@
 
 Three sockets, all SEQPACKET. *Control*, host to zygote, carries `Begin` once and then one `Bear` per
 worker with its descriptors; only `Ready` or `Failed` ever comes back. *Status* belongs to one worker:
-the host puts its `WorkerSpec` in before the worker exists, the worker answers `Born` and then
-`Confined` or `Failed`; the zygote may say `Failed` in its place. *Help*, zygote to worker, carries the
+the host puts its `WorkerSpec` in before the worker exists, the zygote says `Born`, the worker `Confined` or
+`Failed`; the zygote may say `Failed` in its place. The system attests the sender of each message, so the
+worker's pid is known as soon as either of the two has said anything. *Help*, zygote to worker, carries the
 mounts that only the zygote could take. So what a worker is told (its payload, its folders) never is in
 the zygote's memory, which all later workers inherit.
 """
@@ -48,7 +49,9 @@ class Help(Struct, frozen=True, tag=True):
 
 
 class Born(Struct, frozen=True, tag=True):
-    """A worker exists; its pid is in the credentials that the system attaches."""
+    """A worker exists, says the zygote."""
+
+    pid: int
 
 
 class Confined(Struct, frozen=True, tag=True):

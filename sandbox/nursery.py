@@ -18,7 +18,7 @@ import msgspec
 
 from sandbox import guest, jail, libc
 from sandbox.limits import BINDS_MAX, MESSAGE_BYTES_MAX
-from sandbox.messages import Bear, Begin, Failed, Help, Ready, ToZygote
+from sandbox.messages import Bear, Begin, Born, Failed, Help, Ready, Status, ToZygote
 from sandbox.spec import Bind
 
 _REQUEST_FDS: Final = 3
@@ -129,18 +129,19 @@ class _Zygote:
             try:
                 pid = libc.clone(jail.clone_flags(request.without))
             except OSError as error:
-                _report(status, "clone", error)
+                _say(status, Failed("clone", str(error)))
                 return
             if pid == 0:
                 guest.live(self._cradle(status=status, sock=sock, output=output, helped=helped.fileno()))
             helped.close()
+            _say(status, Born(pid))
             layer = "uid"
             try:
                 self._map_ids(pid)
                 layer = "root"
                 self._give_trees(pid, helper, sources)
             except OSError as error:
-                _report(status, layer, error)
+                _say(status, Failed(layer, str(error)))
 
     def _cradle(self, *, status: int, sock: int, output: int, helped: int) -> guest.Cradle:
         return guest.Cradle(
@@ -187,8 +188,8 @@ def _may_take_trees(binds: tuple[Bind, ...]) -> bool:
     return True
 
 
-def _report(status: int, layer: str, error: OSError) -> None:
+def _say(status: int, message: Status) -> None:
     try:
-        os.write(status, _encode(Failed(layer, str(error))))
+        os.write(status, _encode(message))
     except OSError:  # the host no longer waits for this worker
         pass

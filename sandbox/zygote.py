@@ -183,31 +183,41 @@ class Zygote:
         failed: Failed | None = None
         with trio.move_on_after(SETUP_S_MAX) as deadline:
             while (received := await _next_status(channel)) is not None:
-                match received:
-                    case Born(), sender:
-                        pid = sender
-                    case Confined(layers), _:
+                message, pid = self._attributed(received, pid)
+                match message:
+                    case Confined(layers):
                         return pid, layers
-                    case Failed() as message, _:
+                    case Failed():
                         failed = failed or message
-        await self._bury(pid, stuck=deadline.cancelled_caught)
         if deadline.cancelled_caught:
+            await self._end_stuck(channel, pid)
             raise JailError("zygote", f"a worker was not confined within {SETUP_S_MAX} s; the zygote was ended")
+        ended = await _wait(os.pidfd_open(pid)) if pid else Exit()
+        if ended.signal is not None:
+            raise JailError("clone", f"the worker was killed by signal {ended.signal} while it was being set up")
         if failed is not None and failed.layer != ORPHANED:
             raise JailError(failed.layer, failed.reason)
-        if pid and failed is None:
-            raise JailError("clone", "the worker was killed while it was being set up")
         raise ZygoteGone("the zygote died while it made a worker; start another")
 
-    async def _bury(self, pid: int, *, stuck: bool) -> None:
-        if stuck:
-            self._process.kill()
-        if not pid:
-            return
-        pidfd = os.pidfd_open(pid)
-        if stuck:
-            signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-        await _wait(pidfd)
+    def _attributed(self, received: tuple[Status, int], pid: int) -> tuple[Status, int]:
+        """The message, and the worker's pid if that is known by now."""
+        message, sender = received
+        if isinstance(message, Born):
+            return message, message.pid
+        return message, pid if sender == self.pid else sender
+
+    async def _end_stuck(self, channel: trio.socket.SocketType, pid: int) -> None:
+        """Ends the zygote and the worker that it was about to make, if it comes to that."""
+        self._process.kill()
+        while True:
+            if pid:
+                os.kill(pid, signal.SIGKILL)  # a child of ours that is not reaped: the pid is still its own
+            received = await _next_status(channel)
+            if received is None:
+                break
+            _, pid = self._attributed(received, pid)
+        if pid:
+            await _wait(os.pidfd_open(pid))
 
     async def _kill(self) -> None:
         self._control.close()

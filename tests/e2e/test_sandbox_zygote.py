@@ -8,6 +8,7 @@ that is swallowed.
 from __future__ import annotations
 
 import os
+import random
 import resource
 import secrets
 import select
@@ -311,6 +312,52 @@ async def test_a_zygote_killed_under_load_loses_no_process() -> None:
         await guest.stream.aclose()
         assert await reap(worker) == Exit(code=0)
         os.close(worker.output)
+    assert not _children()
+
+
+async def test_workers_killed_while_they_are_made_are_reaped(seed: int = 7) -> None:
+    """Every spawn returns a worker or says that it was killed; the zygote serves on; no child is left over."""
+    chance = random.Random(seed)
+    outcomes: list[Worker | JailError] = []
+
+    async def spawn(zygote: Zygote) -> None:
+        try:
+            outcomes.append(await zygote.spawn(worker_spec()))
+        except JailError as error:
+            outcomes.append(error)
+
+    async with open_zygote() as zygote:
+        async with trio.open_nursery() as nursery:
+            for _ in range(20):
+                nursery.start_soon(spawn, zygote)
+            while len(outcomes) < 20:
+                for pid in _children() - {zygote.pid}:
+                    if chance.random() < 0.5:
+                        os.kill(pid, signal.SIGKILL)
+                await trio.lowlevel.checkpoint()
+        killed = [outcome for outcome in outcomes if isinstance(outcome, JailError)]
+        assert {str(error) for error in killed} <= {
+            "clone: the worker was killed by signal 9 while it was being set up"
+        }
+        assert killed
+        for outcome in outcomes:
+            if isinstance(outcome, Worker):
+                outcome.sock.close()
+                await reap(outcome)
+                os.close(outcome.output)
+        assert _children() == {zygote.pid}
+        async with open_guest(zygote) as guest:
+            assert "value" in await guest.attempt("identity")
+
+
+async def test_a_zygote_that_is_stuck_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with open_zygote() as zygote:
+        monkeypatch.setattr("sandbox.zygote.SETUP_S_MAX", 0.2)
+        os.kill(zygote.pid, signal.SIGSTOP)
+        with pytest.raises(JailError, match="not confined within"):
+            await zygote.spawn(worker_spec())
+        with pytest.raises(ZygoteGone):
+            await zygote.spawn(worker_spec())
     assert not _children()
 
 
