@@ -23,7 +23,7 @@ from drivers.causal.layout import Layout
 from drivers.hooks import Device, Emit, hookimpl
 from drivers.window import check_window
 from syscalls.driver import Embed, Embedded, Finished, Generate, Kind, Open, Opened, Render, Rendered, Tokens
-from syscalls.errors import Invalid, NoSyscall
+from syscalls.errors import Invalid, NoSyscall, NotFound
 
 MIB = 1 << 20
 
@@ -63,9 +63,12 @@ def load(origin: str, options: TorchOptions) -> Loaded:
     """Reads and checks everything; what a thread does while HELLO is long out."""
     folder, local = find_folder(origin)
     config = read_config(folder)
-    with quick_imports():
-        from drivers.causal import weights
-        from drivers.causal.trial import check_decoding
+    try:
+        with quick_imports():
+            from drivers.causal import weights
+            from drivers.causal.trial import check_decoding
+    except ImportError as missing:
+        raise NotFound(f"models from a folder need torch ({missing}): pip install 'kernos[torch]'") from None
 
     weights.use_threads(options.torch_threads)
     weights.check_architecture(folder, config)

@@ -143,6 +143,11 @@ class RowCache(Cache):  # type: ignore[misc]
             layer.keys[row, :, :count] = keys[:, :count]
             layer.values[row, :, :count] = values[:, :count]
 
+    @property
+    def bytes(self) -> int:
+        """How much memory the rows hold."""
+        return sum(tensor_bytes(layer.keys) + tensor_bytes(layer.values) for layer in self.layers)
+
     def drop(self) -> None:
         """Gives the memory back."""
         self.layers.clear()
@@ -151,7 +156,11 @@ class RowCache(Cache):  # type: ignore[misc]
 
 def snapshot_bytes(snapshot: Snapshot) -> int:
     """How much memory a snapshot holds."""
-    return sum(t.numel() * t.element_size() for pair in snapshot for t in pair)
+    return sum(tensor_bytes(tensor) for pair in snapshot for tensor in pair)
+
+
+def tensor_bytes(tensor: Any) -> int:
+    return int(tensor.numel() * tensor.element_size())
 
 
 def _grown(old: Any, rows: int, length: int) -> Any:

@@ -30,6 +30,9 @@ from syscalls.errors import BrokenPipe, IOFailed, TryAgain
 PREFILL_TOKENS_MAX = 256
 """Read between two steps: what a new sequence may delay the others by."""
 
+IDLE_BYTES_MAX = 128 << 20
+"""What an idle engine keeps of its rows; more is given back."""
+
 Deliver = Callable[[list[tuple[Generation, Outcome]]], None]
 
 
@@ -100,6 +103,8 @@ class Engine:
         """Sleeps until there is work; False once closed."""
         with self._work:
             while not (self._closed or self._inbox or self._busy):
+                if self._cache.bytes > IDLE_BYTES_MAX:
+                    self._cache.drop()
                 self._work.wait()
             self._queue.extend(self._inbox)
             self._inbox.clear()
@@ -115,6 +120,7 @@ class Engine:
             self._decode()
         except Exception as failed:
             self._fail(tuple(self._decoding), failed)
+            self._read_anew()
         budget = PREFILL_TOKENS_MAX
         while budget > 0 and self._next_to_read():
             assert self._reading is not None
@@ -244,7 +250,7 @@ class Engine:
         self._leave()
 
     def _fail(self, generations: tuple[Generation, ...], failed: Exception) -> None:
-        """They end with the reason, and nothing of the cache is trusted any more if it was a step that failed."""
+        """They end with the reason; whoever else runs goes on."""
         traceback.print_exception(failed, file=sys.stderr)
         said = str(failed).strip().splitlines()
         line = f"{type(failed).__name__}: {said[0] if said else ''}"
@@ -254,5 +260,11 @@ class Engine:
         self._decoding = [g for g in self._decoding if g not in generations]
         if self._reading in generations:
             self._reading = None
-        if not self._decoding and self._reading is None:
-            self._cache.drop()
+
+    def _read_anew(self) -> None:
+        """After a step that failed half way: nothing in the cache is trusted any more."""
+        if self._reading is not None:
+            self._reading.fed = self._reading.cached_tokens = 0
+            self._queue.appendleft(self._reading)
+            self._reading = None
+        self._cache.drop()

@@ -256,6 +256,63 @@ async def test_a_model_with_a_broken_step_fails_its_calls_and_goes_on(model: Tor
     assert after.text == before.text
 
 
+async def test_a_broken_step_does_not_harm_a_prompt_that_is_being_read(model: TorchModel) -> None:
+    """The prompt takes several pieces; the step of the other one breaks in between."""
+    honest, longer = model.engine._model, "a prompt of more than one piece " * 12
+    expected, _ = await ask(model, longer, Sampling(6))
+    model.engine._prefixes.clear()
+    broken_once: list[int] = []
+
+    def broken(**inputs: Any) -> Any:
+        if inputs["input_ids"].shape[1] == 1 and model.engine._reading is not None and not broken_once:
+            broken_once.append(1)
+            raise RuntimeError("once")
+        return honest(**inputs)
+
+    model.engine._model = broken
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_refused, model)
+        await trio.testing.wait_all_tasks_blocked()
+        found, _ = await ask(model, longer, Sampling(6))
+        nursery.cancel_scope.cancel()
+    assert broken_once
+    assert found.text == expected.text
+
+
+async def _refused(model: TorchModel) -> None:
+    with pytest.raises(SyscallError, match="once"):
+        await ask(model, "short", Sampling(400))
+
+
+async def test_rows_grow_and_an_idle_engine_gives_large_ones_back(
+    model: TorchModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("drivers.causal.engine.IDLE_BYTES_MAX", 0)
+    first, _ = await ask(model, "x" * 300, Sampling(100))
+    again, _ = await ask(model, "x" * 300, Sampling(100))
+    assert again.text == first.text
+    assert again.cached_tokens > 300
+
+
+async def test_sequences_that_end_while_a_long_prompt_is_read_leave_it_whole(tmp_path: Path) -> None:
+    """It is read in eight pieces beside three that run, and follows the rows that become free."""
+    device = await open_model(make_model(tmp_path / "long", max_position_embeddings=4096), cache_mb="0")
+    longer = "a long prompt, a very long one; " * 60
+    expected, ids = await ask(device, longer, Sampling(12))
+    found: list[tuple[int, ...]] = []
+
+    async def one() -> None:
+        found.append((await ask(device, longer, Sampling(12)))[1])
+
+    async with trio.open_nursery() as nursery:
+        for count in (2, 3, 5):
+            nursery.start_soon(ask, device, f"short {count}", Sampling(count))
+        nursery.start_soon(one)
+    assert found == [ids]
+    assert expected.cached_tokens == 0
+    await device.close()
+
+
 # Folders that cannot be served.
 
 
