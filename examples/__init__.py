@@ -1,0 +1,1 @@
+"""Programs to read and to run, the smallest first: hello, then the demo."""
