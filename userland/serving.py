@@ -27,6 +27,7 @@ from userland.sdk.encoding import encode
 from userland.sdk.inbox import Inbox
 from userland.sdk.program import Program, Tool
 from userland.sdk.signature import bind, help_text, parse_argv, wants_help
+from userland.sdk.sole import sole
 from userland.sdk.system import Sys
 
 _OURS = (__file__, str(Path(__file__).parent / "sdk"), str(Path(duplex.__file__).parent))
@@ -112,7 +113,7 @@ class Worker:
                 finally:
                     output.close()
         except BaseExceptionGroup as group:  # the nursery's own wrapping of the one error
-            raise _sole(group) from None
+            raise sole(group) from None
         finally:
             CURRENT.reset(token)
             del self._inboxes[args.channel]
@@ -199,13 +200,13 @@ def _worker_ends(failed: BaseException) -> bool:
 
 def _left_well(failed: BaseException) -> bool:
     """`sys.exit()` and `sys.exit(0)`: the program has nothing to return."""
-    cause = _sole(failed)
+    cause = sole(failed)
     return isinstance(cause, SystemExit) and cause.code in (None, 0)
 
 
 def _failure(failed: BaseException) -> SyscallError:
     """What is told of an exception: a system call's error as it is, anything else as EIO with its type and words."""
-    cause = _sole(failed)
+    cause = sole(failed)
     if not (isinstance(cause, SyscallError) and _raised_itself(cause)):
         _print_traceback(failed)
     if isinstance(cause, SyscallError):
@@ -221,17 +222,10 @@ def _raised_itself(error: SyscallError) -> bool:
     return trace is not None and trace.tb_frame.f_code.co_filename != duplex.__file__
 
 
-def _sole(failed: BaseException) -> BaseException:
-    """The one exception in a group of one, however deep."""
-    while isinstance(failed, BaseExceptionGroup) and len(failed.exceptions) == 1:
-        failed = failed.exceptions[0]
-    return failed
-
-
 def _print_traceback(failed: BaseException) -> None:
     """The program's own frames; those of the worker above and of the SDK below explain nothing. What a program gives
     to sys.exit is its last word, as everywhere."""
-    cause = _sole(failed)
+    cause = sole(failed)
     if isinstance(cause, SystemExit) and isinstance(cause.code, str):
         print(cause.code, file=sys.stderr)
         return

@@ -8,6 +8,7 @@ from syscalls.calls import process
 from syscalls.errors import BrokenPipe
 from syscalls.paths import socket_path
 from userland.sdk.door import Door
+from userland.sdk.sole import sole
 from userland.sdk.system import Sys
 
 
@@ -28,8 +29,11 @@ async def connect(path: str | Path | None = None) -> AsyncIterator[Sys]:
         raise BrokenPipe(
             f"no kernel answers at {where}: {failed.strerror or failed}; start one with 'kernos up'"
         ) from None
-    async with contextlib.AsyncExitStack() as stack:
-        stack.push_async_exit(opening)
-        door = Door(link, 0)
-        info = await door.call(process.SELF, process.Self())
-        yield Sys(door, pid=info.pid, model=info.model or None)
+    try:
+        async with contextlib.AsyncExitStack() as stack:
+            stack.push_async_exit(opening)
+            door = Door(link, 0)
+            info = await door.call(process.SELF, process.Self())
+            yield Sys(door, pid=info.pid, model=info.model or None)
+    except BaseExceptionGroup as group:  # the link's tasks wrap what the block raised
+        raise sole(group) from None
