@@ -17,7 +17,7 @@ from sandbox.zygote import Worker, Zygote, reap
 from syscalls.errors import Invalid, IOFailed
 
 ENTRY: Final = "userland.worker:main"
-_PRELOAD: Final = ("userland.worker",)
+_PRELOAD: Final = ("userland.worker", "kernos", "userland.agent", "userland.documents")
 _TRIES: Final = 3
 _OUTPUT_BYTES: Final = 16 * 1024
 
