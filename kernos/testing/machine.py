@@ -4,6 +4,7 @@ import json
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, final
 
@@ -17,9 +18,9 @@ from kernel.link import KernelLink
 from kernel.machine import Machine
 from kernel.permission import OPERATOR
 from kernel.process import Process
-from kernel.seal import Seals
 from kernel.truth import Truth
 from kernos.testing.hosts import TaskHosts, TaskLauncher
+from kernos.testing.seeded import keys
 from syscalls.calls import kernel, process
 from syscalls.calls.kernel import TraceRecord
 from syscalls.calls.process import Exit, LogLine
@@ -44,7 +45,8 @@ class InProcess:
     """An async context manager. `machine` is the kernel's own, `sys` a session with all rights.
 
     `script` is what the model says (see `drivers/simulated/script.py`), `model` further options of the simulated
-    model (`window`, `tokens_per_second`, …). `programs` and `tools` are known by name besides the installed ones.
+    model (`window`, `tokens_per_second`, …). `programs` and `tools` are known by name besides the installed ones; page
+    addresses follow from `seed`.
     """
 
     def __init__(
@@ -55,7 +57,9 @@ class InProcess:
         programs: Mapping[str, Program] | None = None,
         tools: Mapping[str, str] | None = None,
         bounds: Bounds | None = None,
+        seed: int = 0,
     ) -> None:
+        self._seed = seed
         self._programs: dict[str, Program] = {}
         self._names: dict[str, str] = {}
         for name, each in (programs or {}).items():
@@ -138,7 +142,7 @@ class InProcess:
                 machine_up(
                     self._config,
                     truth=truth,
-                    seals=Seals(None),
+                    seals=keys(Path(self._folder.name) / "keys", self._seed),
                     make_launcher=lambda trace: TaskLauncher(hosts, self._programs),
                     start_host=TaskHosts(hosts),
                 )

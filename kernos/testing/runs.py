@@ -7,6 +7,7 @@ import trio
 import trio.testing
 
 from kernos.testing.machine import InProcess
+from kernos.testing.seeded import order
 from syscalls.calls.kernel import TraceRecord
 from syscalls.calls.process import Exit
 from userland.sdk.child import ChildFailed
@@ -33,6 +34,7 @@ class Kernel:
         script: Sequence[object] = (),
         stdin: Sequence[str] | None = None,
         timeout_s: float = TIMEOUT_S,
+        seed: int = 0,
         spawn: dict[str, Any] | None = None,
         **options: Any,
     ) -> Any:
@@ -41,9 +43,14 @@ class Kernel:
         `script` is what the model says, `stdin` what is typed, `spawn` further arguments of `Sys.spawn` (kwargs,
         rights, budget, …), `options` those of InProcess. A program that has not ended after `timeout_s` of virtual
         time (nothing can happen any more) fails the test with TimeoutError.
+        The same `seed` gives the same order of everything, and so the same trace.
         """
         clock = trio.testing.MockClock(autojump_threshold=0.0)
-        exit_: Exit = trio.run(self._run, program, args, script, stdin, timeout_s, spawn or {}, options, clock=clock)
+        options["seed"] = seed
+        with order(seed):
+            exit_: Exit = trio.run(
+                self._run, program, args, script, stdin, timeout_s, spawn or {}, options, clock=clock
+            )
         if exit_.status != "done":
             raise ChildFailed(exit_)
         return decode(exit_.value)

@@ -104,14 +104,17 @@ def test_a_right_that_is_lacking_is_refused_and_recorded(kernel: Kernel) -> None
     assert any(record.errno == "EPERM" for record in kernel.trace)
 
 
-def test_the_same_run_twice_gives_the_same_trace(kernel: Kernel) -> None:
-    def told() -> list[tuple[str, str, int, str]]:
-        return [(r.kind, r.name, r.pid, r.result) for r in kernel.trace if r.kind == "call"]
+def test_the_same_seed_gives_the_same_trace(kernel: Kernel, tmp_path: Path) -> None:
+    (tmp_path / "ice.md").write_text("Moraines are walls of rubble.")
+    (tmp_path / "tea.md").write_text("Black tea is fully oxidised.")
 
-    kernel.run(greets, script=["Hello."])
-    first = told()
-    kernel.run(greets, script=["Hello."])
-    assert told() == first
+    def told(seed: int) -> list[tuple[object, ...]]:
+        script = [calls("recall", query="moraines"), "Rubble."]
+        kernel.run("crew", str(tmp_path), ["One?", "Two?", "Three?", "Four?"], script=script, seed=seed)
+        return [(r.kind, r.name, r.pid, r.result, r.errno, r.at_s, r.detail.get("page")) for r in kernel.trace]
+
+    assert told(1) == told(1)
+    assert told(1) != told(2)
 
 
 def test_ask_faults_a_page_in_and_names_it(kernel: Kernel, tmp_path: Path) -> None:
