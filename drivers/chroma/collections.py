@@ -26,7 +26,8 @@ T = TypeVar("T")
 
 EXACT_ROWS_MAX = 4096
 COPIES_MAX = 16
-BATCH_ROWS = 1000
+BATCH_ROWS = 100
+"""For chroma at once: in a young collection that was queried, the next add costs the square of its rows."""
 ONLY_EXACT_MAX = 512
 CONFIGURATION = {"hnsw": {"space": "cosine", "ef_search": 200, "sync_threshold": 100_000_000, "batch_size": 100}}
 """The index is never written to disk: it is replayed from chroma's SQLite log, which survives kill -9."""
