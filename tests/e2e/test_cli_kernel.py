@@ -199,6 +199,9 @@ def test_an_ephemeral_kernel_ends_with_a_command_that_is_killed(kernos: CommandL
         (kernel,) = map(int, children)
         running.kill()
     assert until(lambda: not alive(kernel))
+    left = Path(tempfile.gettempdir()).glob(f"kernos-run-{running.pid}-*")
+    assert kernos("run", "--config", kernos.config, "programs.py:echo", "hi").returncode == 0
+    assert not any(folder.exists() for folder in left), "the next command sweeps"
 
 
 def test_a_kernel_that_cannot_boot_is_one_line(kernos: CommandLine) -> None:

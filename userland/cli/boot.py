@@ -1,6 +1,7 @@
 """Starting a kernel from the command line: `kernel.boot` as an OS process, by name, because clients never import it."""
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -12,6 +13,7 @@ from typing import final
 from userland.cli.failures import KERNEL_FAILED, Failure
 
 _GRACE_S = 15.0
+_EPHEMERAL = "kernos-run-"
 LOG = "kernel.log"
 
 
@@ -92,7 +94,8 @@ def start(socket: Path, log: Path, *, state: Path, config: Path | None, model: s
 @contextmanager
 def ephemeral(*, config: Path | None, model: str | None) -> Iterator[Booted]:
     """A kernel for one command: it ends with the block, and with this OS process however that ends."""
-    with tempfile.TemporaryDirectory(prefix="kernos-run-", ignore_cleanup_errors=True) as folder:
+    _sweep(Path(tempfile.gettempdir()))
+    with tempfile.TemporaryDirectory(prefix=f"{_EPHEMERAL}{os.getpid()}-", ignore_cleanup_errors=True) as folder:
         place = Path(folder)
         state = place / "state"
         state.mkdir(mode=0o700)
@@ -101,6 +104,14 @@ def ephemeral(*, config: Path | None, model: str | None) -> Iterator[Booted]:
             yield kernel
         finally:
             kernel.stop()
+
+
+def _sweep(folder: Path) -> None:
+    """Removes what commands that were killed could not: their folders name them by pid."""
+    for left in folder.glob(f"{_EPHEMERAL}*"):
+        pid = left.name.removeprefix(_EPHEMERAL).partition("-")[0]
+        if pid.isdigit() and not Path(f"/proc/{pid}").exists() and left.stat().st_uid == os.getuid():
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def replace_self(words: Sequence[str]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, final
 
 from syscalls.errors import BrokenPipe
-from syscalls.paths import SOCKET_BYTES_MAX, socket_path
+from syscalls.paths import SOCKET_BYTES_MAX, config_path, socket_path, state_dir
 from userland.cli.failures import USAGE, Failure
 
 if TYPE_CHECKING:
@@ -43,8 +43,21 @@ class Session:
     @property
     def path(self) -> Path:
         """Where the kernel is to be found: `--socket`, `$KERNOS_SOCKET`, the configuration, the XDG place."""
-        given = self._socket or os.environ.get("KERNOS_SOCKET") or _configured(self.config, "socket")
+        given = self._socket or os.environ.get("KERNOS_SOCKET") or _configured(self.config_file, "socket")
         return Path(given) if given else socket_path()
+
+    @property
+    def config_file(self) -> Path | None:
+        """The configuration in force: `--config`, else the one at the XDG place if there is one."""
+        if self.config is not None:
+            return self.config
+        usual = config_path()
+        return usual if usual.is_file() else None
+
+    @property
+    def state(self) -> Path:
+        """Where a kernel started from here keeps its state: what the configuration says, or the XDG place."""
+        return Path(_configured(self.config_file, "state") or state_dir()).absolute()
 
     @contextmanager
     def link(self) -> Iterator["BlockingLink"]:
@@ -119,8 +132,3 @@ def _configured(config: Path | None, key: str) -> str:
     except (OSError, ValueError) as bad:
         raise Failure(f"{config}: {bad}", USAGE) from None
     return value if isinstance(value, str) else ""
-
-
-def configured_state(config: Path | None) -> str:
-    """The `state` key of kernos.toml."""
-    return _configured(config, "state")

@@ -4,12 +4,11 @@ from pathlib import Path
 
 import click
 
-from syscalls.paths import config_path, state_dir
 from userland.cli.checks import Finding, examine
 from userland.cli.failures import ERROR, OK
 from userland.cli.options import SETTINGS, output, which_kernel
 from userland.cli.output import coloured, plain, show_value, write_lines
-from userland.cli.session import Session, configured_state
+from userland.cli.session import Session
 
 _COLOURS = {"ok": "green", "warn": "yellow", "fail": "red"}
 
@@ -33,8 +32,7 @@ def doctor(session: Session, *, state: Path | None, output: str) -> int:
 
     Exit code 1 if something fails; a warning is something that kernos can do without.
     """
-    config = session.config or (config_path() if config_path().is_file() else None)
-    folder = (state or Path(configured_state(config) or state_dir())).absolute()
+    folder = state.absolute() if state else session.state
     findings = []
     for finding in examine(session, folder):
         findings.append(finding)

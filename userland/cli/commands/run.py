@@ -131,7 +131,7 @@ def _kernel(session: Session, model: str | None, *, detach: bool) -> Iterator[tu
         raise Failure("no kernel is running for the program to stay on: start one with 'kernos up -d'", NO_CONNECTION)
     if sys.stderr.isatty():
         say("no kernel is running: starting one for this command")
-    with ephemeral(config=session.config, model=absolute_origin(model) if model and origin else None) as kernel:
+    with ephemeral(config=session.config_file, model=absolute_origin(model) if model and origin else None) as kernel:
         alone = Session()
         alone.typed = session.typed
         alone.choose(socket=str(kernel.socket))

@@ -4,13 +4,12 @@ from pathlib import Path
 
 import click
 
-from syscalls.paths import config_path, state_dir
 from userland.cli.boot import LOG, command, replace_self, start
 from userland.cli.commands.model import absolute_origin
 from userland.cli.failures import CONFLICT, ERROR, Failure, say
 from userland.cli.options import SETTINGS, output, which_kernel
 from userland.cli.output import show_value
-from userland.cli.session import Session, check_length, configured_state
+from userland.cli.session import Session, check_length
 
 
 @click.command(
@@ -42,9 +41,9 @@ def up(session: Session, *, detach: bool, state: Path | None, model: str | None,
             f"a kernel is answering at {socket}: 'kernos down' stops it, --socket and --state start another beside it",
             CONFLICT,
         )
-    config = session.config or (config_path() if config_path().is_file() else None)
+    config = session.config_file
     origin = absolute_origin(model) if model else None
-    where = (state or Path(configured_state(config) or state_dir())).absolute()
+    where = state.absolute() if state else session.state
     if not detach:
         replace_self(command(socket=socket, state=where, config=config, model=origin))
     try:
