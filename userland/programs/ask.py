@@ -139,7 +139,7 @@ async def _answer(sys: Sys, context: Context, question: str, *, k: int, first: b
         sources=sources_of(tools.passages),
         recalled=bool(tools.passages),
         tokens=spoken.prompt_tokens + spoken.generated_tokens,
-        faults=tools.faults + spoken.faults,
+        faults=tools.faults,
         finish=spoken.finish,
     )
 
