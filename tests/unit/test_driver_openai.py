@@ -5,7 +5,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from drivers.compatible.answer import Answer
@@ -25,6 +25,7 @@ def events_in(pieces: list[bytes]) -> list[str]:
     return found + list(events.finish())
 
 
+@settings(deadline=None)
 @given(st.lists(TEXTS), st.sampled_from(["\n", "\r\n"]), st.lists(st.integers(0, 400)), st.booleans())
 def test_events_are_the_same_in_any_pieces(data: list[str], end: str, cuts: list[int], ended: bool) -> None:
     stream = "".join(f": note{end}event: x{end}data: {each}{end}{end}" for each in data).encode()
@@ -58,6 +59,7 @@ def said(text: str | None = None, *, finish: str | None = None, **delta: Any) ->
     return {"choices": [{"index": 0, "delta": {"content": text, **delta}, "finish_reason": finish}]}
 
 
+@settings(deadline=None)
 @given(st.text(), st.lists(st.integers(0, 50)), st.lists(st.text(min_size=1), max_size=3))
 def test_text_in_any_pieces_is_cut_at_the_first_stop_string(text: str, cuts: list[int], stop: list[str]) -> None:
     places = [0, *sorted(min(cut, len(text)) for cut in cuts), len(text)]
@@ -107,6 +109,7 @@ TURNS = st.lists(
 )
 
 
+@settings(deadline=None)
 @given(TURNS)
 def test_every_conversation_becomes_one_that_the_api_takes(turns: list[Turn]) -> None:
     waiting: set[str] = set()
@@ -122,6 +125,7 @@ def test_every_conversation_becomes_one_that_the_api_takes(turns: list[Turn]) ->
     assert not waiting
 
 
+@settings(deadline=None)
 @given(TURNS, TURNS)
 def test_bounds_obey_the_append_law_and_cover_the_bytes(turns: list[Turn], more: list[Turn]) -> None:
     part, whole = bounds_of(turns, ()), bounds_of([*turns, *more], ())
@@ -156,6 +160,7 @@ def test_refusals_by_status_and_words(status: int, body: str, errno: Errno) -> N
     assert "\n" not in found.message
 
 
+@settings(deadline=None)
 @given(st.text(max_size=2000))
 def test_a_server_s_words_are_one_short_line_whatever_they_are(body: str) -> None:
     assert "\n" not in said_by(body)
