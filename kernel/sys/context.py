@@ -1,8 +1,7 @@
 """The context family of system calls: conversations, their pages and windows."""
 
-from kernel import generate
+from kernel import fault, generate
 from kernel.machine import Machine
-from kernel.mm import fault
 from kernel.trap import Trap
 from syscalls.calls import context
 from syscalls.calls.process import Nothing

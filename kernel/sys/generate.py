@@ -1,8 +1,8 @@
 """What of the model family works with tokens: one generation without a context, and vectors for texts."""
 
 from kernel import generate
+from kernel.fault import EMBED_TOKENS_MAX
 from kernel.machine import Machine
-from kernel.mm.fault import EMBED_TOKENS_MAX
 from kernel.trap import Trap
 from syscalls.calls import context, model
 from syscalls.errors import Invalid, NotFound
