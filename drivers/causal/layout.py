@@ -17,7 +17,7 @@ from typing import Any, final
 
 import msgspec
 
-from drivers.causal.messages import PROBE_TOOLS, PROBES, message_of, tool_of
+from drivers.causal.messages import PROBE_TOOLS, PROBES, Plain, messages_of, tool_of
 from syscalls.driver import Rendered
 from syscalls.errors import Invalid
 from syscalls.turns import ToolSpec, Turn, canonical
@@ -37,6 +37,7 @@ class Layout:
         self._tokenizer = tokenizer
         self._fast = getattr(tokenizer, "backend_tokenizer", None)
         self._added = frozenset(tokenizer.get_added_vocab().values())
+        self._plain = Plain(_control_tokens(tokenizer))
         self._kept: OrderedDict[bytes, tuple[int, ...]] = OrderedDict()
         self._kept_ids = 0
         self.independent = self._writes_turns_alone()
@@ -60,7 +61,7 @@ class Layout:
         try:
             written = self._tokenizer.apply_chat_template(
                 [list(messages)],  # a batch of one: of an empty conversation alone it would look at the first message
-                tools=[tool_of(tool) for tool in tools] or None,
+                tools=[self._plain.value(tool_of(tool)) for tool in tools] or None,
                 tokenize=False,
                 add_generation_prompt=opens,
             )
@@ -84,7 +85,7 @@ class Layout:
         pieces = [self._get(key) for key in keys]
         if None in pieces:
             texts = self._texts_alone(turns, tools)
-            if "".join(texts) != self.text(_messages(turns), tools, opens=True):
+            if "".join(texts) != self.text(self._messages(turns), tools, opens=True):
                 raise _Broken
             ids = [self.ids(texts[0]), *(self._apart(text) for text in texts[1:])]
             pieces = [self._keep(key, piece) for key, piece in zip(keys, ids, strict=True)]
@@ -93,7 +94,7 @@ class Layout:
     def _texts_alone(self, turns: Sequence[Turn], tools: Sequence[ToolSpec]) -> list[str]:
         head = self.text((), tools, opens=False)
         tail = self.text((), tools, opens=True).removeprefix(head)
-        alone = [self.text(message_of(turn), tools, opens=False).removeprefix(head) for turn in turns]
+        alone = [self.text(messages_of(turn, self._plain), tools, opens=False).removeprefix(head) for turn in turns]
         return [head, *alone, tail]
 
     # Prefix by prefix.
@@ -105,12 +106,12 @@ class Layout:
         while done < len(turns) and (found := self._get(keys[done + 1])) is not None:
             pieces.append(found)
             done += 1
-        before = self.text(_messages(turns[:done]), tools, opens=False) if done else ""
+        before = self.text(self._messages(turns[:done]), tools, opens=False) if done else ""
         for count in range(done + 1, len(turns) + 1):
-            text = self.text(_messages(turns[:count]), tools, opens=False)
+            text = self.text(self._messages(turns[:count]), tools, opens=False)
             pieces.append(self._keep(keys[count], self._piece(before, text)))
             before = text
-        pieces.append(self._piece(before, self.text(_messages(turns), tools, opens=True)))
+        pieces.append(self._piece(before, self.text(self._messages(turns), tools, opens=True)))
         return pieces
 
     def _piece(self, before: str, text: str) -> tuple[int, ...]:
@@ -130,8 +131,8 @@ class Layout:
     # All at once.
 
     def _whole(self, turns: Sequence[Turn], tools: Sequence[ToolSpec]) -> Rendered:
-        text = self.text(_messages(turns), tools, opens=True)
-        ends = [_shared(self.text(_messages(turns[:n]), tools, opens=False), text)
+        text = self.text(self._messages(turns), tools, opens=True)
+        ends = [_shared(self.text(self._messages(turns[:n]), tools, opens=False), text)
                 for n in range(1, len(turns) + 1)]  # fmt: skip
         ids, starts = self._placed(text)
         cuts, at = [], 0
@@ -185,6 +186,9 @@ class Layout:
                 return False
         return tried > 0
 
+    def _messages(self, turns: Sequence[Turn]) -> list[dict[str, Any]]:
+        return [message for turn in turns for message in messages_of(turn, self._plain)]
+
     # What is kept.
 
     def _get(self, key: bytes) -> tuple[int, ...] | None:
@@ -201,10 +205,12 @@ class Layout:
         return ids
 
 
+def _control_tokens(tokenizer: Any) -> set[str]:
+    """The tokens that are not text: those named (end, padding), and those added as special."""
+    added = getattr(tokenizer, "added_tokens_decoder", {}).values()
+    return {*tokenizer.all_special_tokens, *(token.content for token in added if token.special)}
+
+
 def _shared(a: str, b: str) -> int:
     """The length of the common prefix."""
     return next((n for n, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
-
-
-def _messages(turns: Sequence[Turn]) -> list[dict[str, Any]]:
-    return [message for turn in turns for message in message_of(turn)]

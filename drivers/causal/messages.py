@@ -1,6 +1,8 @@
 """Turns as Hugging Face chat templates want them, and the conversations by which a template is tried."""
 
-from typing import Any
+import re
+from collections.abc import Iterable
+from typing import Any, final
 
 from syscalls.errors import Invalid
 from syscalls.turns import Image, ToolResult, ToolSpec, Turn
@@ -12,6 +14,44 @@ PLAIN = (
 )
 """The template behind `template=plain`: `role: text` lines. For models that have none of their own; tools are not
 told."""
+
+
+@final
+class Plain:
+    """Takes a tokenizer's control tokens out of texts: a document that spells one must not open a turn of its own.
+
+    A word joiner after the first character keeps the text readable and makes it ordinary tokens; what is stored stays
+    as it was.
+    """
+
+    def __init__(self, control: Iterable[str]) -> None:
+        words = sorted({re.escape(text) for text in control if len(text) > 1}, key=len, reverse=True)
+        self._control = re.compile("|".join(words)) if words else None
+
+    def text(self, text: str) -> str:
+        return self._control.sub(_broken, text) if self._control else text
+
+    def value(self, value: Any) -> Any:
+        """The same within a JSON-like value."""
+        match value:
+            case str():
+                return self.text(value)
+            case list() | tuple():
+                return [self.value(each) for each in value]
+            case dict():
+                return {self.value(key): self.value(each) for key, each in value.items()}
+            case _:
+                return value
+
+
+def _broken(found: re.Match[str]) -> str:
+    return f"{found[0][0]}\N{WORD JOINER}{found[0][1:]}"
+
+
+def messages_of(turn: Turn, plain: Plain) -> list[dict[str, Any]]:
+    """The messages of one turn, without control tokens."""
+    cleaned: list[dict[str, Any]] = plain.value(message_of(turn))
+    return cleaned
 
 
 def message_of(turn: Turn) -> list[dict[str, Any]]:

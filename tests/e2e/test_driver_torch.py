@@ -17,7 +17,7 @@ from syscalls.errors import BrokenPipe, Invalid, NotFound, OverWindow, SyscallEr
 from syscalls.turns import Turn, assistant, user
 from tests.tinymodel import make_model, make_tokenizer
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")]
 
 
 @pytest.fixture(scope="session")
