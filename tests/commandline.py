@@ -102,12 +102,10 @@ class CommandLine:
         """Starts a command; the caller ends it."""
         return subprocess.Popen(
             [*KERNOS, *map(str, words)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
             text=True,
             env=self.environ,
             cwd=self.home,
-            **{"stdin": subprocess.DEVNULL, **options},
+            **{"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options},
         )
 
     def json(self, *words: object) -> Any:

@@ -176,6 +176,17 @@ def test_top_and_version(up: CommandLine) -> None:
     assert up.json("version")["kernel"]
 
 
+def test_a_reader_that_leaves_ends_the_command_without_a_word(up: CommandLine) -> None:
+    reading, writing = os.pipe()
+    with up.start("trace", "-f", stdout=writing) as tracing:
+        os.close(writing)
+        assert os.read(reading, 10)
+        os.close(reading)
+        assert up("ps").returncode == 0  # something to tell
+        assert tracing.wait(20) == 141
+        assert tracing.stderr is not None and tracing.stderr.read() == ""
+
+
 def test_doctor_tells_what_it_sees(up: CommandLine) -> None:
     done = up("doctor", "-o", "json")
     found = {finding["check"]: finding for finding in json.loads(done.stdout)}

@@ -39,6 +39,11 @@ class Failure(Exception):
         self.code = code
 
 
+@final
+class NoReader(Exception):
+    """Nobody reads stdout any more, as in `kernos trace -f | head`."""
+
+
 def code_of(error: SyscallError) -> int:
     """The exit code for a system call's error."""
     return _OF_ERRNO.get(error.errno, ERROR)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import click
 
 from syscalls.errors import SyscallError
-from userland.cli.failures import ERROR, INTERRUPTED, NO_READER, OK, USAGE, Failure, code_of, say
+from userland.cli.failures import ERROR, INTERRUPTED, NO_READER, OK, USAGE, Failure, NoReader, code_of, say
 from userland.cli.group import LazyGroup
 from userland.cli.options import SETTINGS, which_kernel
 from userland.cli.session import Session
@@ -81,7 +81,7 @@ def execute(words: Sequence[str], session: Session, *, prog: str = "kernos") -> 
         return _misused(misuse)
     except (click.Abort, KeyboardInterrupt):
         return INTERRUPTED
-    except BrokenPipeError:  # `kernos ps | head`
+    except NoReader:
         return _mute()
 
 
@@ -94,6 +94,6 @@ def _misused(misuse: click.ClickException) -> int:
 
 
 def _mute() -> int:
-    """Nobody reads stdout any more: nothing else may be said there, not even by the interpreter's last flush."""
+    """Nothing more may be said on stdout, not even by the interpreter's last flush."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return NO_READER

@@ -9,6 +9,7 @@ from typing import Any
 import click
 import msgspec
 
+from userland.cli.failures import NoReader
 from userland.cli.table import Column, render
 
 
@@ -92,13 +93,16 @@ def write_lines(lines: Iterable[str]) -> None:
 
 
 def write(text: str) -> None:
-    """To stdout, flushed; what the terminal's encoding lacks is replaced."""
+    """To stdout, flushed; what the terminal's encoding lacks is replaced. Raises NoReader once nobody reads."""
     try:
-        sys.stdout.write(text)
-    except UnicodeEncodeError:
-        encoding = sys.stdout.encoding or "ascii"
-        sys.stdout.write(text.encode(encoding, "replace").decode(encoding))
-    sys.stdout.flush()
+        try:
+            sys.stdout.write(text)
+        except UnicodeEncodeError:
+            encoding = sys.stdout.encoding or "ascii"
+            sys.stdout.write(text.encode(encoding, "replace").decode(encoding))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise NoReader from None
 
 
 def terminal_width() -> int | None:

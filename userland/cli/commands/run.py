@@ -52,8 +52,8 @@ Examples:
   kernos run ask --help                    what a program's own arguments are
 
 \b
-Without a running kernel one is started for this command and ends with it. A file's program sees its own folder, read
-only, and the models; --allow grants more.
+Without a running kernel one is started for this command and ends with it. A file's program
+sees its own folder, read only, and the models; --allow grants more.
 """,
 )
 @click.argument("program", metavar="PROGRAM|FILE[:NAME]|JOB.toml")
