@@ -12,10 +12,9 @@ from syscalls.row import Row
 from syscalls.table import TABLE
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-PYTHON_CHARS = (2_000, 14_000)
-PYTHON_FILES = 7
-PROJECT_CHARS_MAX = 45_000
-"""What one agent reads: about a hundred passages."""
+PAGE_CHARS = (1_000, 12_000)
+SHELF_CHARS_MAX = 26_000
+"""What one agent reads: some sixty passages, twice what the shipped model's window holds."""
 _PARAGRAPH = re.compile(r"\n\s*\n")
 _VERBATIM = re.compile(r"^(\s*(```|>>>|\||\$|#|[*=-]{3}|\.\. )|.*::=)", re.MULTILINE)
 _ITEM = re.compile(r"\n(?=\s*(?:[*-]|\d+\.) )")
@@ -30,22 +29,27 @@ class Text(Struct, frozen=True):
 
 
 def python_texts(rng: random.Random) -> list[Text]:
-    """Some of the language reference that ships with Python, of a size that is read in a moment."""
+    """Some of the language reference that ships with Python."""
     topics: dict[str, str] = importlib.import_module("pydoc_data.topics").topics
-    least, most = PYTHON_CHARS
-    names = sorted(name for name, text in topics.items() if least <= len(text) <= most)
-    return [Text(f"{name}.txt", topics[name]) for name in sorted(rng.sample(names, PYTHON_FILES))]
+    least, most = PAGE_CHARS
+    texts = [Text(f"{name}.txt", text) for name, text in sorted(topics.items()) if least <= len(text) <= most]
+    return _as_many_as_fit(rng.sample(texts, len(texts)))
 
 
 def project_texts(rng: random.Random) -> list[Text]:
-    """The manual of the system calls, and as many of the repository's own pages as fit."""
-    manual = [Text(f"{family}-calls.txt", text) for family, text in _manual().items()]
+    """Some of the repository's own pages, and of the manual of the system calls."""
     files = [*sorted(REPOSITORY.glob("*.md")), *sorted(REPOSITORY.glob("docs/**/*.md"))]
-    pages = [Text(file.relative_to(REPOSITORY).as_posix().replace("/", "-"), file.read_text()) for file in files]
+    texts = [Text(file.relative_to(REPOSITORY).as_posix().replace("/", "-"), file.read_text()) for file in files]
+    manual = [Text(f"{family}-calls.txt", text) for family, text in _manual().items()]
+    return _as_many_as_fit(rng.sample(texts, len(texts)) + rng.sample(manual, len(manual)))
+
+
+def _as_many_as_fit(texts: list[Text]) -> list[Text]:
+    """The first whose lengths together stay within the bound, in the order of their names."""
     chosen: list[Text] = []
-    for page in rng.sample(pages, len(pages)) + rng.sample(manual, len(manual)):
-        if sum(len(text.text) for text in chosen) + len(page.text) <= PROJECT_CHARS_MAX:
-            chosen.append(page)
+    for text in texts:
+        if sum(len(each.text) for each in chosen) + len(text.text) <= SHELF_CHARS_MAX:
+            chosen.append(text)
     return sorted(chosen, key=lambda text: text.name)
 
 

@@ -20,7 +20,8 @@ from userland.sdk.child import Child
 from userland.sdk.system import Sys
 
 FRAME_S = 0.2
-RUN_S_MAX = 165.0
+RUN_S_MAX = 300.0
+"""When it is given up. On two free cores a run takes a fraction of that."""
 GENERATIONS_MIN, AT_ONCE_MIN = 3, 3
 """The model's host is killed once it has finished so many generations and is at so many others."""
 
@@ -62,7 +63,9 @@ class Play:
                         for agent in self._in_order(agents):
                             living.start_soon(self._wait, agent.name, await self._spawn(agent))
                         await self._kill_the_models_host(rambler)
-                        await self._until(self._recovered)
+                        await self._until(
+                            lambda: self._recovered() and (self._spoke(rambler) or self._others_ended(rambler))
+                        )
                         await self._sys.call("process.kill", pid=self._pids[rambler], signal=int(Signal.KILL))
                     await self._catch_up()
                 finally:
@@ -110,6 +113,9 @@ class Play:
 
     def _others_ended(self, rambler: str) -> bool:
         return all(life.ended_s is not None for life in self._story.programs if life.name != rambler)
+
+    def _spoke(self, name: str) -> bool:
+        return self._story.lives[self._pids[name]].generated_tokens > 0
 
     def _recovered(self) -> bool:
         """The host died and another is up, and what it had begun was begun again."""

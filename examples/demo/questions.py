@@ -18,12 +18,14 @@ from msgspec import Struct
 
 from userland.documents import Document, read_folder
 
-_SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z`'\"(])|\n+")
-_CLEAN = re.compile(r"[A-Z][A-Za-z0-9 ,;:'()`_/=*<>+-]{30,170}\.")
+_SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z`'\"(])|\n+(?:[*-] |\d+\. )?")
+_CLEAN = re.compile(r"[A-Z][A-Za-z0-9 ,;:'()`_/=*<>+-]{25,170}\.")
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9_'-]*")
 _PHRASE = re.compile(
-    r"\b(?:the|a|an|The|A|An) ((?:[a-z][a-z_-]+ ){0,2}[a-z][a-z_-]{2,})"
-    r"(?= (?:is|are|was|were|of|in|on|at|to|by|for|from|with|as|and|or|that|which|can|may|must|has|have|does)\b|[,.;:])"
+    r"\b(?:the|a|an|each|every|any|no|its|one|The|A|An|Each|Every|Any|No) ((?:[a-z][a-z_-]+ ){0,2}[a-z][a-z_-]{2,})"
+    r"(?= (?:is|are|was|were|has|have|does|can|cannot|may|must|will|should|holds|runs|ends|goes|gives|keeps|stands|"
+    r"of|in|on|at|to|by|for|from|with|as|and|or|that|which|who|when|where|while|than|into|over|before|after|between|"
+    r"through|against|within|without|under|per|not|itself|so|but)\b|[,.;:)])"
 )
 _NO_THING = frozenset(
     [
@@ -62,7 +64,9 @@ _NO_THING = frozenset(
         ),
         *("following", "same", "first", "second", "last", "next", "given", "new", "other", "such", "only", "whole"),
         *("above", "below", "usual", "normal", "more", "most", "one", "two", "own", "few", "again", "indirectly"),
-        *("case", "way", "time", "number", "kind", "undefined", "moment"),
+        *("goes", "says", "ships", "starts", "includes", "allows", "belongs", "changes", "terminates", "containing"),
+        *("interrupted", "support", "negative", "five", "times", "right"),
+        *("case", "way", "time", "number", "kind", "undefined", "moment", "time", "nothing", "anything", "rest", "end"),
     ]
 )
 """Words without which a phrase is more surely a thing that one can ask for."""
@@ -149,7 +153,7 @@ def _askable(documents: list[Document]) -> list[Question]:
     everything = "\n".join(" ".join(_words(sentence)) for _, sentence in sentences)
     found = []
     for source, sentence in sentences:
-        if _CLEAN.fullmatch(sentence) and 7 <= len(sentence.split()) <= 26:
+        if _CLEAN.fullmatch(sentence) and 6 <= len(sentence.split()) <= 28:
             phrase = next((p for p in _PHRASE.findall(sentence) if _points(p, words, everything)), None)
             if phrase is not None:
                 found.append(Question(f"the {phrase}", sentence, source))

@@ -13,6 +13,7 @@ from examples.demo.view import Paint, name_of
 from userland.sdk.encoding import decode
 
 WIDTH_MAX = 100
+ANSWER_CHARS_MAX = 400
 
 
 def summary(
@@ -45,7 +46,7 @@ def _answer(verdict: Verdict, paint: Paint, width: int) -> Iterator[str]:
     mark = paint("right", "green") if verdict.right else paint("WRONG", "red")
     yield f"  {verdict.agent:<11} {mark}  {verdict.question.text}"
     indent = " " * 21
-    said = verdict.why_not or verdict.answer or "(nothing)"
+    said = textwrap.shorten(verdict.why_not or verdict.answer or "(nothing)", ANSWER_CHARS_MAX, placeholder=" …")
     yield from textwrap.wrap(said, width, initial_indent=indent, subsequent_indent=indent)
     notes = [f"from {source}" for source in verdict.sources]
     notes += [f"used {', '.join(verdict.tools)}"] if verdict.tools else []

@@ -107,11 +107,11 @@ def frame(story: Story, title: str, paint: Paint, *, width: int, height: int) ->
 def row(life: Life, story: Story, paint: Paint, width: int) -> str:
     """One process."""
     state = life.status.replace("_", " ") or life.state
+    left = f"{life.pid:>4}  {cut(name_of(life, story), 10):<11}"
+    text = cut(f"{left}{state:<11}{life.tokens:>7,} {life.faults:>6}  {progress(life)}", width)
+    painted = slice(len(left), len(left) + len(state))
     colour = _OF_STATE.get(state, "red")
-    left = f"{life.pid:>4}  {name_of(life, story):<11}"
-    numbers = f"{life.tokens:>7,} {life.faults:>6}  "
-    room = width - len(left) - 11 - len(numbers)
-    return f"{left}{paint(f'{state:<11}', colour)}{numbers}{cut(progress(life), room)}"
+    return text[: painted.start] + paint(text[painted], colour) + text[painted.stop :]
 
 
 def progress(life: Life) -> str:
