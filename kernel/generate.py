@@ -11,7 +11,7 @@ from kernel.account import Hold
 from kernel.machine import Machine
 from kernel.mm.conversation import Context
 from kernel.mm.page import BYTES_PER_TOKEN
-from kernel.mm.window import STUB_BYTES, Plan, plan
+from kernel.mm.window import STUB_BYTES, plan
 from kernel.ports import ModelPort
 from kernel.trap import Trap
 from syscalls.calls.context import Generate, Generated, Piece, Usage
@@ -22,6 +22,8 @@ from syscalls.turns import ToolSpec, Turn, assistant
 
 ROUNDS_MAX = 6
 """Compactions before a prompt is given up: each evicts, so more than a few means that a template does not add up."""
+PLENTY = 2 * BYTES_PER_TOKEN
+"""Bytes of text per token of room that a window holds at most before anybody has counted them."""
 REFUSALS_MAX = 2
 """How often a host may refuse a prompt that we counted as fitting before the caller hears of it."""
 
@@ -122,9 +124,7 @@ async def fit(machine: Machine, trap: Trap, context: Context, port: ModelPort, *
     Raises OverWindow (EWINDOW) with the numbers if what cannot be evicted does not fit.
     """
     async with context.writing:
-        if context.window.tokens > 2 * BYTES_PER_TOKEN * limit:
-            # So much more than could fit that it is not worth counting: entries nobody counted are taken as bytes.
-            await _compact(machine, trap, context, 2 * BYTES_PER_TOKEN * limit, squeeze=False)
+        await trim(machine, trap, context, limit=limit)
         for _ in range(ROUNDS_MAX):
             if not context.window.entries:
                 raise Invalid("an empty context: append a turn first")
@@ -132,7 +132,7 @@ async def fit(machine: Machine, trap: Trap, context: Context, port: ModelPort, *
             rendered = await port.render(turns, context.tools)
             prompt = prompt_of(turns, context.tools, rendered)
             context.window.measure(counts_of(rendered))
-            if not await _compact(machine, trap, context, limit, squeeze=True):
+            if not await _compact(machine, trap, context, limit):
                 if prompt.tokens <= limit:
                     return prompt
                 break
@@ -143,19 +143,21 @@ async def fit(machine: Machine, trap: Trap, context: Context, port: ModelPort, *
     )
 
 
-async def _compact(machine: Machine, trap: Trap, context: Context, limit: int, *, squeeze: bool) -> bool:
+async def trim(machine: Machine, trap: Trap, context: Context, *, limit: int) -> None:
+    """Evicts what is so much more than could ever fit that it is not worth counting or keeping in memory: what nobody
+    has counted is taken as bytes. The caller holds `writing`."""
+    if context.window.tokens > PLENTY * limit:
+        await _compact(machine, trap, context, PLENTY * limit)
+
+
+async def _compact(machine: Machine, trap: Trap, context: Context, limit: int) -> bool:
     """Evicts and shortens what `plan` says; whether that was anything. The caller holds `writing`."""
     bounds, window = machine.config.bounds, context.window
     marks = {"high": int(bounds.high_water * limit), "low": int(bounds.low_water * limit)}
 
-    def decide() -> Plan:
-        stub = 0 if window.gone_turns else STUB_BYTES
-        return plan(window.items(), fixed=window.fixed, stub=stub, limit=limit, **marks)
-
-    decided = decide()
-    if not squeeze:
-        decided = Plan(decided.evict, (), decided.tokens, decided.fits)
-    if decided.idle or (squeeze and not decided.fits):
+    stub = 0 if window.gone_turns else STUB_BYTES
+    decided = plan(window.items(), fixed=window.fixed, stub=stub, limit=limit, **marks)
+    if decided.idle or not decided.fits:
         return False
     await machine.contexts.binder.shelve(context, [window.entries[at] for at in decided.evict])
     before = window.tokens

@@ -2,10 +2,12 @@
 
 from kernel import fault, generate
 from kernel.machine import Machine
+from kernel.mm.conversation import Context
+from kernel.mm.page import size_of
 from kernel.trap import Trap
 from syscalls.calls import context
 from syscalls.calls.process import Nothing
-from syscalls.errors import Invalid, NotFound
+from syscalls.errors import Invalid, IOFailed, NotFound, OverWindow
 from syscalls.turns import parse_turns
 
 
@@ -14,7 +16,28 @@ async def context_open(machine: Machine, trap: Trap, args: context.Open) -> cont
 
 
 async def context_append(machine: Machine, trap: Trap, args: context.Append) -> context.Appended:
-    return await machine.contexts.binder.append(machine.contexts.get(args.context), args)
+    held = machine.contexts.get(args.context)
+    if args.resident:
+        _bound_instructions(held, args)
+    appended = await machine.contexts.binder.append(held, args)
+    if args.resident:
+        try:
+            async with held.writing:
+                await generate.trim(machine, trap, held, limit=held.limit)
+        except IOFailed:
+            pass  # the turns are on disk; the window is trimmed when the disk takes the pages again
+    return appended
+
+
+def _bound_instructions(held: Context, args: context.Append) -> None:
+    """System turns are never evicted: what cannot fit is refused before it is kept. Raises OverWindow (EWINDOW)."""
+    shown = (entry.turn for entry in held.window.entries)
+    size = sum(size_of(turn) for turn in (*shown, *args.turns) if turn.role == "system")
+    if size > generate.PLENTY * held.limit:
+        raise OverWindow(
+            f"system turns of {size} bytes can never fit the {held.limit} tokens of {held.model}'s window that are "
+            f"free for a prompt: append them as a user's turns, or with resident=False"
+        )
 
 
 async def context_generate(machine: Machine, trap: Trap, args: context.Generate) -> context.Generated:

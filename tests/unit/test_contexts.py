@@ -16,7 +16,7 @@ from kernel.seal import Seals
 from kernel.sys.context import context_close, context_open, context_read, context_stat
 from kernel.truth import FILE, Truth
 from syscalls.calls.context import Append, Close, ContextInfo, Open, Read, Stat
-from syscalls.errors import Busy, Invalid, NotFound, TryAgain
+from syscalls.errors import Busy, Invalid, IOFailed, NotFound, TryAgain
 from syscalls.turns import ToolCall, Turn, assistant, canonical, parse_turns, system, tool, user
 from tests.devices import Bench, ByteModel
 
@@ -103,6 +103,19 @@ async def test_no_plaintext_is_in_the_state_folder(tmp_path: Path) -> None:
     assert sum(file.stat().st_size for file in files) > len(marker) * 500
     for file in files:
         assert marker.encode() not in file.read_bytes(), file
+    truth.close()
+
+
+async def test_a_lost_key_is_an_error_that_names_it(tmp_path: Path) -> None:
+    truth = Truth.open(tmp_path / FILE)
+    bench = Bench(truth=truth, seals=Seals(tmp_path / "keys"))
+    await append(bench, await opened(bench, bench.process(), "notes"), user("a"))
+    (tmp_path / "keys" / "ann.key").unlink()
+    again = Bench(truth=truth, seals=Seals(tmp_path / "keys"))
+    await again.contexts.boot()
+    with pytest.raises(IOFailed, match=r"does not open with .*ann\.key: put the key back"):
+        await opened(again, again.process(), "notes")
+    await opened(again, again.process(), "others")
     truth.close()
 
 

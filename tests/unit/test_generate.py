@@ -9,8 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kernel.config import Bounds
+from kernel.generate import PLENTY
+from kernel.mm.page import size_of
 from kernel.process import Process
-from kernel.sys.context import context_generate, context_open, context_stat
+from kernel.sys.context import context_append, context_generate, context_open, context_stat
 from kernel.sys.generate import model_generate
 from kernel.trap import Trap
 from syscalls.calls.context import Append, Generate, Generated, Open, Piece, Stat
@@ -474,6 +476,22 @@ async def test_what_is_not_there_is_said_to_be_missing() -> None:
         await speak(bench, process, 99)
     with pytest.raises(Invalid, match="empty context"):
         await speak(bench, process, await opened(bench, process))
+
+
+async def test_what_is_appended_and_never_asked_about_does_not_stay_in_memory() -> None:
+    bench = Bench(ByteModel(window=1000))
+    process = bench.process()
+    handle = await opened(bench, process)
+    for n in range(50):
+        trap = bench.trap(process, "context.append")
+        await context_append(bench.machine, trap, Append(context=handle, turns=(user(f"{n} " + "x" * 2000),)))
+    context = bench.contexts.get(handle)
+    assert sum(size_of(entry.turn) for entry in context.window.entries) <= PLENTY * context.limit
+    assert context.window.turns()[-1].text.startswith("49 ")
+    assert context.turns == 50
+    with pytest.raises(OverWindow, match="can never fit the 900 tokens"):
+        await context_append(bench.machine, trap, Append(context=handle, turns=(system("s" * 10_000),)))
+    assert context.turns == 50
 
 
 async def test_faults_are_told_with_the_next_answer() -> None:
