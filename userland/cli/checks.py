@@ -53,7 +53,7 @@ def examine(session: Session, state: Path) -> Iterator[Finding]:
     yield from _sandbox()
     yield from _state(state)
     yield _model()
-    yield _socket(session)
+    yield check_kernel(session)
 
 
 def _python() -> Finding:
@@ -145,11 +145,15 @@ def _state(folder: Path) -> Iterator[Finding]:
 
 
 def _model() -> Finding:
-    """The model that ships: whole, and what its card says it is."""
+    """The model that ships, where the drivers are installed."""
     package = find_spec("drivers")
     if package is None or not package.submodule_search_locations:
         return Finding("model", "fail", "the package 'drivers' is not installed", "install kernos again")
-    folder = Path(package.submodule_search_locations[0]) / "tiny" / SHIPPED
+    return check_model(Path(package.submodule_search_locations[0]) / "tiny" / SHIPPED)
+
+
+def check_model(folder: Path) -> Finding:
+    """A model's folder: its weights are whole, and are what its card says."""
     fix = "'make model' trains it anew; or 'kernos up --model DIR' takes another"
     weights = folder / "model.safetensors"
     if not weights.is_file():
@@ -200,8 +204,8 @@ def _told_digest(folder: Path) -> str:
     return ""
 
 
-def _socket(session: Session) -> Finding:
-    """Who answers."""
+def check_kernel(session: Session) -> Finding:
+    """Who answers at the socket, or what is wrong with it."""
     path = session.path
     size = len(os.fsencode(path))
     if size > SOCKET_BYTES_MAX:
