@@ -31,6 +31,11 @@ class Sending:
     def finished(self) -> bool:
         return self._offset >= len(self._data)
 
+    @property
+    def left_bytes(self) -> int:
+        """What the other end has not let us send yet."""
+        return len(self._data) - self._offset
+
     def grant(self, n: int) -> None:
         """The other end took `n` bytes. Raises WireError if that is more than it was sent."""
         self._granted += n
@@ -43,6 +48,43 @@ class Sending:
             end = min(self._offset + self._chunk, self._granted, len(self._data))
             yield Chunk(self.ref.transfer, self._offset, self._data[self._offset : end])
             self._offset = end
+
+
+@final
+class Departures:
+    """Outgoing blobs of one link."""
+
+    def __init__(self, limits: PeerLimits) -> None:
+        self._limits = limits
+        self._next = 1
+        self._open: dict[int, Sending] = {}
+
+    @property
+    def held_bytes(self) -> int:
+        """What is kept until the other end has room for it."""
+        return sum(sending.left_bytes for sending in self._open.values())
+
+    def add(self, data: bytes) -> BlobRef:
+        """Takes a blob on; the frame that names the reference goes out before its chunks."""
+        sending = Sending(self._next, data, self._limits)
+        self._open[self._next] = sending
+        self._next += 1
+        return sending.ref
+
+    def grant(self, transfer: int, n: int) -> None:
+        """The other end took `n` bytes of a blob. Raises WireError if it was never sent that many."""
+        sending = self._open.get(transfer)
+        if sending is not None:
+            sending.grant(n)
+
+    def chunks(self, transfer: int) -> Iterator[Chunk]:
+        """The chunks of a blob that may go out now; forgotten after the last."""
+        sending = self._open.get(transfer)
+        if sending is None:
+            return
+        yield from sending.chunks()
+        if sending.finished:
+            del self._open[transfer]
 
 
 @final

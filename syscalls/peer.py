@@ -12,13 +12,13 @@ them, and come
 in as if they had fitted.
 """
 
-from collections import deque
 from typing import TypeVar, final
 
 from msgspec import Raw
 
-from syscalls.blobs import Arrivals, Sending
+from syscalls.blobs import Arrivals, Departures
 from syscalls.errors import Errno
+from syscalls.flow import ENVELOPE_BYTES, Made, Served, cut
 from syscalls.limits import ABI_VERSION, PeerLimits
 from syscalls.wire import (
     HEADER_BYTES,
@@ -41,32 +41,7 @@ from syscalls.wire import (
     encode,
 )
 
-_ENVELOPE_BYTES = 160
-
 _Bulk = TypeVar("_Bulk", Call, Reply, End, Reply | End)
-
-
-@final
-class _Made:
-    """A call that this end made and that is not answered yet."""
-
-    __slots__ = ("credit",)
-
-    def __init__(self, credit: int) -> None:
-        self.credit = credit
-
-
-@final
-class _Served:
-    """A call that the other end made: the credit it gave, and the items that wait for more."""
-
-    __slots__ = ("backlog", "cancelled", "credit", "last")
-
-    def __init__(self, credit: int) -> None:
-        self.credit = credit
-        self.backlog: deque[Raw] = deque()
-        self.last: End | Error | None = None
-        self.cancelled = False
 
 
 @final
@@ -80,12 +55,11 @@ class Peer:
         self.closed: str | None = None
         self._frames = FrameBuffer(limits.frame_bytes_max)
         self._arrivals = Arrivals(limits)
-        self._made: dict[int, _Made] = {}
-        self._served: dict[int, _Served] = {}
+        self._made: dict[int, Made] = {}
+        self._served: dict[int, Served] = {}
         self._next_call = 1
-        self._next_transfer = 1
         self._newest_served = 0
-        self._sending: dict[int, Sending] = {}
+        self._departures = Departures(limits)
         self._incomplete: dict[int, Call | Reply | End] = {}
         self._put(hello)
 
@@ -99,14 +73,14 @@ class Peer:
             raise BlockingIOError(f"{self.limits.calls_max} calls are open on this link: wait for one to end")
         call_id = self._next_call
         self._next_call += 1
-        self._made[call_id] = _Made(credit)
+        self._made[call_id] = Made(credit)
         self._put_bulk(Call(call_id, channel, number, Raw(args), credit, key))
         return call_id
 
     def cancel(self, call_id: int, reason: str = "") -> None:
         """Says that nobody waits for `call_id` any more; its answer still comes, once."""
         if call_id in self._made and self.closed is None:
-            self._put(Cancel(call_id, reason))
+            self._put(Cancel(call_id, cut(reason, 200)))
 
     def take(self, call_id: int, n: int) -> None:
         """Gives back credit for `n` items of a stream: to be said when they are consumed, not when they arrive."""
@@ -123,10 +97,16 @@ class Peer:
             self._put_bulk(Reply(call_id, Raw(result)))
 
     def items(self, call_id: int, items: list[Raw]) -> int:
-        """Streams; what credit does not allow waits. Returns how many now wait, so that the server can bound them."""
+        """Streams; what credit does not allow waits. Returns how many now wait, so that the server can bound them.
+
+        Raises ValueError for an item that no frame of this link holds; none of `items` is sent then."""
         served = self._served.get(call_id)
         if served is None or served.cancelled or self.closed is not None:
             return 0
+        room = self.limits.frame_bytes_max - ENVELOPE_BYTES
+        longest = max((len(bytes(item)) for item in items), default=0)
+        if longest > room:
+            raise ValueError(f"an item of {longest} bytes; this link takes at most {room} in one")
         served.backlog.extend(items)
         self._drain(call_id, served)
         return len(served.backlog)
@@ -137,8 +117,7 @@ class Peer:
 
     def error(self, call_id: int, errno: int, message: str) -> None:
         """Refuses a call or ends a stream badly, after the items that wait."""
-        room = self.limits.frame_bytes_max // 4
-        self._finish(call_id, Error(call_id, int(errno), message[:room]))
+        self._finish(call_id, Error(call_id, int(errno), cut(message, self.limits.frame_bytes_max // 4)))
 
     def waiting(self, call_id: int) -> int:
         """How many items of the stream wait for credit."""
@@ -153,7 +132,7 @@ class Peer:
     def bye(self, reason: str = "") -> None:
         """Says farewell; afterwards this end is silent."""
         if self.closed is None:
-            self._put(Bye(reason[:200]))
+            self._put(Bye(cut(reason, 200)))
             self.closed = reason or "closed here"
 
     # Receiving.
@@ -181,6 +160,11 @@ class Peer:
     def is_serving(self, call_id: int) -> bool:
         """Whether a call of the other end is still to be answered."""
         return call_id in self._served
+
+    @property
+    def unsent_bytes(self) -> int:
+        """What is kept for the other end: frames that are not written yet and blobs that it has no room for."""
+        return len(self.outbox) + self._departures.held_bytes
 
     @property
     def calls_open(self) -> int:
@@ -236,7 +220,7 @@ class Peer:
             refusal = f"{self.limits.calls_max} calls are open on this link: wait for one to end"
             self._put(Error(frame.id, Errno.EAGAIN, refusal))
             return None
-        self._served[frame.id] = _Served(frame.credit)
+        self._served[frame.id] = Served(frame.credit)
         return self._whole(frame)
 
     def _answered(self, frame: Reply | End | Error) -> Frame | None:
@@ -278,10 +262,8 @@ class Peer:
         if frame.n <= 0 or (frame.n > self.limits.credit_max and not frame.blob):
             raise WireError(f"a credit of {frame.n}")
         if frame.blob:
-            sending = self._sending.get(frame.id)
-            if sending is not None:
-                sending.grant(frame.n)
-                self._pump(sending)
+            self._departures.grant(frame.id, frame.n)
+            self._pump(frame.id)
             return
         served = self._served.get(frame.id)
         if served is not None:
@@ -320,10 +302,9 @@ class Peer:
         served.last = last
         self._drain(call_id, served)
 
-    def _drain(self, call_id: int, served: _Served) -> None:
+    def _drain(self, call_id: int, served: Served) -> None:
         while served.backlog and served.credit > 0:
-            batch = self._batch(served)
-            self._put(Items(call_id, batch))
+            self._put(Items(call_id, served.batch(self.limits.frame_bytes_max - ENVELOPE_BYTES // 4)))
         if not served.backlog and served.last is not None:
             del self._served[call_id]
             if isinstance(served.last, End):
@@ -331,36 +312,21 @@ class Peer:
             else:
                 self._put(served.last)
 
-    def _batch(self, served: _Served) -> list[Raw]:
-        room = self.limits.frame_bytes_max - _ENVELOPE_BYTES // 4
-        batch: list[Raw] = []
-        while served.backlog and served.credit > 0:
-            size = len(bytes(served.backlog[0]))
-            if batch and size > room:
-                break
-            room -= size
-            served.credit -= 1
-            batch.append(served.backlog.popleft())
-        return batch
-
     def _put_bulk(self, frame: Call | Reply | End) -> None:
         payload = frame.args if isinstance(frame, Call) else frame.result
-        if len(bytes(payload)) + _ENVELOPE_BYTES <= self.limits.frame_bytes_max:
+        if len(bytes(payload)) + ENVELOPE_BYTES <= self.limits.frame_bytes_max:
             self._put(frame)
             return
         data = bytes(payload)
         if len(data) > self.limits.blob_bytes_max:
             self._refuse_bulk(frame, len(data))
             return
-        transfer = self._next_transfer
-        self._next_transfer += 1
-        sending = Sending(transfer, data, self.limits)
-        self._sending[transfer] = sending
+        ref = self._departures.add(data)
         if isinstance(frame, Call):
-            self._put(Call(frame.id, frame.channel, frame.number, NIL, frame.credit, frame.key, sending.ref))
+            self._put(Call(frame.id, frame.channel, frame.number, NIL, frame.credit, frame.key, ref))
         else:
-            self._put(type(frame)(frame.id, NIL, sending.ref))
-        self._pump(sending)
+            self._put(type(frame)(frame.id, NIL, ref))
+        self._pump(ref.transfer)
 
     def _refuse_bulk(self, frame: Call | Reply | End, size: int) -> None:
         message = f"{size} bytes; this link takes at most {self.limits.blob_bytes_max} in one argument or result"
@@ -369,11 +335,9 @@ class Peer:
             raise ValueError(message)
         self._put(Error(frame.id, Errno.EINVAL, message))
 
-    def _pump(self, sending: Sending) -> None:
-        for chunk in sending.chunks():
+    def _pump(self, transfer: int) -> None:
+        for chunk in self._departures.chunks(transfer):
             self._put(chunk)
-        if sending.finished:
-            self._sending.pop(sending.ref.transfer, None)
 
     def _open(self) -> None:
         if self.closed is not None:

@@ -100,6 +100,42 @@ def test_what_no_blob_may_hold_is_refused_here_and_the_link_lives() -> None:
     assert refused.errno == Errno.EINVAL
 
 
+@pytest.mark.parametrize("message", ["x" * 9000, "\N{CUP WITH STRAW}" * 9000, "a\udcff" * 9000])
+def test_however_long_an_error_is_it_fits_a_frame(message: str) -> None:
+    pair = Pair()
+    pair.a.call(7, b"\xc0")
+    pair.settle()
+    pair.b.error(pair.calls()[0].id, Errno.EIO, message)
+    pair.settle()
+    assert isinstance(pair.a_got[-1], Error)
+
+
+def test_an_item_that_no_frame_holds_is_refused_where_it_was_made() -> None:
+    pair = Pair()
+    call_id = pair.a.call(7, b"\xc0")
+    pair.settle()
+    with pytest.raises(ValueError, match="an item of 303 bytes"):
+        pair.b.items(call_id, [Raw(b"\x01"), Raw(pack("x" * 300))])
+    assert pair.b.waiting(call_id) == 0
+    pair.a.take(call_id, 5)
+    pair.settle()
+    pair.b.end(call_id)
+    pair.settle()
+    assert isinstance(pair.a_got[-1], End)
+
+
+def test_what_is_kept_for_the_other_end_can_be_told() -> None:
+    pair = Pair()
+    pair.a.call(7, b"\xc0")
+    pair.settle()
+    pair.b.reply(pair.calls()[0].id, pack("x" * 1500))
+    sent, pair.b.outbox = pair.b.outbox, bytearray()
+    assert pair.b.unsent_bytes > 1000, "no credit has come for the rest"
+    pair.b.outbox = sent
+    pair.settle()
+    assert pair.b.unsent_bytes == 0
+
+
 def test_items_wait_for_credit_and_the_end_waits_for_the_items() -> None:
     pair = Pair()
     call_id = pair.a.call(7, b"\xc0", credit=2)
