@@ -9,7 +9,6 @@ from typing import final
 
 import msgspec
 import trio
-from msgspec import Struct
 
 from kernel.account import Accounts
 from kernel.clock import Clock
@@ -26,17 +25,8 @@ from kernel.trace import Trace
 from kernel.truth import Truth
 from syscalls.calls.context import ContextInfo, Open, Opened
 from syscalls.errors import Busy, Invalid, NotFound, SyscallError, TryAgain
-from syscalls.turns import ToolSpec
 
 NAME = re.compile(r"(?!own$|\d+$)[\w.-]{1,100}")
-
-
-@final
-class Settings(Struct, frozen=True):
-    """What of a context is sealed besides its turns."""
-
-    tools: tuple[ToolSpec, ...] = ()
-    reserve_tokens: int = 256
 
 
 @final
@@ -278,7 +268,7 @@ class Contexts:
         context.tools, context.reserve_tokens = asked.tools, asked.reserve_tokens
 
     def _row(self, context: Context) -> records.Row:
-        settings = msgspec.msgpack.encode(Settings(context.tools, context.reserve_tokens))
+        settings = msgspec.msgpack.encode(records.Settings(context.tools, context.reserve_tokens))
         return records.Row(
             id=context.id,
             principal=context.principal,

@@ -10,6 +10,15 @@ import apsw
 from msgspec import Struct
 
 from kernel.mm.page import Ref
+from syscalls.turns import ToolSpec
+
+
+@final
+class Settings(Struct, frozen=True):
+    """What of a context is sealed besides its turns."""
+
+    tools: tuple[ToolSpec, ...] = ()
+    reserve_tokens: int = 256
 
 
 @final

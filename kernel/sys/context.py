@@ -4,6 +4,7 @@ from kernel import fault, generate
 from kernel.machine import Machine
 from kernel.mm.conversation import Context
 from kernel.mm.page import size_of
+from kernel.prompt import PLENTY, trim
 from kernel.trap import Trap
 from syscalls.calls import context
 from syscalls.calls.process import Nothing
@@ -23,7 +24,7 @@ async def context_append(machine: Machine, trap: Trap, args: context.Append) -> 
     if args.resident:
         try:
             async with held.writing:
-                await generate.trim(machine, trap, held, limit=held.limit)
+                await trim(machine, trap, held, limit=held.limit)
         except IOFailed:
             pass  # the turns are on disk; the window is trimmed when the disk takes the pages again
     return appended
@@ -33,7 +34,7 @@ def _bound_instructions(held: Context, args: context.Append) -> None:
     """System turns are never evicted: what cannot fit is refused before it is kept. Raises OverWindow (EWINDOW)."""
     shown = (entry.turn for entry in held.window.entries)
     size = sum(size_of(turn) for turn in (*shown, *args.turns) if turn.role == "system")
-    if size > generate.PLENTY * held.limit:
+    if size > PLENTY * held.limit:
         raise OverWindow(
             f"system turns of {size} bytes can never fit the {held.limit} tokens of {held.model}'s window that are "
             f"free for a prompt: append them as a user's turns, or with resident=False"
