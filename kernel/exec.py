@@ -20,7 +20,8 @@ from kernel.worker import WorkerHost
 from syscalls import worker as abi
 from syscalls.calls.process import Exit, Spawn
 from syscalls.errors import BrokenPipe, Errno, Invalid, NotFound, SyscallError
-from syscalls.link.duplex import Duplex, Ticket
+from syscalls.link.duplex import Duplex
+from syscalls.link.ticket import Ticket
 from syscalls.rights import Right
 from syscalls.signals import Signal
 

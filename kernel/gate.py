@@ -127,6 +127,8 @@ class Gate:
         bound = self._machine.config.bounds.stream_items_max
 
         def emit(item: Any) -> None:
+            if link.peer.unsent_bytes > link.peer.limits.blob_total_bytes_max:
+                raise BrokenPipe(f"{link.peer.unsent_bytes} bytes wait to be read: read the stream, or ask for less")
             if link.items(call.id, [Raw(pack(item))]) > bound:
                 raise BrokenPipe(f"{bound} items wait to be read: read the stream, or ask for less")
 

@@ -7,7 +7,7 @@ import trio
 
 from kernel.process import Process
 from syscalls.errors import Errno
-from syscalls.limits import CLIENT_LIMITS, PeerLimits
+from syscalls.limits import CLIENT_LIMITS, OUTBOX_BYTES_MAX, PeerLimits
 from syscalls.link.duplex import Duplex, LinkBroken, Transport
 from syscalls.peer import Peer
 from syscalls.wire import Call, Cancel, Event, Hello, WireError
@@ -42,7 +42,7 @@ class KernelLink:
         self._channels = channels
         self._scopes: dict[int, trio.CancelScope] = {}
         self._nursery: trio.Nursery | None = None
-        self.wire = Duplex(Peer(limits, hello), transport, self, trio.Event)
+        self.wire = Duplex(Peer(limits, hello), transport, self, trio.Event, outbox_bytes_max=OUTBOX_BYTES_MAX)
 
     async def run(self, *, handshake_s: float, on_ready: Callable[[], None] = lambda: None) -> str:
         """Serves until the other end goes, breaks the protocol, or says no HELLO in time. Calls under way are
@@ -71,6 +71,9 @@ class KernelLink:
         if process is None or self._nursery is None:
             link.error(call.id, Errno.EPERM, f"channel {call.channel} is not this link's")
             link.bye(f"a call on channel {call.channel}, which is not this link's")
+            return
+        if link.peer.unsent_bytes > link.peer.limits.blob_total_bytes_max:
+            link.error(call.id, Errno.EAGAIN, f"{link.peer.unsent_bytes} bytes of answers wait to be read: read them")
             return
         scope = self._gate.enter(link, call, process, self._nursery)
         if scope is not None:

@@ -51,4 +51,7 @@ TINY_LIMITS = PeerLimits(
     chunk_bytes=128,
 )
 
+OUTBOX_BYTES_MAX = 4 * MIB
+"""While so much waits to be written to a client or worker, the kernel reads nothing more from it."""
+
 STREAM_CREDIT = 64

@@ -19,7 +19,8 @@ import trio
 from syscalls.calls import process
 from syscalls.calls.process import Stream
 from syscalls.errors import BrokenPipe, SyscallError
-from syscalls.link.duplex import Duplex, Ticket
+from syscalls.link.duplex import Duplex
+from syscalls.link.ticket import Ticket
 
 UNSENT_CHARS_MAX = 4 * 1024 * 1024
 PIECE_CHARS_MAX = 8 * 1024

@@ -6,7 +6,6 @@ with trio's
 `receive_some` and `send_all`; so the kernel runs it on raw trio and everybody else on anyio, and there is one of it.
 """
 
-from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Protocol, final
@@ -14,8 +13,9 @@ from typing import Any, Protocol, final
 from msgspec import Raw
 
 from syscalls.codec import pack, parse_answer
-from syscalls.errors import BrokenPipe, Errno, SyscallError, TryAgain, syscall_error
+from syscalls.errors import BrokenPipe, Errno, Invalid, SyscallError, TryAgain, syscall_error
 from syscalls.limits import STREAM_CREDIT
+from syscalls.link.ticket import Flag, Stream, Ticket, Waiting
 from syscalls.peer import Peer
 from syscalls.row import Row
 from syscalls.wire import Bye, Call, Cancel, Credit, End, Error, Event, Frame, Hello, Items, Reply, WireError
@@ -32,13 +32,6 @@ class Transport(Protocol):
 
     async def receive_some(self, max_bytes: int, /) -> bytes | bytearray: ...
     async def send_all(self, data: bytes, /) -> None: ...
-
-
-class Flag(Protocol):
-    """trio.Event or anyio.Event."""
-
-    def set(self) -> object: ...
-    async def wait(self) -> object: ...
 
 
 class Server(Protocol):
@@ -65,89 +58,30 @@ class NoServer:
 
 
 @final
-class _Waiting:
-    """A call of ours: what has come of it so far. `woken` is set whenever there is news."""
-
-    __slots__ = ("items", "outcome", "sink", "woken")
-
-    def __init__(self, woken: Flag, sink: Callable[[list[Raw]], None] | None) -> None:
-        self.woken = woken
-        self.sink = sink
-        self.items: deque[Raw] = deque()
-        self.outcome: Reply | End | Error | None = None
-
-
-@final
-class Stream:
-    """The items of one call, as they come; afterwards `result` is what the call returned."""
-
-    def __init__(self, link: "Duplex", call_id: int, row: Row) -> None:
-        self._link = link
-        self._id = call_id
-        self._row = row
-        self._result: Any = None
-        self._ended = False
-
-    def __aiter__(self) -> "Stream":
-        return self
-
-    async def __anext__(self) -> Any:
-        if self._ended:
-            raise StopAsyncIteration
-        item = await self._link._next_item(self._id)
-        if item is not None:
-            return parse_answer(self._row.item, item, name=self._row.name)
-        self._ended = True
-        self._result = parse_answer(self._row.result, await self._link._outcome(self._id), name=self._row.name)
-        raise StopAsyncIteration
-
-    async def result(self) -> Any:
-        """What the call returned; items that were not read are passed over. Raises its SyscallError."""
-        async for _ in self:
-            pass
-        return self._result
-
-    def close(self) -> None:
-        """Gives up what was not read: the call is cancelled unless it has ended."""
-        self._ended = True
-        self._link._abandon(self._id)
-
-
-@final
-class Ticket:
-    """A call that was made and is awaited elsewhere: it can be told to stop, and still gives its outcome."""
-
-    def __init__(self, link: "Duplex", call_id: int, row: Row) -> None:
-        self._link = link
-        self._id = call_id
-        self._row = row
-
-    def cancel(self, reason: str) -> None:
-        """Asks the other end to stop; its answer still comes."""
-        self._link.peer.cancel(self._id, reason)
-        self._link.flush()
-
-    async def outcome(self) -> Any:
-        """The typed result. Raises its SyscallError; abandoned when the waiter is cancelled."""
-        try:
-            raw = await self._link._outcome(self._id)
-        except BaseException:
-            self._link._abandon(self._id)
-            raise
-        return parse_answer(self._row.result, raw, name=self._row.name)
-
-
-@final
 class Duplex:
-    """One link: run `reader` and `writer` side by side until either ends, then `hang_up`."""
+    """One link: run `reader` and `writer` side by side until either ends, then `hang_up`.
 
-    def __init__(self, peer: Peer, transport: Transport, server: Server, make_flag: Callable[[], Flag]) -> None:
+    With `outbox_bytes_max` nothing more is read from the other end while so much waits to be written to it: one that
+    calls and does not read its answers fills its own buffers, not ours. Only one end of a link may do so.
+    """
+
+    def __init__(
+        self,
+        peer: Peer,
+        transport: Transport,
+        server: Server,
+        make_flag: Callable[[], Flag],
+        *,
+        outbox_bytes_max: int | None = None,
+    ) -> None:
         self.peer = peer
+        self._outbox_bytes_max = outbox_bytes_max
         self._transport = transport
         self._server = server
         self._make_flag = make_flag
-        self._waiting: dict[int, _Waiting] = {}
+        self._waiting: dict[int, Waiting] = {}
         self._dirty = make_flag()
+        self._written = make_flag()
         self._greeted = make_flag()
         self._end = make_flag()
         self._credited: dict[int, Flag] = {}
@@ -184,11 +118,16 @@ class Duplex:
         The credit is given back as the items arrive: for owners that bound what they keep by themselves."""
         call_id = self._start(row, args, channel=0, credit=credit, sink=sink)
         try:
-            raw = await self._outcome(call_id)
+            raw = await self.outcome(call_id)
         except BaseException:
-            self._abandon(call_id)
+            self.abandon(call_id)
             raise
         return parse_answer(row.result, raw, name=row.name)
+
+    def cancel(self, call_id: int, reason: str) -> None:
+        """Asks the other end to stop one call of ours; its answer still comes."""
+        self.peer.cancel(call_id, reason)
+        self.flush()
 
     def cancel_all(self, reason: str) -> None:
         """Gives up every call of ours."""
@@ -218,16 +157,21 @@ class Duplex:
         self.flush()
 
     def items(self, call_id: int, items: list[Raw]) -> int:
-        """Sends raw items; returns how many wait for credit."""
-        waiting = self.peer.items(call_id, items)
+        """Sends raw items; returns how many wait for credit. Raises Invalid (EINVAL) for one that fits no frame."""
+        try:
+            waiting = self.peer.items(call_id, items)
+        except ValueError as too_long:
+            raise Invalid(str(too_long)) from None
         self.flush()
         return waiting
 
     async def drained(self, call_id: int) -> None:
         """Waits until the reader of a stream has taken every item that was sent, or is gone."""
-        while self.peer.waiting(call_id) and self.peer.closed is None:
-            flag = self._credited.setdefault(call_id, self._make_flag())
-            await flag.wait()
+        try:
+            while self.peer.waiting(call_id) and self.peer.closed is None:
+                await self._credited.setdefault(call_id, self._make_flag()).wait()
+        finally:
+            self._credited.pop(call_id, None)
 
     def end(self, call_id: int, result: Any) -> None:
         """Ends a stream with its result."""
@@ -264,6 +208,7 @@ class Duplex:
         """Receives until the link ends. Raises WireError if the other end broke the protocol, OSError if the socket
         did."""
         while self.peer.closed is None:
+            await self._room()
             data = await self._receive()
             if not data:
                 return
@@ -280,8 +225,15 @@ class Duplex:
                 await self._dirty.wait()
             self._dirty = self._make_flag()
             data, self.peer.outbox = bytes(self.peer.outbox), bytearray()
+            written, self._written = self._written, self._make_flag()
+            written.set()
             if data:
                 await self._send(data)
+
+    async def _room(self) -> None:
+        """Waits until the other end has read enough of what we wrote."""
+        while self._outbox_bytes_max is not None and len(self.peer.outbox) > self._outbox_bytes_max:
+            await self._written.wait()
 
     async def _receive(self) -> bytes | bytearray:
         try:
@@ -315,7 +267,7 @@ class Duplex:
                 self._arrived(frame)
             case Reply() | End() | Error():
                 waiting = self._waiting.get(frame.id)
-                if waiting is not None:
+                if waiting is not None and waiting.outcome is None:
                     waiting.outcome = frame
                     waiting.woken.set()
             case Call():
@@ -338,11 +290,22 @@ class Duplex:
         if waiting is None:
             return
         if waiting.sink is not None:
-            waiting.sink(frame.items)
-            self.peer.take(frame.id, len(frame.items))
+            self._pour_into(waiting, waiting.sink, frame)
             return
         waiting.items.extend(frame.items)
         waiting.woken.set()
+
+    def _pour_into(self, waiting: Waiting, sink: Callable[[list[Raw]], None], frame: Items) -> None:
+        """What the sink refuses ends its call, not the link."""
+        try:
+            sink(frame.items)
+        except SyscallError as refused:
+            waiting.outcome = waiting.outcome or Error(frame.id, refused.errno, refused.message)
+            waiting.sink = _nowhere
+            waiting.woken.set()
+            self.cancel(frame.id, "refused")
+            return
+        self.peer.take(frame.id, len(frame.items))
 
     def _start(
         self, row: Row, args: Any, *, channel: int, credit: int, sink: Callable[[list[Raw]], None] | None
@@ -353,11 +316,13 @@ class Duplex:
             raise BrokenPipe(str(ended)) from None
         except BlockingIOError as full:
             raise TryAgain(str(full)) from None
-        self._waiting[call_id] = _Waiting(self._make_flag(), sink)
+        except ValueError as too_long:
+            raise Invalid(str(too_long)) from None
+        self._waiting[call_id] = Waiting(self._make_flag(), sink)
         self.flush()
         return call_id
 
-    async def _outcome(self, call_id: int) -> Raw:
+    async def outcome(self, call_id: int) -> Raw:
         waiting = self._waiting[call_id]
         while waiting.outcome is None:
             await waiting.woken.wait()
@@ -368,7 +333,7 @@ class Duplex:
             raise syscall_error(waiting.outcome.errno, waiting.outcome.message)
         return waiting.outcome.result
 
-    async def _next_item(self, call_id: int) -> Raw | None:
+    async def next_item(self, call_id: int) -> Raw | None:
         """The next item, or None when there are no more."""
         waiting = self._waiting[call_id]
         while not waiting.items:
@@ -380,8 +345,12 @@ class Duplex:
         self.flush()
         return waiting.items.popleft()
 
-    def _abandon(self, call_id: int) -> None:
+    def abandon(self, call_id: int) -> None:
         waiting = self._waiting.pop(call_id, None)
         if waiting is not None and waiting.outcome is None:
             self.peer.cancel(call_id, "cancelled")
             self.flush()
+
+
+def _nowhere(items: list[Raw]) -> None:
+    pass

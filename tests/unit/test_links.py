@@ -13,14 +13,31 @@ from msgspec import Raw
 
 from syscalls.calls import clock, process
 from syscalls.codec import pack, parse_args
-from syscalls.errors import BrokenPipe, Errno, NotFound
-from syscalls.limits import CLIENT_LIMITS
+from syscalls.errors import BrokenPipe, Errno, Invalid, NotFound
+from syscalls.limits import CLIENT_LIMITS, TINY_LIMITS
 from syscalls.link import async_
 from syscalls.link.blocking import BlockingLink
 from syscalls.link.duplex import Duplex, NoServer
 from syscalls.peer import Peer
 from syscalls.table import TABLE
 from syscalls.wire import Call, Cancel, Event, Hello
+
+
+class Refusing:
+    """Answers every call with a long error."""
+
+    def __init__(self) -> None:
+        self.served = 0
+
+    def on_call(self, link: Duplex, call: Call) -> None:
+        self.served += 1
+        link.error(call.id, Errno.ENOENT, "no" * 50)
+
+    def on_cancel(self, link: Duplex, cancel: Cancel) -> None:
+        pass
+
+    def on_event(self, link: Duplex, event: Event) -> None:
+        pass
 
 
 class Clockwork:
@@ -153,3 +170,58 @@ async def test_drained_waits_for_the_reader_and_not_beyond_its_end() -> None:
         await trio.testing.wait_all_tasks_blocked()
         assert link.peer.waiting(call_id) == 1
         link.hang_up("gone")
+
+
+async def test_a_caller_that_reads_no_answers_is_not_read_from() -> None:
+    ours, theirs = trio.testing.lockstep_stream_pair()
+    server = Refusing()
+    link = Duplex(Peer(CLIENT_LIMITS, Hello()), ours, server, trio.Event, outbox_bytes_max=1000)
+    other = Peer(CLIENT_LIMITS, Hello())
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(link.writer)
+        nursery.start_soon(link.reader)
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.start_soon(_calls, other, theirs, 900)
+        await trio.testing.wait_all_tasks_blocked()
+        assert server.served < 100, "it would have answered them all, and kept the answers"
+        assert link.peer.unsent_bytes < 3000
+        while server.served < 900:
+            await theirs.receive_some(65536)
+        nursery.cancel_scope.cancel()
+
+
+async def _calls(peer: Peer, stream: trio.abc.SendStream, n: int) -> None:
+    for _ in range(n):
+        peer.call(8, b"\xc0")
+        data, peer.outbox = bytes(peer.outbox), bytearray()
+        await stream.send_all(data)
+
+
+async def test_what_a_sink_refuses_ends_its_call_and_not_the_link() -> None:
+    link = Duplex(Peer(CLIENT_LIMITS, Hello()), None, NoServer(), trio.Event)  # type: ignore[arg-type]
+    other = Peer(CLIENT_LIMITS, Hello())
+    link.peer.receive(bytes(other.outbox))
+    other.receive(bytes(link.peer.outbox))
+    link.peer.outbox.clear()
+    other.outbox.clear()
+
+    def refuse(items: list[Raw]) -> None:
+        raise NotFound("not so")
+
+    async def ask() -> None:
+        with pytest.raises(NotFound, match="not so"):
+            await link.pour(process.LOGS, process.Logs(pid=1), refuse, credit=8)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(ask)
+        await trio.testing.wait_all_tasks_blocked()
+        other.receive(bytes(link.peer.outbox))
+        other.items(1, [Raw(b"\x01")])
+        for frame in link.peer.receive(bytes(other.outbox)):
+            link._dispatch(frame)
+
+
+async def test_an_argument_that_no_blob_holds_is_einval() -> None:
+    link = Duplex(Peer(TINY_LIMITS, Hello()), None, NoServer(), trio.Event)  # type: ignore[arg-type]
+    with pytest.raises(Invalid, match="at most 2048"):
+        await link.call(process.OUTPUT, process.Output(stream="log", text="x" * 4000))

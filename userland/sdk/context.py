@@ -7,7 +7,7 @@ from typing import Any, Self, final
 from syscalls.calls import context
 from syscalls.calls.context import Appended, ContextInfo, Generated, Opened, PageBody, Piece, Recalled
 from syscalls.errors import Canceled
-from syscalls.link.duplex import Stream
+from syscalls.link.ticket import Stream
 from syscalls.row import Row
 from syscalls.turns import Turn, user
 from userland.sdk.door import Door

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from typing import Any, final
 
 from syscalls.errors import Invalid, NoSyscall
-from syscalls.link.duplex import Duplex, Stream
+from syscalls.link.duplex import Duplex
+from syscalls.link.ticket import Stream
 from syscalls.row import Row
 from syscalls.table import BY_NAME
 

@@ -11,7 +11,7 @@ from syscalls.calls.context import Opened
 from syscalls.calls.device import ToolAnswer
 from syscalls.calls.message import Message
 from syscalls.calls.process import Budget, Exit, ProcessInfo
-from syscalls.link.duplex import Stream
+from syscalls.link.ticket import Stream
 from syscalls.row import Row
 from syscalls.turns import ToolSpec, Turn
 from userland.sdk.child import Child

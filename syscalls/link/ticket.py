@@ -1,0 +1,99 @@
+"""A call made over an async link, in its caller's hands: the outcome awaited, or the items taken one by one."""
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Protocol, final
+
+from msgspec import Raw
+
+from syscalls.codec import parse_answer
+from syscalls.row import Row
+from syscalls.wire import End, Error, Reply
+
+
+class Flag(Protocol):
+    """trio.Event or anyio.Event."""
+
+    def set(self) -> object: ...
+    async def wait(self) -> object: ...
+
+
+class Asker(Protocol):
+    """The link over which the call was made, as tickets and streams need it."""
+
+    def cancel(self, call_id: int, reason: str) -> None: ...
+    def abandon(self, call_id: int) -> None: ...
+    async def outcome(self, call_id: int) -> Raw: ...
+    async def next_item(self, call_id: int) -> Raw | None: ...
+
+
+@final
+class Waiting:
+    """A call of ours: what has come of it so far. `woken` is set whenever there is news."""
+
+    __slots__ = ("items", "outcome", "sink", "woken")
+
+    def __init__(self, woken: Flag, sink: Callable[[list[Raw]], None] | None) -> None:
+        self.woken = woken
+        self.sink = sink
+        self.items: deque[Raw] = deque()
+        self.outcome: Reply | End | Error | None = None
+
+
+@final
+class Stream:
+    """The items of one call, as they come; afterwards `result` is what the call returned."""
+
+    def __init__(self, link: Asker, call_id: int, row: Row) -> None:
+        self._link = link
+        self._id = call_id
+        self._row = row
+        self._result: Any = None
+        self._ended = False
+
+    def __aiter__(self) -> "Stream":
+        return self
+
+    async def __anext__(self) -> Any:
+        if self._ended:
+            raise StopAsyncIteration
+        item = await self._link.next_item(self._id)
+        if item is not None:
+            return parse_answer(self._row.item, item, name=self._row.name)
+        self._ended = True
+        self._result = parse_answer(self._row.result, await self._link.outcome(self._id), name=self._row.name)
+        raise StopAsyncIteration
+
+    async def result(self) -> Any:
+        """What the call returned; items that were not read are passed over. Raises its SyscallError."""
+        async for _ in self:
+            pass
+        return self._result
+
+    def close(self) -> None:
+        """Gives up what was not read: the call is cancelled unless it has ended."""
+        self._ended = True
+        self._link.abandon(self._id)
+
+
+@final
+class Ticket:
+    """A call that was made and is awaited elsewhere: it can be told to stop, and still gives its outcome."""
+
+    def __init__(self, link: Asker, call_id: int, row: Row) -> None:
+        self._link = link
+        self._id = call_id
+        self._row = row
+
+    def cancel(self, reason: str) -> None:
+        """Asks the other end to stop; its answer still comes."""
+        self._link.cancel(self._id, reason)
+
+    async def outcome(self) -> Any:
+        """The typed result. Raises its SyscallError; abandoned when the waiter is cancelled."""
+        try:
+            raw = await self._link.outcome(self._id)
+        except BaseException:
+            self._link.abandon(self._id)
+            raise
+        return parse_answer(self._row.result, raw, name=self._row.name)
