@@ -14,7 +14,7 @@ from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalize
 
 from drivers.tiny import wire
 
-VOCABULARY_TOKENS = 1024
+VOCABULARY_TOKENS = 2048
 CONTEXT_TOKENS_MAX = 8192
 _MARK = "\x01"
 _OPENERS = (('"', '"'), (r"\n", "\n"), (r"\(", "("), ("`", "`"), (r"(?<![\p{L}\p{N}])'", "'"))

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 import torch
+from tokenizers import Tokenizer
 from torch.nn import functional
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
 
@@ -17,20 +18,29 @@ from drivers.tiny.rows import Packer, Rows
 
 
 class Stage(msgspec.Struct, frozen=True):
-    """A part of the course: until that share of the steps, rows of that many tokens and passages up to so long."""
+    """A part of the course: until that share of the steps, so many rows of so many tokens, passages up to so long."""
 
     until_share: float
     rows: int
     tokens: int
     passage_chars: int
+    scrambled_share: float
 
 
-COURSE = (Stage(0.12, 8, 256, 160), Stage(0.4, 5, 448, 400), Stage(0.94, 5, 512, 700), Stage(1.0, 1, 3072, 700))
-STEPS = 1600
+# One request a row at first: which tool to call is not to be learned among six requests at once.
+COURSE = (
+    Stage(0.25, 18, 128, 100, 0.1),
+    Stage(0.5, 9, 256, 300, 0.25),
+    Stage(0.95, 5, 512, 700, 0.3),
+    Stage(1.0, 1, 3072, 700, 0.3),
+)
+AGAIN = (Stage(0.94, 5, 512, 700, 0.3), Stage(1.0, 1, 3072, 700, 0.3))
+STEPS = 1700
 MATRIX_RATE, VECTOR_RATE = 0.012, 0.003
 WARM_SHARE, COOL_SHARE = 0.02, 0.5
-SAVE_EVERY_STEPS = 250
+SAVE_EVERY_STEPS = 150
 REPORT_EVERY_S = 5.0
+SAMPLE_EPISODES = 6000
 
 
 def config(vocabulary: int, *, start: int, end: int, pad: int) -> LlamaConfig:
@@ -69,14 +79,38 @@ def rate_at(share: float) -> float:
     return min(1.0, share / WARM_SHARE, (1 - share) / COOL_SHARE)
 
 
-def train(out: Path, *, seed: int, steps: int, from_text: int = 6000) -> None:
-    """Makes the tokenizer and the model and writes both to `out`; prints a line every few seconds."""
+def train(out: Path, *, seed: int, steps: int, start: Path | None = None) -> None:
+    """Makes the tokenizer and the model and writes both to `out`; prints a line every few seconds.
+
+    With `start`, the folder of a model of ours, that one is trained further, on other episodes, half as fast.
+    """
     torch.manual_seed(seed)
     out.mkdir(parents=True, exist_ok=True)
     forbidden = overlap.phrasings()
-    sample = Corpus(seed + 1, forbidden=forbidden)
-    cutter = tokenizer.build(wire.render(turn) for _ in range(from_text) for turn in sample.episode().turns)
+    cutter = _cutter(seed, forbidden, start)
     tokenizer.save(cutter, out)
+    model = _fresh(cutter) if start is None else LlamaForCausalLM.from_pretrained(start)
+    packer = Packer(Corpus(seed, forbidden=forbidden), cutter)
+    _fit(
+        model,
+        packer,
+        steps=steps,
+        out=out,
+        course=COURSE if start is None else AGAIN,
+        pace=1.0 if start is None else 0.5,
+    )
+    model.save_pretrained(out)
+    print(json.dumps({"parameters": sum(p.numel() for p in model.parameters()), "out": str(out)}))
+
+
+def _cutter(seed: int, forbidden: frozenset[str], start: Path | None) -> Tokenizer:
+    if start is not None:
+        return Tokenizer.from_file(str(start / "tokenizer.json"))
+    sample = Corpus(seed + 1, forbidden=forbidden)
+    return tokenizer.build(wire.render(turn) for _ in range(SAMPLE_EPISODES) for turn in sample.episode().turns)
+
+
+def _fresh(cutter: Tokenizer) -> LlamaForCausalLM:
     ids = {name: cutter.token_to_id(name) for name in (wire.START, wire.END, wire.PAD)}
     model = LlamaForCausalLM(
         config(cutter.get_vocab_size(), start=ids[wire.START], end=ids[wire.END], pad=ids[wire.PAD])
@@ -85,12 +119,12 @@ def train(out: Path, *, seed: int, steps: int, from_text: int = 6000) -> None:
     model.generation_config = GenerationConfig(
         do_sample=False, eos_token_id=ids[wire.END], pad_token_id=ids[wire.PAD], bos_token_id=ids[wire.START]
     )
-    _fit(model, Packer(Corpus(seed, forbidden=forbidden), cutter), steps=steps, out=out)
-    model.save_pretrained(out)
-    print(json.dumps({"parameters": sum(p.numel() for p in model.parameters()), "out": str(out)}))
+    return model
 
 
-def _fit(model: LlamaForCausalLM, packer: Packer, *, steps: int, out: Path) -> None:
+def _fit(
+    model: LlamaForCausalLM, packer: Packer, *, steps: int, out: Path, course: tuple[Stage, ...], pace: float
+) -> None:
     matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n]
     others = [p for n, p in model.named_parameters() if p.ndim != 2 or "embed" in n]
     muon, adam = Muon(matrices), torch.optim.AdamW(others, betas=(0.9, 0.98), weight_decay=0.0)
@@ -99,14 +133,15 @@ def _fit(model: LlamaForCausalLM, packer: Packer, *, steps: int, out: Path) -> N
     tokens, smooth = 0, 0.0
     for step in range(steps):
         share = step / steps
-        stage = next(s for s in COURSE if share < s.until_share)
+        stage = next(s for s in course if share < s.until_share)
         packer.corpus.longest_chars = stage.passage_chars
+        packer.corpus.scrambled_share = stage.scrambled_share
         loss = loss_of(model, packer.batch(rows=stage.rows, tokens=stage.tokens))
         loss.backward()
         torch.nn.utils.clip_grad_norm_(others, 1.0)
-        muon.step(MATRIX_RATE * rate_at(share))
+        muon.step(pace * MATRIX_RATE * rate_at(share))
         for group in adam.param_groups:
-            group["lr"] = VECTOR_RATE * rate_at(share)
+            group["lr"] = pace * VECTOR_RATE * rate_at(share)
         adam.step()
         adam.zero_grad()
         if step % SAVE_EVERY_STEPS == SAVE_EVERY_STEPS - 1:
@@ -128,9 +163,10 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "kernos-tiny")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--start", type=Path, help="a model of ours to train further")
     chosen = parser.parse_args()
     overlap.refuse()
-    train(chosen.out, seed=chosen.seed, steps=chosen.steps)
+    train(chosen.out, seed=chosen.seed, steps=chosen.steps, start=chosen.start)
 
 
 if __name__ == "__main__":
