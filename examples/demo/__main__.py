@@ -91,16 +91,17 @@ async def _run(agents: list[Agent], socket: Path, story: Story, title: str) -> P
     """Plays; None if a signal asked it to stop."""
     played: list[Played] = []
     view = stdout_view(title)
-    async with trio.open_nursery() as nursery:
+    try:
+        async with trio.open_nursery() as nursery:
 
-        async def play() -> None:
-            async with connect(socket) as sys_:
-                played.append(await Play(sys_, story, view).run(agents))
-            nursery.cancel_scope.cancel()
+            async def play() -> None:
+                async with connect(socket) as sys_:
+                    played.append(await Play(sys_, story, view).run(agents))
+                nursery.cancel_scope.cancel()
 
-        nursery.start_soon(_until_interrupted, nursery.cancel_scope)
-        nursery.start_soon(play)
-    if not played:
+            nursery.start_soon(_until_interrupted, nursery.cancel_scope)
+            nursery.start_soon(play)
+    finally:
         view.close(story)
     return played[0] if played else None
 

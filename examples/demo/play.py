@@ -9,7 +9,7 @@ import trio
 from msgspec import Struct
 
 from examples.demo.scene import Agent
-from examples.demo.story import Story
+from examples.demo.story import Life, Story
 from examples.demo.view import View
 from syscalls.calls import kernel
 from syscalls.calls.device import Devices
@@ -63,14 +63,11 @@ class Play:
                         for agent in self._in_order(agents):
                             living.start_soon(self._wait, agent.name, await self._spawn(agent))
                         await self._kill_the_models_host(rambler)
-                        await self._until(
-                            lambda: self._recovered() and (self._spoke(rambler) or self._others_ended(rambler))
-                        )
-                        await self._sys.call("process.kill", pid=self._pids[rambler], signal=int(Signal.KILL))
+                        await self._until(lambda: self._may_be_killed(rambler))
+                        await self._kill(rambler)
                     await self._catch_up()
                 finally:
                     watching.cancel_scope.cancel()
-        self._view.close(self._story)
         return Played(self._pids, self._exits, rambler, limit.cancelled_caught)
 
     async def _warm_up(self) -> None:
@@ -98,11 +95,17 @@ class Play:
 
     async def _kill_the_models_host(self, rambler: str) -> None:
         """SIGKILL, from outside, in the middle of generations: as many as there are, but for the rambler's."""
-        await self._until(lambda: self._in_the_middle() or (self._others_ended(rambler) and self._generating() > 0))
+        await self._until(lambda: self._in_the_middle() or self._only(rambler))
         registry: Devices = await self._sys.call("device.list", kind="model")
         for each in registry.devices:
             if each.state == "ready" and each.host:
                 os.kill(each.host, signal.SIGKILL)
+
+    def _only(self, rambler: str) -> bool:
+        """The rambler is the last, and speaks; or nobody is left at all."""
+        if not self._others_ended(rambler):
+            return False
+        return self._generating() > 0 or self._life(rambler).ended_s is not None
 
     def _in_the_middle(self) -> bool:
         return len(self._story.generations) >= GENERATIONS_MIN and self._generating() >= AT_ONCE_MIN
@@ -114,8 +117,19 @@ class Play:
     def _others_ended(self, rambler: str) -> bool:
         return all(life.ended_s is not None for life in self._story.programs if life.name != rambler)
 
-    def _spoke(self, name: str) -> bool:
-        return self._story.lives[self._pids[name]].generated_tokens > 0
+    async def _kill(self, name: str) -> None:
+        """KILL, if it still lives."""
+        if self._life(name).ended_s is None:
+            await self._sys.call("process.kill", pid=self._pids[name], signal=int(Signal.KILL))
+
+    def _may_be_killed(self, rambler: str) -> bool:
+        """The host is there again, and the rambler has spoken, so that something is seen to be cut off."""
+        life = self._life(rambler)
+        spoke = life.generated_tokens > 0 or self._others_ended(rambler)
+        return life.ended_s is not None or (self._recovered() and spoke)
+
+    def _life(self, name: str) -> Life:
+        return self._story.lives[self._pids[name]]
 
     def _recovered(self) -> bool:
         """The host died and another is up, and what it had begun was begun again."""

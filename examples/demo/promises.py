@@ -31,14 +31,20 @@ def _judged(agents: list[Agent], played: Played, story: Story) -> Iterator[tuple
         not played.late and all(statuses.get(agent.name) == "done" for agent in others),
     )
     tools = [record for record in story.tool_calls if "calculator" in record.args]
-    yield f"a tool was called in its sandbox (the calculator, {len(tools)} times)", bool(tools)
+    yield f"a tool was called in its sandbox (calculations: {len(tools)})", bool(tools)
     asks = asking(agents, played, story)
     faults = sum(story.lives[pid].faults for pid in asks)
-    yield f"every ask had a page brought in ({faults} page faults, {len(asks)} asks)", faults >= len(asks) > 0
+    yield (
+        f"no fewer pages were brought in than there were asks (page faults: {faults}, asks: {len(asks)})",
+        faults >= len(asks) > 0,
+    )
     denied = [record for record in story.denials if record.name == "process.kill"]
     yield "a forbidden system call was denied (EPERM)", bool(denied)
     yield f"KILL ended {played.victim}", statuses.get(played.victim) == "killed"
-    yield f"a killed driver host was replaced, and its {story.reissued} generations issued again", _recovered(story)
+    yield (
+        f"a killed driver host was replaced, its generations issued again (reissued: {story.reissued})",
+        _recovered(story),
+    )
 
 
 def asking(agents: list[Agent], played: Played, story: Story) -> list[int]:

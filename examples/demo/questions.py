@@ -65,12 +65,12 @@ _NO_THING = frozenset(
         *("following", "same", "first", "second", "last", "next", "given", "new", "other", "such", "only", "whole"),
         *("above", "below", "usual", "normal", "more", "most", "one", "two", "own", "few", "again", "indirectly"),
         *("goes", "says", "ships", "starts", "includes", "allows", "belongs", "changes", "terminates", "containing"),
-        *("interrupted", "support", "negative", "five", "times", "right"),
+        *("interrupted", "support", "lacks", "language", "negative", "five", "times", "right"),
         *("case", "way", "time", "number", "kind", "undefined", "moment", "time", "nothing", "anything", "rest", "end"),
     ]
 )
 """Words without which a phrase is more surely a thing that one can ask for."""
-_LONE_CHARS_MIN = 7
+_LONE_CHARS_MIN = 8
 _ABOUT = (
     "What do the documents say about {t}?",
     "What does the documentation say about {t}?",
@@ -154,8 +154,9 @@ def _askable(documents: list[Document]) -> list[Question]:
     found = []
     for source, sentence in sentences:
         if _CLEAN.fullmatch(sentence) and 6 <= len(sentence.split()) <= 28:
-            phrase = next((p for p in _PHRASE.findall(sentence) if _points(p, words, everything)), None)
-            if phrase is not None:
+            phrases = [each for each in _PHRASE.findall(sentence) if _points(each, words, everything)]
+            if phrases:
+                phrase = max(phrases, key=lambda each: len(each.split()))
                 found.append(Question(f"the {phrase}", sentence, source))
     return found
 

@@ -30,7 +30,7 @@ def summary(
     yield from _titled("What was killed, and what became of it", paint)
     yield from _wrapped(_killings(played, story), width)
     yield from _titled("What it took", paint)
-    yield from _figures(told, story, width)
+    yield from _figures(told, played, story, width)
     yield from _titled("What was promised", paint)
     for promise in kept:
         mark = paint("kept  ", "green") if promise.kept else paint("BROKEN", "red")
@@ -93,14 +93,14 @@ def _loss(detail: dict[str, str], at_s: float, seq: int, story: Story) -> str:
     return f"{text}; no other took its place"
 
 
-def _figures(told: list[Verdict], story: Story, width: int) -> Iterator[str]:
+def _figures(told: list[Verdict], played: Played, story: Story, width: int) -> Iterator[str]:
     made = sum(record.generated_tokens for record in story.generations)
     read = sum(record.prompt_tokens for record in story.generations)
     busy_s = story.generating_s
     ready = [each for each in story.hosts if each.kind == "host_ready" and each.detail["restarts"] == "0"]
     figures = {
         "answers": f"{sum(verdict.right for verdict in told)} right of {len(told)}",
-        "processes": f"{len(story.programs)} programs",
+        "processes": f"{len(played.pids)} agents, {len(story.programs) - len(played.pids)} helpers of theirs",
         "tokens": f"{made:,} generated in {len(story.generations)} generations, {read:,} read",
         "speed": f"{made / busy_s:,.0f} tokens a second in the {busy_s:.1f} s in which any were generated"
         if busy_s
