@@ -21,7 +21,7 @@ def made(*, seed: int, count: int, unseen_phrasings: bool, after: bool = False) 
 
 def _before(corpus: Corpus) -> tuple[Turn, ...]:
     system = corpus.system()
-    turns = (system,) if system else ()
+    turns: tuple[Turn, ...] = (system,) if system else ()
     for _ in range(corpus.rng.randint(1, 4)):
         turns += corpus.episode().turns
     return turns

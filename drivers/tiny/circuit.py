@@ -13,9 +13,13 @@ EMBEDDING_STD = 0.05
 _BIAS, _MATCH, _COPY = 6.0, 2.0, 4.0
 
 
-@torch.no_grad()
 def install(model: LlamaForCausalLM) -> None:
     """Sets layers 0 and 1; the model must have biases in its attention and three heads or more."""
+    with torch.no_grad():
+        _install(model)
+
+
+def _install(model: LlamaForCausalLM) -> None:
     sizes = model.config
     half, theta = sizes.head_dim // 2, sizes.rope_parameters["rope_theta"]
     embedding = model.model.embed_tokens.weight

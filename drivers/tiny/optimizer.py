@@ -31,9 +31,12 @@ class Muon:
             self._groups[matrix.shape].append(matrix)
         self._speed = {shape: torch.zeros(len(group), *shape) for shape, group in self._groups.items()}
 
-    @torch.no_grad()
     def step(self, rate: float) -> None:
         """One move along the gradients; a parameter without one is our mistake."""
+        with torch.no_grad():
+            self._step(rate)
+
+    def _step(self, rate: float) -> None:
         for shape, group in self._groups.items():
             gradient = torch.stack([m.grad for m in group if m.grad is not None])
             assert len(gradient) == len(group)

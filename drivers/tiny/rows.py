@@ -87,7 +87,7 @@ class Packer:
         return ids, weights
 
     def _draw(self) -> tuple[list[int], list[float]]:
-        ids, weights = [], []
+        ids, weights = list[int](), list[float]()
         for turn in self.corpus.episode().turns:
             more, counts = turn_tokens(self.tokenizer, turn)
             ids, weights = ids + more, weights + counts

@@ -111,7 +111,7 @@ def _cutter(seed: int, forbidden: frozenset[str], start: Path | None) -> Tokeniz
 
 
 def _fresh(cutter: Tokenizer) -> LlamaForCausalLM:
-    ids = {name: cutter.token_to_id(name) for name in (wire.START, wire.END, wire.PAD)}
+    ids = {name: cutter.token_to_id(name) or 0 for name in (wire.START, wire.END, wire.PAD)}
     model = LlamaForCausalLM(
         config(cutter.get_vocab_size(), start=ids[wire.START], end=ids[wire.END], pad=ids[wire.PAD])
     )
