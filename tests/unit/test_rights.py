@@ -1,5 +1,7 @@
 """Rights: how they read, what they allow, and that covering is what it says."""
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,7 +10,7 @@ from syscalls.errors import Invalid
 from syscalls.rights import Right, allowed, parse_rights, uncovered
 
 resources = st.lists(st.sampled_from(["a", "b", "/", "*", "**"]), min_size=1, max_size=6).map(
-    lambda parts: "file:" + "".join(parts).replace("***", "**")
+    lambda parts: "file:" + re.sub("/+", "/", "".join(parts).replace("***", "**"))
 )
 concrete = st.lists(st.sampled_from(["a", "b", "/", "x"]), min_size=1, max_size=8).map(lambda p: "file:" + "".join(p))
 actions = st.sampled_from([("*",), ("read",), ("read", "write"), ("write",)])
@@ -58,3 +60,32 @@ def test_a_wider_wildcard_is_not_covered_by_a_narrower() -> None:
 def test_nonsense_is_refused_with_an_example(bad: str) -> None:
     with pytest.raises(Invalid, match="as in"):
         Right.parse(bad)
+
+
+@pytest.mark.parametrize("bad", ["file:/srv/../etc/** read", "file:/srv/.. read", "file:/srv/./a", "file:/srv//a"])
+def test_no_path_leads_back_up(bad: str) -> None:
+    with pytest.raises(Invalid, match="write the path out"):
+        Right.parse(bad)
+
+
+def test_a_character_cannot_stand_for_a_wildcard() -> None:
+    with pytest.raises(Invalid):
+        Right.parse("model:\x01")
+    with pytest.raises(Invalid):
+        Right.parse("model:" + "x" * 2000)
+
+
+_reference = {"**": "[\\s\\S]*", "*": "[^/]*"}
+
+
+@given(rights, concrete)
+def test_names_match_as_the_pattern_reads(right: Right, resource: str) -> None:
+    parts = re.split(r"(\*{2,}|\*)", right.resource)
+    pattern = "".join(_reference[part[:2]] if part[:1] == "*" else re.escape(part) for part in parts)
+    assert Right(right.resource).allows("read", resource) == bool(re.fullmatch(pattern, resource))
+
+
+def test_a_right_cannot_be_written_so_that_checking_it_takes_for_ever() -> None:
+    evil = Right.parse("tool:" + "*a" * 30 + "*b")
+    assert not evil.allows("call", "tool:" + "a" * 4000)
+    assert evil.allows("call", "tool:" + "a" * 4000 + "b")
