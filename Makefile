@@ -23,7 +23,7 @@ quick: $(READY) ## Unit tests only
 check: $(READY) ## Format, lint, types, import contract
 	@$(BIN)/ruff format --check --quiet . || { echo "run 'make format'"; exit 1; }
 	@$(BIN)/ruff check --quiet .
-	@$(BIN)/lint-imports --no-timing > .venv/imports.log || { cat .venv/imports.log; exit 1; }
+	@$(BIN)/lint-imports > .venv/imports.log || { cat .venv/imports.log; exit 1; }
 	@$(BIN)/mypy
 	@echo "check: ok"
 
