@@ -17,7 +17,7 @@ import trio
 from msgspec import Struct
 
 from drivers.causal.folder import check_weights, checksum, find_folder, read_config, tokenizer_digest
-from drivers.causal.generation import Generation, Outcome, Voice
+from drivers.causal.generation import Batch, Generation, Outcome, Voice
 from drivers.causal.imports import quick_imports
 from drivers.causal.layout import Layout
 from drivers.hooks import Device, Emit, hookimpl
@@ -161,8 +161,8 @@ class TorchModel:
             if ids and not (min(ids) >= 0 and max(ids) < rows):
                 raise Invalid(f"token ids are 0 to {rows - 1} here: render the turns with this model")
 
-    def _hand_over(self, batch: list[tuple[Generation, Outcome]]) -> None:
-        """Called on the engine's thread: everything of one step in one go."""
+    def _hand_over(self, batch: Batch) -> None:
+        """Called on the engine's thread: everything that came since the last time in one go."""
         try:
             self._token.run_sync_soon(partial(_distribute, batch))
         except trio.RunFinishedError:
@@ -175,7 +175,7 @@ class TorchModel:
         await trio.to_thread.run_sync(self.engine.close)
 
 
-def _distribute(batch: list[tuple[Generation, Outcome]]) -> None:
+def _distribute(batch: Batch) -> None:
     for generation, came in batch:
         if not generation.cancelled:
             generation.sink(came)

@@ -1,9 +1,8 @@
 """Continuous batching in one thread: new sequences are read in pieces between the steps of those that run, and leave
 when they end.
 
-Rows 0..n of the cache are the sequences that decode; row n is the one that is being read. One hand-over to the loop
-per step carries what
-every sequence made. The thread sleeps when there is nothing to do.
+Rows 0..n of the cache are the sequences that decode; row n is the one that is being read. What all of
+them made is handed to the loop together. The thread sleeps when there is nothing to do.
 
 Why not transformers' own continuous batching: several times slower on small models, no cancellation between steps, and
 its idle thread
@@ -12,6 +11,7 @@ keeps a core busy. Why not `generate`: it cannot take in a sequence while others
 
 import sys
 import threading
+import time
 import traceback
 from collections import deque
 from collections.abc import Callable
@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from drivers.causal.cache import Decode, Prefill, RowCache, indices
-from drivers.causal.generation import Generation, Outcome
+from drivers.causal.generation import Batch, Generation, Outcome, merged
 from drivers.causal.masks import Masks
 from drivers.causal.prefixes import REUSE_MIN, Prefixes, common
 from drivers.causal.sampling import choose
@@ -33,7 +33,12 @@ PREFILL_TOKENS_MAX = 256
 IDLE_BYTES_MAX = 128 << 20
 """What an idle engine keeps of its rows; more is given back."""
 
-Deliver = Callable[[list[tuple[Generation, Outcome]]], None]
+HANDOVER_S = 0.015
+"""At most so often the loop is handed what was made, unless something ended: each time wakes this process's other
+thread, the kernel and
+the reader, which on few cores costs more than the step itself. Nobody reads faster than that."""
+
+Deliver = Callable[[Batch], None]
 
 
 @final
@@ -53,11 +58,13 @@ class Engine:
         self._decoding: list[Generation] = []
         self._reading: Generation | None = None
         self._queue: deque[Generation] = deque()
-        self._out: list[tuple[Generation, Outcome]] = []
+        self._out: Batch = []
         self._inbox: deque[Generation] = deque()
         self._work = threading.Condition()
         self._closed = False
         self.steps = 0
+        self._urgent = False
+        self._handed_over_at = 0.0
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
 
     def start(self) -> None:
@@ -93,9 +100,7 @@ class Engine:
             while self._wait():
                 self._drop_cancelled()
                 self._step()
-                out, self._out = self._out, []
-                if out:
-                    self._deliver(out)
+                self._hand_over()
         left = [*self._decoding, *([self._reading] if self._reading else []), *self._queue]
         self._deliver([(generation, BrokenPipe("the model was closed")) for generation in left])
 
@@ -109,6 +114,15 @@ class Engine:
             self._queue.extend(self._inbox)
             self._inbox.clear()
             return not self._closed
+
+    def _hand_over(self) -> None:
+        """Delivers what was made, merged, unless it is too soon and nothing has ended."""
+        now = time.monotonic()
+        if not self._out or (not self._urgent and self._busy and now - self._handed_over_at < HANDOVER_S):
+            return
+        out, self._out = self._out, []
+        self._urgent, self._handed_over_at = False, now
+        self._deliver(merged(out))
 
     @property
     def _busy(self) -> bool:
@@ -138,7 +152,7 @@ class Engine:
             if generation.cancelled:
                 continue
             if generation.ended:
-                self._out.append((generation, generation.finished()))
+                self._end(generation, generation.finished())
                 continue
             self._reading = generation
             self._cache.reserve(len(self._decoding) + 1, len(generation.ids) + 1)
@@ -216,7 +230,11 @@ class Engine:
     def _accept(self, generation: Generation, token: int) -> None:
         self._out.append((generation, generation.accept(token)))
         if generation.ended:
-            self._out.append((generation, generation.finished()))
+            self._end(generation, generation.finished())
+
+    def _end(self, generation: Generation, outcome: Outcome) -> None:
+        self._out.append((generation, outcome))
+        self._urgent = True
 
     # Leaving.
 
@@ -256,7 +274,8 @@ class Engine:
         line = f"{type(failed).__name__}: {said[0] if said else ''}"
         short = isinstance(failed, MemoryError | torch.OutOfMemoryError) or "allocate memory" in line
         told = TryAgain(f"not enough memory for this generation: {line}") if short else IOFailed(line)
-        self._out.extend((generation, told) for generation in generations)
+        for generation in generations:
+            self._end(generation, told)
         self._decoding = [g for g in self._decoding if g not in generations]
         if self._reading in generations:
             self._reading = None

@@ -9,6 +9,28 @@ from syscalls.driver import Finished, Generate, Tokens
 Outcome = Tokens | Finished | Exception
 
 
+Batch = list[tuple["Generation", Outcome]]
+"""What is handed to the loop at once, in order."""
+
+
+def merged(batch: Batch) -> Batch:
+    """The same with the items of each generation joined to one; its end, if it has ended, comes after it."""
+    found: dict[int, tuple[Generation, list[Tokens], list[Outcome]]] = {}
+    for generation, came in batch:
+        _, tokens, ends = found.setdefault(id(generation), (generation, [], []))
+        if isinstance(came, Tokens):
+            tokens.append(came)
+        else:
+            ends.append(came)
+    out: Batch = []
+    for generation, tokens, ends in found.values():
+        if tokens:
+            ids = tuple(i for each in tokens for i in each.ids)
+            out.append((generation, Tokens(ids=ids, text="".join(each.text for each in tokens))))
+        out.extend((generation, end) for end in ends)
+    return out
+
+
 @final
 class Voice:
     """Ids to text for one tokenizer."""
