@@ -41,6 +41,7 @@ class Corpus:
         self.patterns = patterns
         self.scrambled_share = scrambled_share
         self.forbidden = forbidden
+        self.spoiled_share, self.strange, self.cut_share = 0.3, True, 0.0
         self.longest_chars = longest_chars
 
     def episode(self, kind: str | None = None) -> Episode:
@@ -67,7 +68,7 @@ class Corpus:
             if self.rng.random() < self.scrambled_share:
                 worded = requests.dressed(self.rng, scramble.frame(self.rng, kind, "{" + name + "}"))
             else:
-                worded = requests.worded(self.rng, pattern)
+                worded = requests.worded(self.rng, pattern, spoiled_share=self.spoiled_share, strange=self.strange)
             if normal(worded) not in self.forbidden:
                 break
         frame, filled = requests.cased(self.rng, worded, slots)
@@ -165,7 +166,8 @@ class Corpus:
             )
             result, said, check = f"error: {reason}", f"That failed: {reason}.", reason
         turns = (Turn("user", request), Turn("assistant", call), Turn("tool", result), Turn("assistant", said))
-        return Episode(kind, turns, check)
+        cut = self.cut_share and self.rng.random() < self.cut_share
+        return Episode(kind, turns[:2] if cut else turns, check)
 
     def _talk(self) -> Episode:
         phrasings, reply = self.rng.choice(templates.SMALL_TALK)

@@ -12,11 +12,11 @@ _QUOTES = (("'", "'"), ('"', '"'), ("`", "`"), ("*", "*"), ("<", ">"))
 _TRAIN_OPENINGS, _TRAIN_CLOSINGS = training(OPENINGS), training(CLOSINGS)
 
 
-def worded(rng: random.Random, pattern: str, *, noisy: bool = True) -> str:
+def worded(rng: random.Random, pattern: str, *, spoiled_share: float = 0.3, strange: bool = True) -> str:
     """The pattern drawn, with an opening or a closing at times, spoiled a little; slots are still open."""
     text = draw(pattern, rng)
-    if noisy and rng.random() < 0.3:
-        text = _spoiled(rng, text)
+    if rng.random() < spoiled_share:
+        text = _spoiled(rng, text, strange=strange)
     return dressed(rng, text)
 
 
@@ -60,8 +60,8 @@ def _filled(rng: random.Random, text: str) -> str:
     return text.replace("{noise}", noise(rng))
 
 
-def _spoiled(rng: random.Random, text: str) -> str:
-    """One to three words of the frame lost, doubled in length, mistyped, swapped for others or joined by more."""
+def _spoiled(rng: random.Random, text: str, *, strange: bool) -> str:
+    """One to three words of the frame lost, mistyped, swapped or joined by others; by nouns too if `strange`."""
     words = text.split(" ")
     for _ in range(rng.choice((1, 1, 2, 3))):
         plain = [i for i, w in enumerate(words) if "{" not in w and w.isalpha()]
@@ -74,20 +74,17 @@ def _spoiled(rng: random.Random, text: str) -> str:
         elif kind < 0.45:
             words[at] = _typo(rng, old)
         elif kind < 0.6:
-            words[at] = values.word(rng)
+            words[at] = values.word(rng) if strange else rng.choice(listed("everyday"))
         else:
-            words.insert(
-                at,
-                rng.choice(
-                    (
-                        values.word(rng),
-                        rng.choice(listed("adjectives")),
-                        rng.choice(listed("fillers")),
-                        rng.choice(listed("fillers")),
-                    )
-                ),
-            )
+            words.insert(at, _between(rng, strange=strange))
     return " ".join(words)
+
+
+def _between(rng: random.Random, *, strange: bool) -> str:
+    if not strange:
+        return rng.choice(listed("fillers"))
+    fillers = listed("fillers")
+    return rng.choice((values.word(rng), rng.choice(listed("adjectives")), rng.choice(fillers), rng.choice(fillers)))
 
 
 def _typo(rng: random.Random, text: str) -> str:

@@ -25,6 +25,14 @@ class Stage(msgspec.Struct, frozen=True):
     tokens: int
     passage_chars: int
     scrambled_share: float
+    spoiled_share: float = 0.3
+    strange: bool = True
+    cut_share: float = 0.0
+
+    def direct(self, corpus: Corpus) -> None:
+        """Sets the corpus for this part."""
+        corpus.longest_chars, corpus.scrambled_share = self.passage_chars, self.scrambled_share
+        corpus.spoiled_share, corpus.strange, corpus.cut_share = self.spoiled_share, self.strange, self.cut_share
 
 
 # One request a row at first: which tool to call is not to be learned among six requests at once.
@@ -34,7 +42,13 @@ COURSE = (
     Stage(0.95, 5, 512, 700, 0.3),
     Stage(1.0, 1, 3072, 700, 0.3),
 )
-AGAIN = (Stage(0.94, 5, 512, 700, 0.3), Stage(1.0, 1, 3072, 700, 0.3))
+# The second time round: what is left to learn is where a value or a sentence begins, so calls by the dozen.
+AGAIN = (
+    Stage(0.45, 16, 160, 200, 0.25, 0.1, strange=False, cut_share=0.6),
+    Stage(0.7, 9, 256, 320, 0.25, 0.1, strange=False, cut_share=0.4),
+    Stage(0.95, 5, 512, 700, 0.25, 0.1, strange=False, cut_share=0.2),
+    Stage(1.0, 1, 3072, 700, 0.25, 0.1, strange=False),
+)
 STEPS = 1700
 MATRIX_RATE, VECTOR_RATE = 0.012, 0.003
 WARM_SHARE, COOL_SHARE = 0.02, 0.5
@@ -134,8 +148,7 @@ def _fit(
     for step in range(steps):
         share = step / steps
         stage = next(s for s in course if share < s.until_share)
-        packer.corpus.longest_chars = stage.passage_chars
-        packer.corpus.scrambled_share = stage.scrambled_share
+        stage.direct(packer.corpus)
         loss = loss_of(model, packer.batch(rows=stage.rows, tokens=stage.tokens))
         loss.backward()
         torch.nn.utils.clip_grad_norm_(others, 1.0)
