@@ -4,9 +4,11 @@
 """
 
 import argparse
+import contextlib
 import ctypes
 import importlib.metadata
 import os
+import resource
 import signal
 import sys
 import tempfile
@@ -31,7 +33,9 @@ from kernel.jail import JailLauncher
 from kernel.launch import Launcher
 from kernel.machine import Machine
 from kernel.mm.contexts import Contexts
+from kernel.panic import first
 from kernel.permission import OPERATOR, Permission
+from kernel.power import Switch, stop_programs
 from kernel.process import Process
 from kernel.process_table import ProcessTable
 from kernel.scheduler import Scheduler
@@ -42,10 +46,10 @@ from kernel.trace import Trace
 from kernel.truth import FILE, Truth
 from kernel.version import VERSION
 from syscalls.errors import SyscallError
-from syscalls.signals import Signal
 
 TOOLS_GROUP = "kernos.tools"
 _PR_SET_PDEATHSIG = 1
+_FILES_MAX = 65536
 
 FAMILIES = (process, context, generate, model, message, device, clock, kernel)
 
@@ -114,7 +118,7 @@ async def machine_up(
     gate = Gate(machine, Permission(processes=processes, contexts=contexts, models=devices), handlers())
     root = accounts.open(None, name="kernel", principal="kernel", tokens_max=None, wall_s_max=None)
     init = processes.add(parent=None, principal="kernel", kind="session", name="kernos", account=root, rights=OPERATOR)
-    async with trio.open_nursery() as nursery:
+    async with _ending(launcher), trio.open_nursery() as nursery:
         executor.attach(nursery, gate)
         await devices.boot(nursery)
         await contexts.boot()
@@ -128,29 +132,21 @@ async def machine_up(
             yield Running(machine, gate, init)
         finally:
             with trio.CancelScope(shield=True):
-                await _stop_programs(machine)
+                await stop_programs(machine)
                 nursery.cancel_scope.cancel()
-    with trio.CancelScope(shield=True):
-        await launcher.aclose()
+
+
+@asynccontextmanager
+async def _ending(launcher: Launcher) -> AsyncIterator[None]:
+    try:
+        yield
+    finally:
+        with trio.CancelScope(shield=True):
+            await launcher.aclose()
 
 
 async def _supervise_tool(tool: Tool, gate: Gate, processes: ProcessTable, init: Process) -> None:
     await tool.run(gate=gate, processes=processes, parent=init)
-
-
-async def _stop_programs(machine: Machine) -> None:
-    """TERM to every program, the grace time, then KILL."""
-    for program in machine.processes:
-        if program.kind == "program":
-            machine.executor.signal(program, Signal.TERM)
-    with trio.move_on_after(machine.grace_s):
-        for program in machine.processes:
-            if program.kind == "program":
-                await program.ended.wait()
-    for program in machine.processes:
-        if program.kind == "program" and program.exit is None:
-            machine.executor.signal(program, Signal.KILL)
-            await program.ended.wait()
 
 
 def installed_tools(config: Config) -> dict[str, ToolConfig]:
@@ -161,6 +157,14 @@ def installed_tools(config: Config) -> dict[str, ToolConfig]:
 
 async def serve(config: Config, *, ready_fd: int | None = None) -> None:
     """A kernel on its socket until SIGINT, SIGTERM or kernel.shutdown. Raises SyscallError if it cannot start."""
+    async with trio.open_nursery() as nursery:
+        switch = Switch()
+        await nursery.start(switch.watch)
+        await _serve(config, switch, ready_fd)
+        nursery.cancel_scope.cancel()
+
+
+async def _serve(config: Config, switch: Switch, ready_fd: int | None) -> None:
     state = config.state_folder
     truth = Truth.open(state / FILE)
     try:
@@ -171,6 +175,7 @@ async def serve(config: Config, *, ready_fd: int | None = None) -> None:
             seals=seals,
             make_launcher=lambda trace: JailLauncher(trace=trace, without=config.weak_sandbox),
         ) as running:
+            switch.attach(running.machine)
             await _until_told(running, config, ready_fd)
     finally:
         truth.close()
@@ -180,26 +185,18 @@ async def _until_told(running: Running, config: Config, ready_fd: int | None) ->
     machine = running.machine
     door = Door(machine, running.gate, running.init)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_on_signals, machine)
         await nursery.start(door.listen, config.socket_file)
         _say(ready_fd, "ready\n")
         await machine.power.wait()
-        await _stop_programs(machine)
+        await stop_programs(machine)
         nursery.cancel_scope.cancel()
 
 
-async def _on_signals(machine: Machine) -> None:
-    """Ctrl-C and SIGTERM stop the machine in order; a second one stops it at once."""
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as arriving:
-        async for number in arriving:
-            if machine.power.is_set():
-                machine.grace_s = 0.0
-            machine.trace.event("power", signal=signal.Signals(number).name)
-            machine.power.set()
-
-
 def _say(ready_fd: int | None, line: str) -> None:
-    if ready_fd is not None:
+    """Tells whoever started the kernel; nobody may be there any more."""
+    if ready_fd is None:
+        return
+    with contextlib.suppress(OSError):
         os.write(ready_fd, line.encode())
         os.close(ready_fd)
 
@@ -240,6 +237,7 @@ def _die_with_parent() -> None:
 
 def _boot(args: argparse.Namespace) -> int:
     try:
+        _raise_limit_of_files()
         config = _configured(args)
         trio.run(lambda: serve(config, ready_fd=args.ready_fd))
     except (SyscallError, configuration.ConfigError) as failed:
@@ -248,20 +246,20 @@ def _boot(args: argparse.Namespace) -> int:
         refused, other = group.split(SyscallError)
         if other is not None or refused is None:
             raise
-        return _failed(args, str(_first(refused)))
+        return _failed(args, str(first(refused)))
     return 0
 
 
-def _first(group: BaseException) -> BaseException:
-    return _first(group.exceptions[0]) if isinstance(group, BaseExceptionGroup) else group
+def _raise_limit_of_files() -> None:
+    """Each worker takes a few descriptors, and what a shell allows is soon used up."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, _FILES_MAX) if hard > 0 else _FILES_MAX, hard))
 
 
 def _failed(args: argparse.Namespace, why: str) -> int:
     print(f"kernos: {why}", file=sys.stderr)
-    try:
-        _say(args.ready_fd, f"failed: {why}\n")
-    except OSError:
-        pass
+    _say(args.ready_fd, f"failed: {why}\n")
     return 125
 
 

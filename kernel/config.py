@@ -34,6 +34,7 @@ class Bounds(Struct, frozen=True, forbid_unknown_fields=True):
     sessions_max: int = 512
     contexts_max: int = 8192
     mailbox_messages_max: int = 256
+    mailbox_bytes_max: int = 4 << 20
     trace_records_max: int = 65536
     queue_max: int = 1024
     grace_s: float = 2.0
@@ -49,13 +50,16 @@ class Bounds(Struct, frozen=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         if not 0.1 <= self.low_water < self.high_water <= 1.0:
             raise ValueError("low_water must be below high_water, both between 0.1 and 1")
-        if min(self.processes_max, self.sessions_max, self.mailbox_messages_max, self.queue_max) < 1:
+        for name in ("grace_s", "handshake_s", "host_ready_s", "worker_ready_s"):
+            if not 0 <= getattr(self, name) < 1e6:
+                raise ValueError(f"{name} in [bounds] is a number of seconds, 0 or more")
+        if any(getattr(self, name) < 1 for name in self.__struct_fields__ if name.endswith("_max")):
             raise ValueError("every count in [bounds] must be at least 1")
 
 
 TINY_BOUNDS = Bounds(
-    processes_max=8, sessions_max=4, contexts_max=4, mailbox_messages_max=2, trace_records_max=64, queue_max=2,
-    stream_items_max=16, page_tokens_max=32,
+    processes_max=8, sessions_max=4, contexts_max=4, mailbox_messages_max=2, mailbox_bytes_max=4096,
+    trace_records_max=64, queue_max=2, stream_items_max=16, page_tokens_max=32,
 )  # fmt: skip
 
 

@@ -14,6 +14,7 @@ import trio
 from kernel.exec import Executor
 from kernel.link import Entrance, KernelLink
 from kernel.machine import Machine
+from kernel.panic import contain
 from kernel.permission import OPERATOR
 from kernel.process import Process
 from kernel.version import VERSION
@@ -101,6 +102,9 @@ class Door:
                 process.stop_scope = scope
                 async with stream:
                     reason = await link.run(handshake_s=machine.config.bounds.handshake_s)
+        except Exception as bug:
+            reason = contain(bug)
+            machine.trace.event("bug", pid=process.pid, error=repr(bug))
         finally:
             self._leave(process, machine.executor, reason)
 

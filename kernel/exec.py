@@ -2,7 +2,7 @@
 
 import importlib.metadata
 import os
-from typing import final
+from typing import cast, final
 
 import msgspec
 import trio
@@ -13,13 +13,14 @@ from kernel.config import Config
 from kernel.launch import Launcher, LaunchRequest, folders_of
 from kernel.link import Entrance
 from kernel.mm.contexts import Contexts
+from kernel.panic import contain, first
 from kernel.process import Process
 from kernel.process_table import ProcessTable
 from kernel.trace import Trace
 from kernel.worker import WorkerHost
 from syscalls import worker as abi
 from syscalls.calls.process import Exit, Spawn
-from syscalls.errors import BrokenPipe, Errno, Invalid, NotFound, SyscallError
+from syscalls.errors import BrokenPipe, Errno, Invalid, IOFailed, NotFound, SyscallError
 from syscalls.link.duplex import Duplex
 from syscalls.link.ticket import Ticket
 from syscalls.rights import Right
@@ -63,6 +64,7 @@ class Executor:
         self._nursery: trio.Nursery | None = None
         self._gate: Entrance | None = None
         self._running: dict[int, Ticket] = {}
+        self.grace_s = config.bounds.grace_s
 
     def attach(self, nursery: trio.Nursery, gate: Entrance) -> None:
         """Boot's last step: where the tasks live, and where the workers' calls go."""
@@ -137,7 +139,7 @@ class Executor:
             self._nursery.start_soon(self._grace, process)
 
     async def _grace(self, process: Process) -> None:
-        with trio.move_on_after(self._config.bounds.grace_s):
+        with trio.move_on_after(self.grace_s):
             await process.ended.wait()
             return
         self._trace.event("grace_over", pid=process.pid)
@@ -154,18 +156,24 @@ class Executor:
     async def _live(self, process: Process, image: Image, args: Spawn) -> None:
         """One process from its worker's birth to its exit; structured so that nothing of it outlives this task."""
         outcome = _lost(process)
-        with trio.CancelScope() as scope:
-            process.stop_scope = scope
-            try:
-                async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._wall, process)
-                    outcome = await self._host(process, image, args)
-                    nursery.cancel_scope.cancel()
-            except* SyscallError as failed:
-                outcome = _failure(process, _first(failed))
-        if process.ending is not None and outcome.status != "done":
-            outcome = _ended(process, process.ending)
-        self._bury(process, outcome)
+        try:
+            with trio.CancelScope() as scope:
+                process.stop_scope = scope
+                if process.ending is not None:  # it was killed before it began
+                    scope.cancel()
+                try:
+                    async with trio.open_nursery() as nursery:
+                        nursery.start_soon(self._wall, process)
+                        outcome = await self._host(process, image, args)
+                        nursery.cancel_scope.cancel()
+                except* SyscallError as failed:
+                    outcome = _failure(process, cast(SyscallError, first(failed)))
+                except* Exception as bug:
+                    outcome = _failure(process, IOFailed(f"the kernel failed in {process.name}: {contain(bug)}"))
+        finally:  # also when the machine goes down in disorder: whoever waits for this end must see it
+            if process.ending is not None and outcome.status != "done":
+                outcome = _ended(process, process.ending)
+            self._bury(process, outcome)
 
     async def _host(self, process: Process, image: Image, args: Spawn) -> Exit:
         assert self._gate is not None
@@ -262,11 +270,3 @@ def _failure(process: Process, error: SyscallError) -> Exit:
     status = "over_quota" if error.errno is Errno.EQUOTA else "failed"
     code = 2 if error.message.startswith("usage:") else _CODE_OF_ERRNO.get(error.errno, 1)
     return Exit(pid=process.pid, status=status, code=code, error=str(error))
-
-
-def _first(group: BaseExceptionGroup[SyscallError]) -> SyscallError:
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    assert isinstance(error, SyscallError)
-    return error

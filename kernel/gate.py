@@ -5,8 +5,6 @@ journal will stand
 between authenticate and right (a recorded outcome is returned as it was) and around the body; the order is made for it.
 """
 
-import sys
-import traceback
 from collections.abc import Awaitable, Callable
 from typing import Any, final
 
@@ -14,7 +12,7 @@ import trio
 from msgspec import Raw
 
 from kernel.machine import Machine
-from kernel.panic import KernelPanic
+from kernel.panic import KernelPanic, contain
 from kernel.permission import Permission
 from kernel.process import Process
 from kernel.trace import short
@@ -72,8 +70,6 @@ class Gate:
         except SyscallError as refused:
             link.fail(call.id, refused)
             self._record(trap, began, args, refused)
-        except KernelPanic:
-            raise
         except Exception as bug:
             link.fail(call.id, self._bug(trap, bug))
         else:
@@ -94,8 +90,6 @@ class Gate:
                 await self._while_stopped(process)
             except SyscallError as refused:
                 outcome = refused
-            except KernelPanic:
-                raise
             except Exception as bug:
                 outcome = self._bug(trap, bug)
         if scope.cancelled_caught:
@@ -145,9 +139,9 @@ class Gate:
 
     def _bug(self, trap: Trap, bug: Exception) -> SyscallError:
         """A bug of ours in a family handler costs one call, not the machine; it is shouted about."""
+        why = contain(bug)
         self._machine.trace.event("bug", pid=trap.process.pid, call=trap.row.name, error=repr(bug))
-        traceback.print_exception(bug, file=sys.stderr)
-        return IOFailed(f"the kernel failed in {trap.row.name}: {type(bug).__name__}: {bug}; please report it")
+        return IOFailed(f"the kernel failed in {trap.row.name}: {why}")
 
     def _record(
         self,
@@ -179,7 +173,7 @@ class Gate:
                 driver_s=trap.driver_s,
                 prompt_tokens=trap.prompt_tokens,
                 generated_tokens=trap.generated_tokens,
-                right=trap.right,
+                right=short(trap.right),
             )
         )
 

@@ -23,6 +23,8 @@ HostState = Literal["idle", "starting", "ready", "restarting", "failed"]
 
 _BACKOFF_S = 0.05
 _BACKOFF_MAX_S = 2.0
+_RETRY_S = 5.0
+REISSUES_MAX = 24
 _CREDIT = 1 << 20
 
 
@@ -60,6 +62,7 @@ class Host:
         self._logs = logs
         self._start = start
         self._wire: Duplex | None = None
+        self._complaint: SyscallError | None = None
         self._wanted = trio.Event()
         self._news = trio.Event()
         self._on_restart: list[Callable[[], None]] = []
@@ -69,8 +72,10 @@ class Host:
         self._on_restart.append(callback)
 
     def want(self) -> None:
-        """Somebody needs it: start it."""
-        self._wanted.set()
+        """Somebody needs it: start it. One that failed is tried again for who comes _RETRY_S later."""
+        if not self._wanted.is_set():
+            self.failure = None
+            self._wanted.set()
 
     async def ready(self) -> driver.Opened:
         """Waits until the device is open. Raises why it cannot be, or TryAgain (EAGAIN) after `host_ready_s`."""
@@ -89,16 +94,18 @@ class Host:
         allows."""
         self.busy += 1
         try:
-            while True:
+            for _ in range(REISSUES_MAX):
                 opened = await self.ready()
                 wire = self._wire
                 assert wire is not None
                 try:
                     return await wire.call(row, make_args(opened.device))
-                except BrokenPipe:
+                except BrokenPipe as broken:
+                    self._own_words(wire, broken)
                     if Flag.IDEMPOTENT not in row.flags:
                         raise
                     await self._gone(wire)
+            raise IOFailed(f"{REISSUES_MAX} hosts of {self.name} died under this call: see {self._log_file}")
         finally:
             self.busy -= 1
 
@@ -117,19 +124,27 @@ class Host:
         self.busy += 1
         try:
             return await wire.pour(row, make_args(opened.device), typed, credit=_CREDIT)
-        except BrokenPipe:
+        except BrokenPipe as broken:
+            self._own_words(wire, broken)
             await self._gone(wire)
             raise
         finally:
             self.busy -= 1
 
     async def run(self) -> None:
-        """Supervises: starts the host when it is wanted, again when it dies; gives up when `host_restarts_max` hosts
-        in a row
-        died before they were ready."""
-        await self._wanted.wait()
-        self._set("starting")
+        """Supervises: starts the host when it is wanted, again when it dies. Gives up, for a while, when the driver
+        refuses to open or `host_restarts_max` hosts in a row died before they were ready."""
+        while True:
+            await self._wanted.wait()
+            self._set("starting")
+            await self._keep_up()
+            await trio.sleep(_RETRY_S)  # meanwhile everybody is told the same
+            self._wanted = trio.Event()
+
+    async def _keep_up(self) -> None:
+        """Hosts one after another, until there cannot be one."""
         stillborn = 0
+        self._complaint = None
         while True:
             try:
                 stillborn = 0 if await self._life() else stillborn + 1
@@ -138,9 +153,8 @@ class Host:
                 return
             self.restarts += 1
             if stillborn >= self._bounds.host_restarts_max:
-                self._fail(
-                    IOFailed(f"device {self.name}: {stillborn} hosts in a row died at the start: see {self._log_file}")
-                )
+                died = f"device {self.name}: {stillborn} hosts in a row died at the start: see {self._log_file}"
+                self._fail(self._complaint or IOFailed(died))
                 return
             self._set("restarting")
             if stillborn:
@@ -149,7 +163,12 @@ class Host:
     async def _life(self) -> bool:
         """One host from start to death; whether it was ever ready. Raises SyscallError if the driver refuses to
         open."""
-        process = await self._start(self.driver, self._log_file)
+        try:
+            process = await self._start(self.driver, self._log_file)
+        except IOFailed as failed:
+            self._trace.event("host_lost", device=self.name, host=0, status=failed)
+            self._complaint = failed
+            return False
         self.pid = process.pid
         was_ready = False
         try:
@@ -167,7 +186,10 @@ class Host:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_run, wire, nursery.cancel_scope)
             try:
-                await wire.greeted()
+                with trio.move_on_after(self._bounds.host_ready_s) as patience:
+                    await wire.greeted()
+                if patience.cancelled_caught:
+                    raise BrokenPipe(f"the host of {self.name} said nothing for {self._bounds.host_ready_s:g} s")
                 self.opened = await wire.call(driver.OPEN, self.args)
                 self._wire = wire
                 self._set("ready")
@@ -176,13 +198,17 @@ class Host:
                     for callback in self._on_restart:
                         callback()
                 await trio.sleep_forever()
-            except BrokenPipe:
-                pass
             except SyscallError as error:
-                refused = error
+                died = isinstance(error, BrokenPipe) and (wire.peer.closed is not None or wire.peer.remote is None)
+                refused = None if died else error
             nursery.cancel_scope.cancel()
         if refused is not None:
             raise refused
+
+    def _own_words(self, wire: Duplex, error: BrokenPipe) -> None:
+        """An EPIPE that came over a live link is the driver's own, no death of its host."""
+        if wire.peer.closed is None:
+            raise IOFailed(f"device {self.name}: {error.message}") from None
 
     async def _gone(self, wire: Duplex) -> None:
         """A call on `wire` has failed with EPIPE: waits until the supervisor has seen the death, so that `ready`

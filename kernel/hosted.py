@@ -7,11 +7,11 @@ from typing import final
 
 from msgspec.structs import replace
 
-from kernel.host import Host
+from kernel.host import REISSUES_MAX, Host
 from kernel.trace import Trace
 from syscalls import driver
 from syscalls.driver import Embedded, Finished, Opened, Rendered, Sampling, StoreHits, Tokens
-from syscalls.errors import BrokenPipe, OutcomeUnknown
+from syscalls.errors import BrokenPipe, IOFailed, OutcomeUnknown
 from syscalls.turns import ToolSpec, Turn
 
 
@@ -56,10 +56,12 @@ class HostedModel:
         """See ModelPort. What a dead host had read of the prompt, and is read again, is charged to the kernel."""
         made: list[int] = []
         spoken = False
+        deaths = 0
 
         def keep(tokens: Tokens) -> None:
-            nonlocal spoken
+            nonlocal spoken, deaths
             spoken = True
+            deaths = 0
             made.extend(tokens.ids)
             sink(tokens)
 
@@ -73,6 +75,9 @@ class HostedModel:
                 exact = "resume-exact" in self.opened.can
                 if spoken and not exact:
                     raise OutcomeUnknown(f"the host of {self.name} died in mid-answer and cannot resume it") from None
+                deaths += 1
+                if deaths >= REISSUES_MAX:
+                    raise IOFailed(f"{deaths} hosts of {self.name} in a row died over this answer") from None
                 self._overhead(len(prompt) + len(made))
                 self._trace.event("reissue", device=self.name, generated=len(made))
                 continue

@@ -90,6 +90,8 @@ class JailLauncher:
                 raise IOFailed(f"the sandbox could not be put up: {failed}; see 'kernos doctor'") from None
             except ValueError as bad:
                 raise Invalid(str(bad)) from None
+            except OSError as failed:
+                raise IOFailed(f"no worker can be made: {failed}; is the limit of open files too low?") from None
         raise IOFailed(f"{_TRIES} zygotes in a row died: see 'kernos doctor'")
 
     async def aclose(self) -> None:
@@ -103,7 +105,7 @@ class JailLauncher:
                 spec = ZygoteSpec(python=sys.executable, path=guest_path(), preload=_PRELOAD, binds=guest_binds())
                 try:
                     self._zygote = await Zygote.start(spec)
-                except JailError as failed:
+                except (JailError, OSError) as failed:
                     raise IOFailed(f"no zygote: {failed}; see 'kernos doctor'") from None
                 self._trace.event("zygote_ready", host=self._zygote.pid)
             return self._zygote

@@ -1,7 +1,7 @@
 """What the kernel asks of whoever makes workers: a jail on a real machine, a plain task in tests."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol, final
 
 from msgspec import Struct
@@ -47,3 +47,13 @@ def folders_of(rights: tuple[Right, ...]) -> tuple[str, ...]:
         if kind == "file" and path.startswith("/") and right.allows("read", right.resource):
             found.add(os.path.normpath(path.removesuffix("/**")))
     return tuple(sorted(path for path in found if path != "/" and "*" not in path and os.path.exists(path)))
+
+
+def shown_by(rights: Iterable[Right]) -> tuple[Right, ...]:
+    """What these rights show of the host once links are followed, as rights to read."""
+    shown = []
+    for path in folders_of(tuple(rights)):
+        real = os.path.realpath(path)
+        if real != path:
+            shown.append(Right(f"file:{real}/**" if os.path.isdir(real) else f"file:{real}", ("read",)))
+    return tuple(shown)

@@ -18,7 +18,8 @@ from kernel.truth import Truth
 
 @final
 class Machine:
-    """State has one owner each; this only says who. `power` is set when the machine is to stop."""
+    """State has one owner each; this only says who. `power` is set when the machine is to stop, `hurry` when nobody
+    will wait for the grace time any more."""
 
     def __init__(
         self,
@@ -45,4 +46,5 @@ class Machine:
         self.contexts = contexts
         self.executor = executor
         self.power = trio.Event()
+        self.hurry = trio.Event()
         self.grace_s = config.bounds.grace_s

@@ -13,6 +13,8 @@ from syscalls.rights import Right
 
 STORY_MAX = 32
 LOG_PIECES_MAX = 2000
+LOG_CHARS_MAX = 512 * 1024
+LOG_PIECE_CHARS_MAX = 8 * 1024
 
 TRANSITIONS: frozenset[tuple[State, State]] = frozenset(
     {
@@ -78,9 +80,11 @@ class Process:
         self.children: dict[int, Process] = {}
         self.contexts: set[int] = set()
         self.mailbox: deque[Message] = deque()
+        self.mailbox_bytes = 0
         self.mailbox_changed = trio.Event()
         self.log: deque[LogLine] = deque(maxlen=LOG_PIECES_MAX)
         self.log_pieces = 0
+        self.log_chars = 0
         self.log_changed = trio.Event()
         self.child_changed = trio.Event()
         # How it ends: exec and the table.
@@ -129,12 +133,23 @@ class Process:
             self.resumed.set()
             self._settle("CONT")
 
+    def keep_line(self, line: LogLine) -> None:
+        """Takes one piece of output into the ring."""
+        if len(self.log) == LOG_PIECES_MAX:
+            self.log_chars -= len(self.log.popleft().text)
+        self.log.append(line)
+        self.log_pieces += 1
+        self.log_chars += len(line.text)
+        while self.log_chars > LOG_CHARS_MAX:
+            self.log_chars -= len(self.log.popleft().text)
+
     def die(self, exit_: Exit) -> None:
         """It has ended; it is a zombie until its parent waits for it."""
         if self.exit is not None:
             raise KernelPanic(self._tale("it ended twice"))
         self.exit = exit_
         self.resumed.set()
+        self.mailbox.clear()
         self._move("zombie", exit_.status)
         self.ended.set()
 

@@ -15,6 +15,8 @@ from syscalls.errors import NoSuchProcess, TryAgain
 from syscalls.rights import Right
 
 REAPED_KEPT_MAX = 256
+KEPT_FREE = 8
+"""One in so many places of a full table is for sessions and tools only: the operator can always come in and look."""
 INIT_PID = 1
 
 
@@ -49,10 +51,9 @@ class ProcessTable:
         model: str | None = None,
     ) -> Process:
         """A new process, ready. Raises TryAgain (EAGAIN) when the table is full."""
-        if len(self._alive) >= self._max:
-            raise TryAgain(
-                f"the table holds {self._max} processes: wait for some to end, or raise bounds.processes_max"
-            )
+        bound = self._max - self._max // KEPT_FREE if kind == "program" else self._max
+        if len(self._alive) >= bound:
+            raise TryAgain(f"the table holds {bound} processes: wait for some to end, or raise bounds.processes_max")
         process = Process(
             pid=self._next,
             parent=parent,

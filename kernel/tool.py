@@ -1,6 +1,6 @@
 """Tools: plugins in sandboxed workers of their own, started when first called, and again when they died."""
 
-from typing import Any, final
+from typing import Any, Final, cast, final
 
 import trio
 from msgspec import Raw
@@ -9,15 +9,19 @@ from kernel.clock import Clock
 from kernel.config import Bounds, ToolConfig
 from kernel.launch import Launcher, LaunchRequest, folders_of
 from kernel.link import Entrance
+from kernel.panic import contain, first
 from kernel.process import Process
 from kernel.process_table import ProcessTable
 from kernel.worker import WorkerHost
 from syscalls import worker as abi
 from syscalls.calls.process import Exit
-from syscalls.errors import BrokenPipe, NotFound, OutcomeUnknown, SyscallError, TryAgain
+from syscalls.errors import BrokenPipe, IOFailed, NotFound, OutcomeUnknown, SyscallError, TryAgain
 from syscalls.link.duplex import Duplex
 from syscalls.rights import parse_rights
 from syscalls.turns import ToolSpec
+
+STILLBORN_MAX: Final = 3
+RETRY_S: Final = 5.0
 
 
 @final
@@ -66,26 +70,47 @@ class Tool:
         return returned.value
 
     async def run(self, *, gate: Entrance, processes: ProcessTable, parent: Process) -> None:
-        """Supervises: a worker whenever one is wanted."""
-        while self.failure is None:
+        """Supervises: a worker whenever one is wanted. One that cannot be is tried again for a call that comes
+        RETRY_S later."""
+        stillborn = 0
+        while True:
             await self._wanted.wait()
-            process = processes.add(
+            failed = await self._one(gate, processes, parent)
+            stillborn = 0 if self._wire is not None else stillborn + 1
+            self._wire = None
+            if failed is None and stillborn >= STILLBORN_MAX:
+                failed = IOFailed(f"tool {self.name}: {stillborn} workers in a row died at the start")
+            self.failure = failed
+            self._wanted = trio.Event()
+            self._tell()
+            self.restarts += 1
+            if failed is not None:
+                stillborn = 0
+                await trio.sleep(RETRY_S)
+                self.failure = None
+
+    async def _one(self, gate: Entrance, processes: ProcessTable, parent: Process) -> SyscallError | None:
+        """One worker from birth to death; why there cannot be one, or None."""
+        failed: SyscallError | None = None
+        try:
+            self.process = process = processes.add(
                 parent=parent, principal=parent.principal, kind="tool", name=self.name, account=parent.account,
                 rights=self._rights,
             )  # fmt: skip
-            self.process = process
-            status = "worker_lost"
-            try:
-                await self._live(process, gate)
-            except SyscallError as failed:
-                self.failure, status = failed, "failed"
-            finally:
-                self._wire = None
-                self._wanted = trio.Event()
-                self._tell()
-                error = str(self.failure or "")
-                processes.ended(process, Exit(pid=process.pid, status=status, error=error))
-            self.restarts += 1
+        except SyscallError as full:
+            return full
+        try:
+            await self._live(process, gate)
+        except* BrokenPipe:
+            pass  # it died before it had said what it serves
+        except* SyscallError as group:
+            failed = cast(SyscallError, first(group))
+        except* Exception as group:
+            failed = IOFailed(f"the kernel failed in tool {self.name}: {contain(group)}")
+        finally:
+            status = "worker_lost" if failed is None else "failed"
+            processes.ended(process, Exit(pid=process.pid, status=status, error=str(failed or "")))
+        return failed
 
     async def _live(self, process: Process, gate: Entrance) -> None:
         request = LaunchRequest(pid=process.pid, name=self.name, folders=folders_of(self._rights))
@@ -101,11 +126,11 @@ class Tool:
         await wire.ended()
 
     async def _ready(self) -> Duplex:
-        self._wanted.set()
         with trio.move_on_after(self._bounds.worker_ready_s):
-            while self._wire is None:
+            while self._wire is None or self._wire.peer.closed is not None:
                 if self.failure is not None:
                     raise self.failure
+                self._wanted.set()
                 await self._news.wait()
             return self._wire
         raise TryAgain(f"tool {self.name} did not come up in {self._bounds.worker_ready_s:g} s")

@@ -11,6 +11,7 @@ from kernel.clock import Clock
 from syscalls.calls.kernel import TraceRecord
 
 SHORT_CHARS_MAX = 120
+DETAIL_CHARS_MAX = 1000
 
 
 @final
@@ -30,7 +31,7 @@ class Trace:
         """Something happened that was not a call."""
         if kind == "fault":
             self.faults += 1
-        texts = {key: str(value) for key, value in detail.items()}
+        texts = {key: str(value)[:DETAIL_CHARS_MAX] for key, value in detail.items()}
         self.add(TraceRecord(seq=0, at_s=self._clock.now(), kind=kind, pid=pid, detail=texts))
 
     def add(self, record: TraceRecord) -> None:

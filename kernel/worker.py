@@ -5,12 +5,13 @@ from collections.abc import Awaitable, Callable
 from typing import final
 
 import trio
+from msgspec.structs import replace
 
 from kernel.clock import Clock
 from kernel.config import Bounds
 from kernel.launch import Launched
 from kernel.link import Entrance, KernelLink
-from kernel.process import Process
+from kernel.process import LOG_PIECE_CHARS_MAX, Process
 from syscalls.calls.process import LogLine
 from syscalls.errors import BrokenPipe, IOFailed
 from syscalls.link.duplex import Duplex
@@ -85,8 +86,9 @@ class WorkerHost:
 
 
 def write_log(process: Process, line: LogLine) -> None:
-    """Adds to what `process` printed and wakes whoever follows it."""
-    process.log.append(line)
-    process.log_pieces += 1
+    """Adds to what `process` printed, in pieces that fit a frame, and wakes whoever follows it; the oldest is dropped
+    beyond LOG_CHARS_MAX."""
+    for at in range(0, max(len(line.text), 1), LOG_PIECE_CHARS_MAX):
+        process.keep_line(replace(line, text=line.text[at : at + LOG_PIECE_CHARS_MAX]))
     changed, process.log_changed = process.log_changed, trio.Event()
     changed.set()

@@ -36,9 +36,9 @@ async def trace(machine: Machine, trap: Trap, args: abi.Trace) -> Nothing:
     since = args.since
     while True:
         newest = machine.trace.newest
-        for record in machine.trace.since(since, args.pid):
+        for sent, record in enumerate(machine.trace.since(since, args.pid), 1):
             trap.emit(record)
-            if record.seq % _BATCH == 0:
+            if sent % _BATCH == 0:
                 await trap.room()
         since = newest
         if not args.follow:

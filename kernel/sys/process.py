@@ -3,17 +3,20 @@
 import trio
 
 from kernel.gate import Handler
+from kernel.launch import shown_by
 from kernel.machine import Machine
 from kernel.process import Process
+from kernel.trace import short
 from kernel.trap import Trap
 from kernel.wait import first_of, seconds
 from kernel.worker import write_log
 from syscalls.calls import process as abi
 from syscalls.errors import Invalid, NoSuchProcess, PermissionDenied, SyscallError, TimedOut
-from syscalls.rights import parse_rights, uncovered
+from syscalls.rights import Right, parse_rights, uncovered
 from syscalls.signals import Signal
 
 NICE_MIN, NICE_MAX = -20, 19
+RIGHTS_CHARS_MAX = 8192
 
 
 def self_(machine: Machine, trap: Trap, args: abi.Self) -> abi.ProcessInfo:
@@ -23,19 +26,13 @@ def self_(machine: Machine, trap: Trap, args: abi.Self) -> abi.ProcessInfo:
 async def spawn(machine: Machine, trap: Trap, args: abi.Spawn) -> abi.Spawned:
     parent = trap.process
     image = machine.executor.image(args.program)
-    rights = parent.rights if args.rights is None else parse_rights(args.rights)
-    excess = uncovered(rights, parent.rights)
-    if excess:
-        raise PermissionDenied(
-            f"a child cannot have '{excess[0]}', which process {parent.pid} ({parent.name}) does not hold: "
-            f"grant it to the parent with --allow '{excess[0]}'"
-        )
+    rights = parent.rights if args.rights is None else _given(parent, args.rights)
     model = args.model or parent.model
     if model is not None:
         machine.devices.names(model)
     budget = args.budget or abi.Budget()
     _check_budget(budget)
-    name = args.name or program_name(args.program)
+    name = short(args.name or program_name(args.program))
     account = machine.accounts.open(
         parent.account, name=name, principal=parent.principal, tokens_max=budget.tokens, wall_s_max=budget.wall_s
     )
@@ -137,6 +134,24 @@ async def _send_log(trap: Trap, process: Process, sent: int) -> int:
     sent = process.log_pieces
     await trap.room()
     return sent
+
+
+def _given(parent: Process, texts: tuple[str, ...]) -> tuple[Right, ...]:
+    """The rights of a child, none beyond its parent's. What a right to read shows of the host must be the parent's
+    where links lead, too."""
+    if sum(len(text) for text in texts) > RIGHTS_CHARS_MAX:
+        raise Invalid(f"rights of more than {RIGHTS_CHARS_MAX} characters: use wildcards")
+    rights = parse_rights(texts)
+    excess = uncovered(rights, parent.rights)
+    if not excess:
+        handed_on = frozenset(parent.rights)
+        excess = uncovered(shown_by(right for right in rights if right not in handed_on), parent.rights)
+    if excess:
+        raise PermissionDenied(
+            f"a child cannot have '{excess[0]}', which process {parent.pid} ({parent.name}) does not hold: "
+            f"grant it to the parent with --allow '{excess[0]}'"
+        )
+    return rights
 
 
 def describe(machine: Machine, process: Process) -> abi.ProcessInfo:
