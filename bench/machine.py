@@ -1,8 +1,7 @@
 """The machine's own speed: a call, a program, the command line, sixteen agents. `python -m bench.machine [--quick]`.
 
 Absolute figures are medians; `batching` is a ratio measured side by side: tokens a second of sixteen agents at once
-over one
-alone.
+over one alone.
 """
 
 import argparse

@@ -1,8 +1,7 @@
 """The shipped model's score, taken through a kernel: greedy, no constrained decoding. `python -m bench.tiny [--quick]`.
 
 Two sets: unseen values in trained phrasings, and the held-out file, whose phrasings and passages training never saw.
-What
-counts as exact stands in `drivers/tiny/score.py`.
+What counts as exact stands in `drivers/tiny/score.py`.
 """
 
 import argparse

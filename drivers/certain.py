@@ -1,8 +1,7 @@
 """What may be shown of a text that is still being generated: no possible stop string, no inside of a tool call.
 
 Pure and fed piece by piece; the same pieces always give the same texts, which is what makes resuming exact: feed what
-was generated
-before, drop what comes out, go on.
+was generated before, drop what comes out, go on.
 """
 
 import json
@@ -21,9 +20,8 @@ class Certain:
     """Takes raw text, gives what is certain of it, collects the tool calls.
 
     Stop strings are matched on the raw text; from the first match on nothing is taken. A tool call is Hermes style:
-    JSON with `name` and
-    `arguments` between tags. One that does not parse stays text, tags and all. White space around a tool call is not
-    text.
+    JSON with `name` and `arguments` between tags. One that does not parse stays text, tags and all. White space
+    around a tool call is not text.
     """
 
     def __init__(self, stop: Sequence[str] = (), *, tools: bool = True) -> None:

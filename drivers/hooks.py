@@ -9,15 +9,13 @@ A driver is a module (or any object) with one hook implementation:
         return MyDriver()
 
 It is found by an entry point of the group `kernos.drivers`, or named `module:attribute`. Importing it must be cheap:
-what is heavy
-(torch, chromadb) is imported when a device is opened. The host (`drivers.host`) does the rest: frames, cancellation,
-errno, the ledger.
-`pluggy.HookimplMarker("kernos")` is the same marker, so that a driver of another package need not import this module.
+what is heavy (torch, chromadb) is imported when a device is opened. The host (`drivers.host`) does the rest: frames,
+cancellation, errno, the ledger. `pluggy.HookimplMarker("kernos")` is the same marker, so that a driver of another
+package need not import this module.
 
 Errors: raise a `SyscallError` for what the caller must know; ValueError becomes EINVAL, FileNotFoundError ENOENT, all
-else EIO with
-the exception's name (`drivers.faults`). What a device cannot do it refuses with NoSyscall (ENOSYS), and does not name
-in `Opened.can`.
+else EIO with the exception's name (`drivers.faults`). What a device cannot do it refuses with NoSyscall (ENOSYS), and
+does not name in `Opened.can`.
 """
 
 from collections.abc import Callable, Sequence
@@ -85,10 +83,8 @@ class ModelDevice(Device, Protocol):
         """Emits what it generates as it comes; the texts of all items joined are `Finished.text`.
 
         Every id that is made is emitted once. `Finished.prompt_tokens` is what this call read (`prompt` and
-        `generated`),
-        `generated_tokens` what this call made, without those in `generated`. Raises OverWindow with the numbers when
-        prompt and
-        max_tokens exceed the window. Cancelled, it frees its slot at once.
+        `generated`), `generated_tokens` what this call made, without those in `generated`. Raises OverWindow with the
+        numbers when prompt and max_tokens exceed the window. Cancelled, it frees its slot at once.
         """
 
     async def embed(self, call: Embed, /) -> Embedded:

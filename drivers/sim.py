@@ -1,12 +1,9 @@
 """The simulated devices: a model and an embedding that are pure functions of what they are given, on any clock.
 
 One token is one byte. The model works in virtual steps of `step_tokens`, and emits one item per step; a step takes
-`step_tokens /
-tokens_per_second` by the loop's clock (trio's MockClock in tests, real time in a host), or one checkpoint where no
-rate is given. It
-resumes exactly. Options, all text: `window`, `slots`, `step_tokens`, `tokens_per_second`,
-`prefill_tokens_per_second`, `seed`,
-`script` (see drivers/simulated/script.py).
+`step_tokens / tokens_per_second` by the loop's clock (trio's MockClock in tests, real time in a host), or one
+checkpoint where no rate is given. It resumes exactly. Options, all text: `window`, `slots`, `step_tokens`,
+`tokens_per_second`, `prefill_tokens_per_second`, `seed`, `script` (see drivers/simulated/script.py).
 """
 
 import codecs

@@ -8,8 +8,7 @@ from syscalls.driver import Embedded, Finished, Ledger, Tokens
 @final
 class Tally:
     """Counts what goes out. A generation's ids count when they are emitted, its prompt when it ends well; a cancelled
-    one is
-    charged the prompt it was given."""
+    one is charged the prompt it was given."""
 
     def __init__(self) -> None:
         self._prompt = 0

@@ -1,11 +1,9 @@
 """Ties this process to its parent: it does not outlive it, however the parent dies.
 
 PDEATHSIG alone is a trap: it follows the parent's *thread*, and a loop that starts processes from worker threads
-(trio's open_process)
-would kill its hosts when such a thread has been idle for a while. So it is used only where the parent's main thread
-started us, and a
-thread of ours watches the parent's pidfd in any case. The link's end is the third: a host whose kernel is gone has
-nothing to do.
+(trio's open_process) would kill its hosts when such a thread has been idle for a while. So it is used only where the
+parent's main thread started us, and a thread of ours watches the parent's pidfd in any case. The link's end is the
+third: a host whose kernel is gone has nothing to do.
 """
 
 import ctypes

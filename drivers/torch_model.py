@@ -1,10 +1,9 @@
 """The torch driver: any Hugging Face causal model, from a local folder or the hub, decoded for many callers at once.
 
 Options, all text: `dtype` (auto, float32, bfloat16, float16), `device` (auto, cpu, cuda), `slots`, `threads` (of
-torch; also
-OMP_NUM_THREADS), `template` (`plain`, or a jinja file, for a tokenizer without a chat template), `cache_mb` (keys and
-values kept of
-sequences that have ended). torch is imported when a device is opened, in a thread.
+torch; also OMP_NUM_THREADS), `template` (`plain`, or a jinja file, for a tokenizer without a chat template),
+`cache_mb` (keys and values kept of sequences that have ended). torch is imported when a device is opened, in a
+thread.
 """
 
 import os

@@ -1,9 +1,8 @@
 """Attention over rows on a CPU: keys and values shared by several heads are read where they lie.
 
 transformers repeats them for every head before it attends, a copy of the whole cache in every layer of every step,
-because the fast GPU
-kernels want it where there is a mask. On a CPU torch reads them in place: a step over 8 rows of 1,100 tokens costs a
-fifth.
+because the fast GPU kernels want it where there is a mask. On a CPU torch reads them in place: a step over 8 rows of
+1,100 tokens costs a fifth.
 """
 
 from typing import Any

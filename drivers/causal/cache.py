@@ -1,10 +1,8 @@
 """Keys and values of all running sequences: one row each, in tensors that are written in place and grow by doubling.
 
 A row begins at index 0, whatever its length, so that the index of a key is its position; rows that decode lie
-together at the front, so that a
-step reads them as one view without a copy. (Concatenating a DynamicCache each step copies everything for every token;
-left padding ties
-all rows to the longest.)
+together at the front, so that a step reads them as one view without a copy. (Concatenating a DynamicCache each step
+copies everything for every token; left padding ties all rows to the longest.)
 """
 
 from collections.abc import Sequence

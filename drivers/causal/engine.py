@@ -4,9 +4,8 @@ when they end.
 Rows 0..n of the cache are the sequences that decode; row n is the one that is being read. What all of
 them made is handed to the loop together. The thread sleeps when there is nothing to do.
 
-Why not transformers' own continuous batching: several times slower on small models, no cancellation between steps, and
-its idle thread
-keeps a core busy. Why not `generate`: it cannot take in a sequence while others run.
+Why not transformers' own continuous batching: several times slower on small models, no cancellation between steps,
+and its idle thread keeps a core busy. Why not `generate`: it cannot take in a sequence while others run.
 """
 
 import sys
@@ -35,8 +34,8 @@ IDLE_BYTES_MAX = 128 << 20
 
 HANDOVER_S = 0.015
 """At most so often the loop is handed what was made, unless something ended: each time wakes this process's other
-thread, the kernel and
-the reader, which on few cores costs more than the step itself. Nobody reads faster than that."""
+thread, the kernel and the reader, which on few cores costs more than the step itself. Nobody reads faster than
+that."""
 
 Deliver = Callable[[Batch], None]
 

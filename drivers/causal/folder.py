@@ -16,8 +16,7 @@ READ_BYTES = 1 << 20
 
 def find_folder(origin: str) -> tuple[Path, bool]:
     """The folder of `origin` and whether it is a local one: a path, `kernos-tiny` (the model that ships), or a hub
-    name, from
-    the hub's cache if it is there. Raises NotFound that says what to give instead."""
+    name, from the hub's cache if it is there. Raises NotFound that says what to give instead."""
     if origin == SHIPPED:
         origin = str(Path(__file__).parents[1] / "tiny" / SHIPPED)
     path = Path(origin).expanduser()

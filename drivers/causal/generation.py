@@ -48,8 +48,7 @@ class Speech:
     """Ids to text piece by piece: half a character waits for its other half.
 
     A token's text may depend on the one before it (spaces, bytes), so each piece is the difference of two decodings
-    that begin a few
-    tokens earlier, as text-generation-inference and vLLM do.
+    that begin a few tokens earlier, as text-generation-inference and vLLM do.
     """
 
     def __init__(self, voice: Voice) -> None:

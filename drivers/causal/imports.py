@@ -9,8 +9,7 @@ from collections.abc import Iterator
 @contextlib.contextmanager
 def quick_imports() -> Iterator[None]:
     """No garbage collection meanwhile (a third of the time), and no scikit-learn, which transformers imports for one
-    function that
-    serves assisted decoding."""
+    function that serves assisted decoding."""
     collecting = gc.isenabled()
     gc.disable()
     hidden = "sklearn" not in sys.modules

@@ -1,13 +1,10 @@
 """Turns to token ids by the model's chat template: one segment a turn, so that what stays the same is not made again.
 
 Chat templates are programs over the whole conversation; nothing promises that they write turns one after another. So
-the template is
-tried at the start. Where each turn is written by itself (`independent`), its ids are kept by the turn alone.
-Otherwise prefixes of the
-conversation are rendered one after another and kept by what came before. Where a longer conversation does not begin
-with the shorter one,
-or ids change where pieces meet, the whole is tokenised at once and cut where the turns end, and `append_exact` is
-declared false.
+the template is tried at the start. Where each turn is written by itself (`independent`), its ids are kept by the turn
+alone. Otherwise prefixes of the conversation are rendered one after another and kept by what came before. Where a
+longer conversation does not begin with the shorter one, or ids change where pieces meet, the whole is tokenised at
+once and cut where the turns end, and `append_exact` is declared false.
 """
 
 from collections import OrderedDict

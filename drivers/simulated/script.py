@@ -55,8 +55,7 @@ def parse_script(text: str) -> tuple[Reply, ...]:
 
 def choose(script: Sequence[Reply], prompt: Sequence[int], sampling: Sampling, *, seed: int) -> Reply:
     """The reply to `prompt`: the first whose `match` is found in the last turn; else, of those without `match`, the
-    one whose place is
-    the number of answers already in the conversation; else words drawn by the prompt and the seed.
+    one whose place is the number of answers already in the conversation; else words drawn by the prompt and the seed.
 
     Nothing is remembered between calls, so that a call made again, here or in another process, is answered alike.
     """

@@ -42,8 +42,8 @@ class Kernel:
 
         `script` is what the model says, `stdin` what is typed, `spawn` further arguments of `Sys.spawn` (kwargs,
         rights, budget, …), `options` those of InProcess. A program that has not ended after `timeout_s` of virtual
-        time (nothing can happen any more) fails the test with TimeoutError.
-        The same `seed` gives the same order of everything, and so the same trace.
+        time (nothing can happen any more) fails the test with TimeoutError. The same `seed` gives the same order of
+        everything, and so the same trace.
         """
         clock = trio.testing.MockClock(autojump_threshold=0.0)
         options["seed"] = seed
