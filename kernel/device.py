@@ -3,16 +3,14 @@
 from collections.abc import Callable, Iterator
 from typing import final
 
-import apsw
-import msgspec
 import trio
-from msgspec import Struct
 
 from kernel.account import Accounts
 from kernel.config import Config, ModelConfig
 from kernel.host import Host
 from kernel.host_process import StartHost, start_child
 from kernel.hosted import HostedEmbedding, HostedModel, HostedStore
+from kernel.models import Model, ModelRecord, Models
 from kernel.ports import EmbeddingPort, ModelPort, StorePort
 from kernel.tool import Tool
 from kernel.trace import Trace
@@ -22,38 +20,7 @@ from syscalls.calls.device import DeviceInfo
 from syscalls.calls.model import ModelInfo
 from syscalls.errors import Invalid, NotFound, SyscallError
 
-FAMILY = "model"
 SHIPPED_MODEL = "kernos-tiny"
-
-
-@final
-class ModelRecord(Struct, frozen=True, kw_only=True):
-    """A registered model, as the truth keeps it."""
-
-    name: str
-    version: int
-    origin: str
-    driver: str
-    options: dict[str, str] = {}
-    checksum: str = ""
-    can: tuple[str, ...] = ()
-    window_tokens: int = 0
-    parameters: int = 0
-    slots: int = 0
-
-    @property
-    def ref(self) -> str:
-        return f"{self.name}@{self.version}"
-
-
-@final
-class _Model:
-    """A record, and the host that serves it once it is needed."""
-
-    def __init__(self, record: ModelRecord, host: Host, port: HostedModel) -> None:
-        self.record = record
-        self.host = host
-        self.port = port
 
 
 @final
@@ -71,11 +38,9 @@ class Registry:
     ) -> None:
         self._config = config
         self._trace = trace
-        self._truth = truth
         self._accounts = accounts
-        self._models: dict[str, _Model] = {}
+        self._models = Models(truth)
         self._nursery: trio.Nursery | None = None
-        self._default = ""
         self._start_host = start_host
         self._logs = config.state_folder / "logs"
         self.tools: dict[str, Tool] = {}
@@ -87,14 +52,14 @@ class Registry:
         self._nursery = nursery
         nursery.start_soon(self._embedding.run)
         nursery.start_soon(self._store.run)
-        for body in await self._truth.read(_registered):
-            self._admit(msgspec.msgpack.decode(body, type=ModelRecord))
+        for record in await self._models.registered():
+            self._admit(record)
         configured = self._config.models or {SHIPPED_MODEL: ModelConfig(origin=SHIPPED_MODEL)}
         for name, model in configured.items():
-            if not self._same(name, model):
-                self._admit(self._record(name, model.origin, model.driver, model.options))
-        self._default = self._config.default_model or next(iter(configured))
-        entry = self._find(None)
+            if not self._models.knows(name, model):
+                self._admit(self._models.fresh(name, model.origin, model.driver, model.options))
+        self._models.default = self._config.default_model or next(iter(configured))
+        entry = self._models.find(None)
         entry.host.want()
         nursery.start_soon(self._learn, entry)
 
@@ -103,28 +68,28 @@ class Registry:
         registered then."""
         if not name or not all(char.isalnum() or char in "-_." for char in name):
             raise Invalid(f"{name!r} is no model name: letters, digits, '-', '_' and '.' only")
-        record = self._record(name, origin, driver_name, options)
-        entry = self._make(record)
+        entry = self._make(self._models.fresh(name, origin, driver_name, options))
         assert self._nursery is not None
         scope = trio.CancelScope()
         self._nursery.start_soon(_supervise, entry.host, scope)
-        settled: _Model | None = None
+        settled: Model | None = None
         try:
-            settled = await self._settle(entry, await entry.host.ready())
+            settled = await self._models.settle(entry, await entry.host.ready())
         finally:
+            self._models.forget_claim(entry.record)
             if settled is not entry:
                 scope.cancel()
         return self.info(settled.record.ref)
 
     def model(self, name: str | None) -> ModelPort:
         """The port of a model; its host is started. Raises NotFound (ENOENT) listing what there is."""
-        entry = self._find(name)
+        entry = self._models.find(name)
         entry.host.want()
         return entry.port
 
     async def opened(self, name: str | None) -> ModelPort:
         """As `model`, once it is loaded. Raises why it cannot be."""
-        entry = self._find(name)
+        entry = self._models.find(name)
         await entry.host.ready()
         return entry.port
 
@@ -139,17 +104,17 @@ class Registry:
 
     def names(self, model: str | None) -> tuple[str, ...]:
         """The resource names of a model, for the check of rights."""
-        record = self._find(model).record
+        record = self._models.find(model).record
         return (f"model:{record.name}", f"model:{record.ref}")
 
     @property
     def default(self) -> str:
         """The name of the default model."""
-        return self._default
+        return self._models.default
 
     def info(self, name: str) -> ModelInfo:
         """One model as `kernos model show` tells it."""
-        entry = self._find(name)
+        entry = self._models.find(name)
         record = entry.record
         return ModelInfo(
             ref=record.ref,
@@ -161,16 +126,16 @@ class Registry:
             parameters=record.parameters,
             slots=record.slots,
             state=entry.host.state,
-            default=entry is self._find(None),
+            default=entry is self._models.find(None),
         )
 
     def models(self) -> tuple[ModelInfo, ...]:
         """All models, by name and version."""
-        return tuple(self.info(ref) for ref in sorted(self._models))
+        return tuple(self.info(ref) for ref, _ in self._models.items())
 
     def devices(self) -> Iterator[DeviceInfo]:
         """Every device, one line each."""
-        for ref, entry in sorted(self._models.items()):
+        for ref, entry in self._models.items():
             yield _describe(ref, "model", entry.host, slots=entry.record.slots)
         yield _describe(self._config.embedding, "embedding", self._embedding)
         yield _describe(self._config.store, "store", self._store)
@@ -191,86 +156,27 @@ class Registry:
 
     def hosts(self) -> Iterator[Host]:
         """Every driver host there may be."""
-        yield from (entry.host for entry in self._models.values())
+        yield from (entry.host for _, entry in self._models.items())
         yield self._embedding
         yield self._store
 
-    def _find(self, name: str | None) -> _Model:
-        wanted = name or self._default
-        if wanted in self._models:
-            return self._models[wanted]
-        versions = [entry for entry in self._models.values() if entry.record.name == wanted]
-        if not versions:
-            known = ", ".join(sorted(self._models)) or "none"
-            raise NotFound(f"no model {wanted!r}; registered: {known}; 'kernos model add NAME FOLDER' adds one")
-        return max(versions, key=lambda entry: entry.record.version)
-
-    def _same(self, name: str, model: ModelConfig) -> bool:
-        """Whether the newest registered version of `name` came from the same place in the same way."""
-        known = [e.record for e in self._models.values() if e.record.name == name]
-        newest = max(known, key=lambda record: record.version, default=None)
-        return newest is not None and (newest.origin, newest.options) == (model.origin, model.options)
-
-    def _record(self, name: str, origin: str, driver_name: str | None, options: dict[str, str]) -> ModelRecord:
-        return ModelRecord(
-            name=name,
-            version=self._next_version(name),
-            origin=origin,
-            driver=driver_name or driver_of(origin),
-            options=options,
-        )
-
-    def _make(self, record: ModelRecord) -> _Model:
+    def _make(self, record: ModelRecord) -> Model:
         host = self._host(record.ref, record.driver, "model", origin=record.origin, options=record.options)
-        return _Model(record, host, HostedModel(record.ref, host, trace=self._trace, overhead=self._overhead))
+        return Model(record, host, HostedModel(record.ref, host, trace=self._trace, overhead=self._overhead))
 
-    def _admit(self, record: ModelRecord) -> _Model:
+    def _admit(self, record: ModelRecord) -> Model:
         entry = self._make(record)
-        self._models[record.ref] = entry
+        self._models.add(entry)
         assert self._nursery is not None
         self._nursery.start_soon(entry.host.run)
         return entry
 
-    async def _learn(self, entry: _Model) -> None:
+    async def _learn(self, entry: Model) -> None:
         """Completes the record of a model named in the configuration, once it is loaded."""
         try:
-            await self._settle(entry, await entry.host.ready())
+            await self._models.settle(entry, await entry.host.ready())
         except SyscallError as failed:  # whoever asks for the model is told; here it is only noted
             self._trace.event("model_failed", model=entry.record.ref, error=failed)
-
-    async def _settle(self, entry: _Model, opened: driver.Opened) -> _Model:
-        """Writes down what the driver found. The same files from the same place are the version they were; files that
-        changed since they were registered are a new one."""
-        twin = self._twin(entry, opened)
-        if twin is not None:
-            return twin
-        record = entry.record
-        if record.checksum and record.checksum != opened.checksum:
-            del self._models[record.ref]
-            record = msgspec.structs.replace(record, version=self._next_version(record.name))
-        entry.record = msgspec.structs.replace(
-            record,
-            checksum=opened.checksum,
-            can=opened.can,
-            window_tokens=opened.window_tokens,
-            parameters=opened.parameters,
-            slots=opened.slots,
-        )
-        self._models[entry.record.ref] = entry
-        fact = (FAMILY, entry.record.ref, msgspec.msgpack.encode(entry.record))
-        await self._truth.commit(lambda truth: truth.execute("INSERT OR REPLACE INTO facts VALUES (?, ?, ?)", fact))
-        return entry
-
-    def _twin(self, entry: _Model, opened: driver.Opened) -> _Model | None:
-        """Another registered version that is the very same model."""
-        for other in self._models.values():
-            same = (other.record.name, other.record.origin) == (entry.record.name, entry.record.origin)
-            if other is not entry and same and opened.checksum and other.record.checksum == opened.checksum:
-                return other
-        return None
-
-    def _next_version(self, name: str) -> int:
-        return max((e.record.version for e in self._models.values() if e.record.name == name), default=0) + 1
 
     def _host(
         self, name: str, driver_name: str, kind: driver.Kind, *, origin: str, options: dict[str, str] | None = None
@@ -288,18 +194,6 @@ class Registry:
 
     def _overhead(self, tokens: int) -> None:
         self._accounts.charge(self._accounts.overhead, tokens)
-
-
-def driver_of(origin: str) -> str:
-    """The driver for an origin: an http(s) URL is a server, `sim:` a simulation, anything else weights for torch."""
-    if origin.startswith(("http://", "https://")):
-        return "openai"
-    return "sim" if origin.startswith("sim:") else "torch"
-
-
-def _registered(truth: apsw.Connection) -> list[bytes]:
-    rows = truth.execute("SELECT body FROM facts WHERE family = ? ORDER BY name", (FAMILY,))
-    return [body for (body,) in rows]
 
 
 async def _supervise(host: Host, scope: trio.CancelScope) -> None:

@@ -18,7 +18,7 @@ from kernel.trace import Trace
 from kernos import Sys, program
 from kernos.testing import up
 from syscalls import driver
-from syscalls.calls import device, kernel, message, process
+from syscalls.calls import device, kernel, message, model, process
 from syscalls.codec import pack
 from syscalls.errors import Invalid, IOFailed, NotFound, SyscallError, TimedOut, TryAgain
 from syscalls.signals import Signal
@@ -241,3 +241,35 @@ async def test_only_the_operator_is_let_in_when_programs_fill_the_table(autojump
         machine.machine.processes.ended(extra, process.Exit(pid=extra.pid, status="done"))
         for pid in pids:
             await machine.sys.call("process.kill", process.Kill(pid=pid, signal=9))
+
+
+def adding(seed: int) -> model.AddModel:
+    return model.AddModel(name="twin", origin="sim:", driver="sim", options={"seed": str(seed), "script": "[]"})
+
+
+async def test_models_registered_at_once_under_one_name_are_two_versions(autojump_clock: Any) -> None:
+    async with up() as machine:
+        refs: list[str] = []
+
+        async def add(n: int) -> None:
+            refs.append((await machine.sys.call("model.add", adding(n))).ref)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(add, 1)
+            nursery.start_soon(add, 2)
+        assert sorted(refs) == ["twin@1", "twin@2"]
+
+
+async def test_a_model_that_could_not_be_written_down_is_not_there(
+    autojump_clock: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with up() as machine:
+
+        async def full(work: object) -> None:
+            raise IOFailed("the disk is full")
+
+        monkeypatch.setattr(machine.machine.truth, "commit", full)
+        assert "full" in str(await refused(machine.sys.call("model.add", adding(1))))
+        monkeypatch.undo()
+        assert isinstance(await refused(machine.sys.call("model.info", model.ModelName(model="twin"))), NotFound)
+        assert (await machine.sys.call("model.add", adding(1))).ref == "twin@1"
