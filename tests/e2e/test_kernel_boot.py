@@ -12,7 +12,8 @@ import pytest
 
 from syscalls.calls import clock, kernel, process
 from syscalls.errors import BrokenPipe, PermissionDenied
-from tests.kernelproc import boot_command, kernel_up, spawn, until, wait
+from syscalls.link.blocking import BlockingLink
+from tests.kernelproc import KernelProcess, boot_command, kernel_up, spawn, trace, until, wait
 
 SIM = '[models.sim]\norigin = "sim:"\n'
 LOOP = """
@@ -64,6 +65,40 @@ def test_it_stops_in_order_in_the_middle_of_anything(signum: int, tmp_path: Path
         assert not any(_alive(worker) for worker in workers)
         with pytest.raises(BrokenPipe):
             link.call(clock.NOW, clock.Now())
+
+
+def test_a_second_ctrl_c_does_not_wait_for_the_grace_time(tmp_path: Path) -> None:
+    program = tmp_path / "loop.py"
+    program.write_text(LOOP)
+    with kernel_up(config=SIM + "[bounds]\ngrace_s = 900\n") as up:
+        link = up.link()
+        pid = spawn(link, f"{program}:stubborn")
+        until(lambda: _workers(link, [pid]))
+        up.child.send_signal(signal.SIGINT)
+        until(lambda: _powered(up))
+        assert up.stop(signal.SIGINT) == 0
+
+
+def test_a_signal_while_it_boots_is_not_lost_and_not_a_crash(tmp_path: Path) -> None:
+    child = subprocess.Popen(boot_command(tmp_path), stderr=subprocess.PIPE, text=True)
+    until(lambda: (tmp_path / "state" / "truth.db").exists())
+    child.send_signal(signal.SIGTERM)
+    _, complaint = child.communicate(timeout=30)
+    assert (child.returncode, complaint) == (0, "")
+    assert not (tmp_path / "k.sock").exists()
+
+
+def test_two_kernels_on_one_state_and_a_state_that_is_no_folder(tmp_path: Path) -> None:
+    with kernel_up(config=SIM) as up:
+        second = boot_command(up.folder)
+        second[second.index("--socket") + 1] = str(tmp_path / "other.sock")
+        refused = subprocess.run(second, capture_output=True, text=True, check=False)
+        assert refused.returncode == 125
+        assert len(refused.stderr.strip().splitlines()) == 1, refused.stderr
+    (tmp_path / "state").write_text("a file")
+    refused = subprocess.run(boot_command(tmp_path), capture_output=True, text=True, check=False)
+    assert refused.returncode == 125
+    assert len(refused.stderr.strip().splitlines()) == 1, refused.stderr
 
 
 def test_workers_and_hosts_die_with_a_kernel_that_is_killed(tmp_path: Path) -> None:
@@ -187,6 +222,15 @@ def test_a_program_that_never_yields_is_ended_after_the_grace_time(tmp_path: Pat
         link.call(process.KILL, process.Kill(pid=pid))
         ended = wait(link, pid)
         assert (ended.status, ended.code) == ("terminated", 143)
+
+
+def _powered(up: KernelProcess) -> bool:
+    """Whether the kernel knows that it is to stop: it says so in its trace."""
+    try:
+        with BlockingLink.connect(str(up.socket)) as link:
+            return any(record.kind == "power" for record in trace(link))
+    except (OSError, BrokenPipe):
+        return True
 
 
 def _pids(link: object) -> list[int]:
