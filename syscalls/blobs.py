@@ -64,6 +64,12 @@ class Departures:
         """What is kept until the other end has room for it."""
         return sum(sending.left_bytes for sending in self._open.values())
 
+    def admits(self, size: int) -> bool:
+        """Whether the other end, which holds no more than it said, has room for `size` bytes besides those under
+        way."""
+        under_way = sum(sending.ref.size for sending in self._open.values())
+        return under_way + size <= self._limits.blob_total_bytes_max
+
     def add(self, data: bytes) -> BlobRef:
         """Takes a blob on; the frame that names the reference goes out before its chunks."""
         sending = Sending(self._next, data, self._limits)

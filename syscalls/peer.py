@@ -12,6 +12,7 @@ them, and come
 in as if they had fitted.
 """
 
+from collections import deque
 from typing import TypeVar, final
 
 from msgspec import Raw
@@ -60,6 +61,7 @@ class Peer:
         self._next_call = 1
         self._newest_served = 0
         self._departures = Departures(limits)
+        self._delayed: deque[Reply | End] = deque()
         self._incomplete: dict[int, Call | Reply | End] = {}
         self._put(hello)
 
@@ -164,7 +166,8 @@ class Peer:
     @property
     def unsent_bytes(self) -> int:
         """What is kept for the other end: frames that are not written yet and blobs that it has no room for."""
-        return len(self.outbox) + self._departures.held_bytes
+        delayed = sum(len(bytes(frame.result)) for frame in self._delayed)
+        return len(self.outbox) + self._departures.held_bytes + delayed
 
     @property
     def calls_open(self) -> int:
@@ -264,6 +267,7 @@ class Peer:
         if frame.blob:
             self._departures.grant(frame.id, frame.n)
             self._pump(frame.id)
+            self._release()
             return
         served = self._served.get(frame.id)
         if served is not None:
@@ -321,6 +325,19 @@ class Peer:
         if len(data) > self.limits.blob_bytes_max:
             self._refuse_bulk(frame, len(data))
             return
+        if self._delayed or not self._departures.admits(len(data)):
+            self._delay(frame)
+            return
+        self._send_blob(frame, data)
+
+    def _delay(self, frame: Call | Reply | End) -> None:
+        """Answers wait until the other end has room for them; a call does not, for calls go out in order."""
+        if isinstance(frame, Call):
+            del self._made[frame.id]
+            raise BlockingIOError(f"blobs of {self.limits.blob_total_bytes_max} bytes are under way: wait for one")
+        self._delayed.append(frame)
+
+    def _send_blob(self, frame: Call | Reply | End, data: bytes) -> None:
         ref = self._departures.add(data)
         if isinstance(frame, Call):
             self._put(Call(frame.id, frame.channel, frame.number, NIL, frame.credit, frame.key, ref))
@@ -338,6 +355,12 @@ class Peer:
     def _pump(self, transfer: int) -> None:
         for chunk in self._departures.chunks(transfer):
             self._put(chunk)
+
+    def _release(self) -> None:
+        """Sends the answers that there is room for by now."""
+        while self._delayed and self._departures.admits(len(bytes(self._delayed[0].result))):
+            frame = self._delayed.popleft()
+            self._send_blob(frame, bytes(frame.result))
 
     def _open(self) -> None:
         if self.closed is not None:

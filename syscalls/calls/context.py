@@ -124,7 +124,8 @@ class Recall(Args, frozen=True, kw_only=True):
 
 @final
 class Passage(Result, frozen=True, kw_only=True):
-    """A page found: its address, the turns' text, where it came from, how near (cosine, 1 is the same)."""
+    """A page found: its address, the turns' text, where it came from, how near in meaning and
+    in words (1 is the same)."""
 
     page: str
     text: str

@@ -124,6 +124,25 @@ def test_an_item_that_no_frame_holds_is_refused_where_it_was_made() -> None:
     assert isinstance(pair.a_got[-1], End)
 
 
+def test_answers_wait_while_the_other_end_has_no_room_for_them() -> None:
+    pair = Pair()
+    ids = [pair.a.call(7, b"\xc0") for _ in range(4)]
+    pair.settle()
+    for call_id in ids:
+        pair.b.reply(call_id, pack("x" * 1900))
+    assert pair.b.unsent_bytes > 7000
+    pair.settle()
+    assert [len(bytes(frame.result)) for frame in pair.a_got if isinstance(frame, Reply)] == [1903] * 4
+    assert pair.b.unsent_bytes == 0
+    big = pack("x" * 1900)
+    pair.a.call(7, big)
+    pair.a.call(7, big)
+    with pytest.raises(BlockingIOError, match="under way"):
+        pair.a.call(7, big)
+    pair.settle()
+    assert len(pair.calls()) == 6
+
+
 def test_what_is_kept_for_the_other_end_can_be_told() -> None:
     pair = Pair()
     pair.a.call(7, b"\xc0")

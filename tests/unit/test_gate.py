@@ -1,0 +1,212 @@
+"""The gate: no call without its right, whichever way it is served; held calls, cancelled calls, forged channels."""
+
+from collections.abc import Awaitable
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+
+from kernel.door import Session
+from kernel.link import KernelLink
+from kernel.process import Process
+from kernos import Sys, program
+from kernos.testing import up
+from syscalls.calls import clock, context, device, kernel, message, model, process
+from syscalls.errors import Errno, NoSuchProcess, SyscallError, TimedOut
+from syscalls.limits import CLIENT_LIMITS
+from syscalls.link.duplex import Duplex, NoServer
+from syscalls.peer import Peer
+from syscalls.row import Row
+from syscalls.table import FREE, TABLE
+from syscalls.wire import Error, Hello
+from userland.link import run
+
+ARGUMENTS: dict[str, Any] = {
+    "process.spawn": process.Spawn(program="tries"),
+    "process.wait": process.Wait(pid=1),
+    "process.kill": process.Kill(pid=1),
+    "process.nice": process.Nice(pid=1, nice=3),
+    "process.list": process.ListProcesses(),
+    "process.logs": process.Logs(pid=1),
+    "context.open": context.Open(),
+    "message.send": message.Send(pid=1, body=b"\xc0"),  # type: ignore[arg-type]
+    "device.list": device.ListDevices(),
+    "device.call": device.CallTool(device="calculator", method="calculate"),
+    "model.list": model.ListModels(),
+    "model.info": model.ModelName(model="sim"),
+    "model.add": model.AddModel(name="m", origin="sim:"),
+    "model.generate": model.OneShot(turns=()),
+    "model.embed": model.Embed(texts=("x",)),
+    "kernel.info": kernel.Info(),
+    "kernel.trace": kernel.Trace(),
+    "kernel.shutdown": kernel.Shutdown(),
+}
+"""For every row that needs a right and can be asked for with nothing in hand; the rest need a context first."""
+
+
+@program
+async def tries(sys: Sys, name: str) -> str:
+    try:
+        if any(row.name == name and row.streams for row in TABLE.values()):
+            async for _ in sys.stream(name, ARGUMENTS[name]):
+                pass
+        else:
+            await sys.call(name, ARGUMENTS[name])
+    except SyscallError as refused:
+        return refused.errno.name
+    return "served"
+
+
+@program
+async def rests(sys: Sys) -> None:
+    await sys.sleep(1e9)
+
+
+@program
+async def ticks(sys: Sys) -> None:
+    for n in range(1_000_000):
+        await sys.sleep(1)
+        await sys.note("tick", done=n)
+
+
+@program
+async def hands_on(sys: Sys, right: str) -> str:
+    try:
+        await sys.spawn("rests", rights=(right,))
+    except SyscallError as refused:
+        return refused.errno.name
+    return "granted"
+
+
+async def test_no_row_is_served_without_its_right(autojump_clock: Any) -> None:
+    covered = {row.name for row in TABLE.values()} - FREE - set(ARGUMENTS)
+    assert all(name.startswith("context.") for name in covered)
+    async with up() as machine:
+        served = {name: await machine.run(tries, name, rights=()) for name in ARGUMENTS}
+        assert set(served.values()) == {"EPERM"}, served
+        assert machine.machine.trace.denials == len(ARGUMENTS)
+
+
+@pytest.mark.parametrize(
+    ("held", "right", "answer"),
+    [
+        ("model:sim generate", "model:sim generate", "granted"),
+        ("model:sim generate", "model:sim", "EPERM"),
+        ("model:sim generate", "model:* generate", "EPERM"),
+        ("process:children", "process:* kill", "EPERM"),
+        ("process:children", "**", "EPERM"),
+    ],
+)
+async def test_a_child_has_no_more_than_its_parent(held: str, right: str, answer: str, autojump_clock: Any) -> None:
+    async with up() as machine:
+        machine.know(rests)
+        assert await machine.run(hands_on, right, rights=("program:*", "process:children wait", held)) == answer
+
+
+async def test_stop_holds_calls_and_cont_lets_them_go(autojump_clock: Any) -> None:
+    async with up() as machine:
+        child = await machine.spawn(ticks)
+        await trio.sleep(5.5)
+        record = machine.machine.processes.get(child.pid)
+        await child.kill("STOP")
+        held = record.done
+        await trio.sleep(100)
+        assert (record.done, record.state) == (held, "stopped")
+        await child.kill("CONT")
+        await trio.sleep(5)
+        assert record.done > held
+        await child.kill("KILL")
+
+
+async def test_of_two_who_wait_one_is_told_and_the_other_hears_that_it_is_gone(autojump_clock: Any) -> None:
+    async with up() as machine:
+        child = await machine.spawn(rests)
+        heard: list[object] = []
+
+        async def wait() -> None:
+            try:
+                heard.append((await machine.sys.call("process.wait", process.Wait(pid=child.pid))).status)
+            except SyscallError as gone:
+                heard.append(type(gone))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(wait)
+            nursery.start_soon(wait)
+            await trio.sleep(1)
+            await child.kill("KILL")
+        assert sorted(heard, key=str) == sorted(["killed", NoSuchProcess], key=str)
+        with pytest.raises(TimedOut):
+            other = await machine.spawn(rests)
+            try:
+                await machine.sys.call("process.wait", process.Wait(pid=other.pid, timeout_s=1))
+            finally:
+                await other.kill("KILL")
+
+
+async def raw_session(machine: Any, nursery: trio.Nursery, process_: Process) -> Duplex:
+    """A link of a session, frame by frame."""
+    ours, theirs = trio.testing.memory_stream_pair()
+    served = KernelLink(theirs, machine._running.gate, Session(process_), hello=Hello())
+    link = Duplex(Peer(CLIENT_LIMITS, Hello()), ours, NoServer(), trio.Event)
+    nursery.start_soon(lambda: served.run(handshake_s=5.0))
+    nursery.start_soon(run, link)
+    await link.greeted()
+    return link
+
+
+async def errno_of(asking: Awaitable[Any]) -> str:
+    try:
+        await asking
+    except SyscallError as refused:
+        return refused.errno.name
+    return "served"
+
+
+async def test_a_forged_channel_and_a_call_that_is_not_there(autojump_clock: Any) -> None:
+    async with up() as machine, trio.open_nursery() as nursery:
+        session = machine.machine.processes.get(machine.sys.pid)
+        link = await raw_session(machine, nursery, session)
+        nothing = Row(0xEE, "no.such", clock.Now, None, None, clock.NOW.flags, "")
+        later = Row(0x0B, "process.fork", clock.Now, None, None, clock.NOW.flags, "")
+        assert await errno_of(link.call(nothing, clock.Now())) == "ENOSYS"
+        assert await errno_of(link.call(later, clock.Now())) == "ENOSYS"
+        assert await errno_of(link.call(clock.NOW, clock.Now(), channel=9)) == "EPERM"
+        assert await errno_of(link.call(clock.NOW, clock.Now())) == "EPIPE"
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_cancelled_call_is_answered_and_an_inline_one_too(autojump_clock: Any) -> None:
+    async with up() as machine, trio.open_nursery() as nursery:
+        link = await raw_session(machine, nursery, machine.machine.processes.get(machine.sys.pid))
+        sleeping = link.begin(clock.SLEEP, clock.Sleep(seconds=1e6))
+        await trio.sleep(1)
+        sleeping.cancel("enough")
+        assert await errno_of(sleeping.outcome()) == "ECANCELED"
+        at_once = link.begin(clock.NOW, clock.Now())
+        at_once.cancel("too late")
+        assert await errno_of(at_once.outcome()) == "served"
+        unborn = link.begin(clock.SLEEP, clock.Sleep(seconds=1e6))
+        unborn.cancel("before it began")
+        assert await errno_of(unborn.outcome()) == "ECANCELED"
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_reader_that_hoards_answers_is_told_to_read(autojump_clock: Any) -> None:
+    """Blobs that are not taken wait in the kernel: beyond a bound no further call of that link is served."""
+    async with up() as machine, trio.open_nursery() as nursery:
+        session = machine.machine.processes.get(machine.sys.pid)
+        session.note = "x" * 8_000_000
+        ours, theirs = trio.testing.memory_stream_pair()
+        link = KernelLink(theirs, machine._running.gate, Session(session), hello=Hello())  # type: ignore[union-attr]
+        nursery.start_soon(lambda: link.run(handshake_s=5.0))
+        client = Peer(CLIENT_LIMITS, Hello())
+        for _ in range(6):
+            client.call(process.SELF.number, b"\x80")
+        await ours.send_all(bytes(client.outbox))
+        await trio.testing.wait_all_tasks_blocked()
+        client.outbox.clear()
+        answers = client.receive(bytes(await ours.receive_some(CLIENT_LIMITS.blob_total_bytes_max)))
+        assert [frame.errno for frame in answers if isinstance(frame, Error)] == [Errno.EAGAIN]
+        assert link.wire.peer.unsent_bytes < 2 * CLIENT_LIMITS.blob_total_bytes_max
+        nursery.cancel_scope.cancel()
