@@ -9,7 +9,7 @@ from kernel.machine import Machine
 from kernel.mm.conversation import Context
 from kernel.mm.index import vector_ids
 from kernel.mm.page import Ref, size_of, text_of
-from kernel.mm.recall import MORE_HITS, Scored, in_common, rank, scan, unite
+from kernel.mm.recall import MORE_HITS, Scored, fuse, in_common, rank, scan, unite
 from kernel.mm.window import Entry
 from kernel.trap import Trap
 from syscalls.calls.context import Passage, Recall, Recalled
@@ -20,6 +20,8 @@ EMBED_TOKENS_MAX = 512
 """What is held for a question: embedding models read no more."""
 K_MAX = 100
 CANDIDATES_MIN = 8
+WORDS_PAGES_MAX = 4096
+"""Of a conversation with more pages, words are compared in those alone that are near in meaning."""
 _AWAY = (NotFound, TryAgain, NoSyscall, IOFailed)
 """What a device that is missing or does not come back answers."""
 
@@ -74,21 +76,24 @@ def _count(machine: Machine, trap: Trap, context: Context, missing: list[Found])
 
 
 async def _ranked(machine: Machine, trap: Trap, context: Context, asked: Recall, order: dict[str, int]) -> list[Scored]:
-    """By meaning; by words in common where there is nothing to embed with."""
+    """By meaning and by words in common; by words alone where there is nothing to embed with."""
     if not order:
         return []
+    near: dict[str, float] | None = None
     try:
-        return await _by_meaning(machine, trap, context, asked, order)
+        near = await _near(machine, trap, context, asked, order)
     except _AWAY as away:
         machine.trace.event("recall_by_words", pid=trap.process.pid, error=str(away))
-    pages = await machine.contexts.library.pages(context.principal, tuple(order))
-    return rank(in_common(asked.query, {address: text_of(turns) for address, turns in pages.items()}), order)
+    among = order if near is None or len(order) <= WORDS_PAGES_MAX else near
+    pages = await machine.contexts.library.pages(context.principal, tuple(among))
+    shared = in_common(asked.query, {address: text_of(turns) for address, turns in pages.items()})
+    return rank(shared if near is None else fuse(near, shared), order)
 
 
-async def _by_meaning(
+async def _near(
     machine: Machine, trap: Trap, context: Context, asked: Recall, order: dict[str, int]
-) -> list[Scored]:
-    """Raises what the devices raise when they are away."""
+) -> dict[str, float]:
+    """The pages nearest in meaning. Raises what the devices raise when they are away."""
     index = machine.contexts.index
     query = await _embed(machine, trap, asked.query)
     scores = await scan(query, await index.vectors(context.principal, order))
@@ -107,7 +112,7 @@ async def _by_meaning(
             shelf.collection, query, asked.k * MORE_HITS, only=None if everything else only
         )
         scores = unite(scores, hits.ids, hits.scores)
-    return rank(scores, order)
+    return scores
 
 
 def _once(refs: Iterable[Ref]) -> Iterable[Ref]:

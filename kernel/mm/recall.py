@@ -1,8 +1,9 @@
-"""Recall: the pages of a conversation that are nearest in meaning to a question, whether the store knows them or not.
+"""Recall: the pages of a conversation that are nearest to a question, in meaning and in words, stored yet or not.
 
 Hits of the store are united with an exact scan of what was written lately, so that a process can recall what it wrote
-a moment ago and gets the same passages however far the indexer is. Where there is no embedding device, or its host does
-not come back, words in common decide: worse, but an answer.
+a moment ago and gets the same passages however far the indexer is. Words in common count as much as meaning: a question
+that names a thing by a rare word is about the page that has the word, which the vector of a whole page hardly tells.
+Where there is no embedding device, or its host does not come back, words in common decide alone.
 """
 
 import re
@@ -23,7 +24,8 @@ MORE_HITS = 4
 
 @final
 class Scored(Struct, frozen=True):
-    """A page and how near it is: cosine, or the share of the question's words that it has."""
+    """A page and how near it is, 1 for the same: the mean of the cosine and of the share of the question's words that
+    it has, or that share alone."""
 
     address: str
     score: float
@@ -58,6 +60,12 @@ def rank(scores: Mapping[str, float], order: Mapping[str, int]) -> list[Scored]:
     """Best first, of equals the earlier page; pages that are not in `order` are left out."""
     known = [Scored(address, score) for address, score in scores.items() if address in order]
     return sorted(known, key=lambda each: (-round(each.score, 6), order[each.address]))
+
+
+def fuse(near: Mapping[str, float], shared: Mapping[str, float]) -> dict[str, float]:
+    """The mean of both for every page of either. A page whose cosine is not known is as far as the farthest that is."""
+    farthest = min(near.values(), default=0.0)
+    return {each: (near.get(each, farthest) + shared.get(each, 0.0)) / 2 for each in {**near, **shared}}
 
 
 def in_common(query: str, texts: Mapping[str, str]) -> dict[str, float]:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from kernel.config import TINY_BOUNDS, Bounds
 from kernel.mm.index import address_of
-from kernel.mm.recall import Scored, in_common, rank, unite
+from kernel.mm.recall import Scored, fuse, in_common, rank, unite
 from kernel.process import Process
 from kernel.sys.context import context_open, context_recall
 from kernel.sys.generate import model_embed
@@ -340,3 +340,11 @@ def test_rare_words_count_more() -> None:
     scores = in_common("the yeast", {"a": "the cat", "b": "the ship", "c": "Yeast!", "d": "none"})
     assert scores["c"] > scores["a"] == scores["b"]
     assert "d" not in scores
+
+
+def test_a_rare_word_outweighs_what_is_a_little_nearer_in_meaning() -> None:
+    near = {"vague": 0.5, "named": 0.4}
+    fused = fuse(near, in_common("the zygote", {"vague": "the process", "named": "the zygote", "far": "the end"}))
+    assert fused["named"] > fused["vague"] > fused["far"]
+    assert fuse({"same": 1.0}, {"same": 1.0}) == {"same": 1.0}
+    assert fuse(near, {}) == {"vague": 0.25, "named": 0.2}
