@@ -34,7 +34,7 @@ INTERRUPTED = 130
 def main(argv: list[str] | None = None) -> int:
     """Runs the demo; returns its exit status."""
     args = _parse(argv)
-    if args.model == str(SHIPPED) and not SHIPPED.is_dir():
+    if args.model == str(SHIPPED) and not (SHIPPED / "config.json").is_file():
         print(f"{SHIPPED} is not there: 'make model' trains it, --model DIR takes another", file=sys.stderr)
         return 2
     with tempfile.TemporaryDirectory(prefix="kernos-demo-", ignore_cleanup_errors=True) as made:

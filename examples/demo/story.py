@@ -176,13 +176,13 @@ class Story:
         self.hosts.append(record)
         where = f"driver host of {detail['device']} (OS process {detail['host']})"
         if record.kind == "host_lost":
-            return f"{where} died of {how(detail['status'])}"
+            return f"{where} died ({how(detail['status'])})"
         return f"{where} is ready" + (", in place of the dead one" if detail["restarts"] != "0" else "")
 
 
 def how(status: str) -> str:
     """How an OS process ended, from its exit status."""
-    return f"signal {status[1:]}" if status.startswith("-") else f"status {status}"
+    return f"signal {status[1:]}" if status.startswith("-") else f"exit status {status}"
 
 
 def _tool(args: str) -> str:

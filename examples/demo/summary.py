@@ -81,7 +81,7 @@ def _killings(played: Played, story: Story) -> Iterator[str]:
 
 
 def _loss(detail: dict[str, str], at_s: float, seq: int, story: Story) -> str:
-    text = f"the driver host of {detail['device']} (OS process {detail['host']}) died of {how(detail['status'])}"
+    text = f"the driver host of {detail['device']} (OS process {detail['host']}) died ({how(detail['status'])})"
     text += f" at {at_s:.1f} s"
     for after in story.hosts:
         if after.kind == "host_ready" and after.seq > seq and after.detail["device"] == detail["device"]:

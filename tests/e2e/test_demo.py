@@ -59,7 +59,9 @@ def asked(agents: list[Agent]) -> list[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not SHIPPED.is_dir(), reason="the shipped model has not been trained: make model")
+@pytest.mark.skipif(
+    not (SHIPPED / "config.json").is_file(), reason="the shipped model has not been trained: make model"
+)
 def test_the_machine_keeps_its_promises_and_the_trace_shows_it(tmp_path: Path) -> None:
     said, complaints = started(tmp_path, "--seed", "7", "--agents", "6").communicate(timeout=240)
     assert complaints == ""
@@ -70,10 +72,10 @@ def test_the_machine_keeps_its_promises_and_the_trace_shows_it(tmp_path: Path) -
         r"open /etc/passwd: refused by the operating system",
         r"tool call calculator\.calculate in its sandbox",
         r"rambler +killed",
-        r"driver host of kernos-tiny@1 \(OS process \d+\) died of signal 9",
+        r"driver host of kernos-tiny@1 \(OS process \d+\) died \(signal 9\)",
         r"driver host of kernos-tiny@1 \(OS process \d+\) is ready, in place of the dead one",
         r"ask-1 +page fault: \S+#\d+ \(page [0-9a-f]{12}\) is brought in",
-        r"answers +\d+ right of 10",
+        r"answers +\d+ right of 8",
     ):
         assert re.search(pattern, said), f"{pattern}\n{said}"
     assert left_behind(tmp_path) == []
