@@ -34,6 +34,15 @@ async def idles(sys: Sys) -> None:
     await sys.sleep(1e9)
 
 
+BEGUN: list[int] = []
+
+
+@program
+async def begins(sys: Sys) -> None:
+    BEGUN.append(sys.pid)
+    await sys.sleep(1e9)
+
+
 @program
 async def spawns(sys: Sys, rights: list[str]) -> int:
     child = await sys.spawn("idles", rights=tuple(rights))
@@ -110,11 +119,13 @@ async def test_killed_before_it_began_it_never_begins(autojump_clock: Any) -> No
         unborn = fresh.processes.add(
             parent=target.parent, principal="test", kind="program", name="unborn", account=account, rights=()
         )
-        fresh.executor.start(unborn, fresh.executor.image("idles"), process.Spawn(program="idles"))
+        machine.know(begins)
+        fresh.executor.start(unborn, fresh.executor.image("begins"), process.Spawn(program="begins"))
         fresh.executor.signal(unborn, Signal.KILL)
         with trio.fail_after(1):
             await unborn.ended.wait()
         assert unborn.exit is not None and unborn.exit.status == "killed"
+        assert unborn.pid not in BEGUN
         await child.kill("KILL")
 
 

@@ -259,6 +259,16 @@ def test_a_liar_loses_its_link_with_a_reason(frames: list[Frame]) -> None:
     assert peer.receive(encode(Call(50, 0, 7))) == [], "nothing is heard after it"
 
 
+def test_a_server_that_streams_beyond_its_credit_loses_its_link() -> None:
+    pair = Pair()
+    call_id = pair.a.call(7, b"\xc0", credit=1)
+    pair.settle()
+    pair.b._served[call_id].credit = 9
+    pair.b.items(call_id, [Raw(b"\x01"), Raw(b"\x02")])
+    with pytest.raises(WireError, match="more items"):
+        pair.settle()
+
+
 class TwoPeers(RuleBasedStateMachine):
     """Both ends call, answer, stream, cancel, in any order, the bytes cut anywhere: nothing is lost or doubled."""
 
