@@ -8,7 +8,7 @@ from typing import Any, Self, final
 from msgspec import Raw
 
 from syscalls.codec import pack, parse_answer
-from syscalls.errors import BrokenPipe, Errno, syscall_error
+from syscalls.errors import BrokenPipe, Errno, Invalid, TryAgain, syscall_error
 from syscalls.limits import CLIENT_LIMITS, STREAM_CREDIT, PeerLimits
 from syscalls.peer import Peer
 from syscalls.row import Row
@@ -41,10 +41,10 @@ class BlockingLink:
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             sock.connect(path)
+            return cls(sock, **options)
         except BaseException:
             sock.close()
             raise
-        return cls(sock, **options)
 
     def call(self, row: Row, args: Any, *, channel: int = 0) -> Any:
         """Makes the call and waits for its result, typed as the row says. Raises the SyscallError it ended with."""
@@ -94,6 +94,10 @@ class BlockingLink:
             call_id = self._peer.call(row.number, pack(args), channel=channel, credit=credit)
         except WireError as ended:
             raise BrokenPipe(str(ended)) from None
+        except BlockingIOError as full:
+            raise TryAgain(str(full)) from None
+        except ValueError as too_long:
+            raise Invalid(str(too_long)) from None
         self._flush()
         return call_id
 

@@ -221,6 +221,12 @@ async def test_what_a_sink_refuses_ends_its_call_and_not_the_link() -> None:
             link._dispatch(frame)
 
 
+def test_an_argument_that_no_blob_holds_is_einval_on_the_blocking_link_too() -> None:
+    ours, theirs = socket.socketpair()
+    with theirs, BlockingLink(ours, limits=TINY_LIMITS) as link, pytest.raises(Invalid, match="at most 2048"):
+        link.call(process.OUTPUT, process.Output(stream="log", text="x" * 4000))
+
+
 async def test_an_argument_that_no_blob_holds_is_einval() -> None:
     link = Duplex(Peer(TINY_LIMITS, Hello()), None, NoServer(), trio.Event)  # type: ignore[arg-type]
     with pytest.raises(Invalid, match="at most 2048"):
