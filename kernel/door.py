@@ -135,8 +135,7 @@ async def bind_socket(path: Path) -> trio.socket.SocketType:
     """A listening socket at `path`, mode 0600, in a folder made for it (0700).
 
     A socket that a dead kernel left is taken over. Raises Invalid for a path that is too long, Busy (EBUSY) when a
-    live kernel
-    answers there, IOFailed when the folder cannot be used or something else lies there.
+    live kernel answers there, IOFailed when the folder cannot be used or something else lies there.
     """
     if len(os.fsencode(path)) > SOCKET_BYTES_MAX:
         raise Invalid(f"{path}: a socket path has at most {SOCKET_BYTES_MAX} bytes; choose a shorter one with --socket")

@@ -1,8 +1,8 @@
 """The gate: every system call of every link comes through here, in one order, and nowhere else is a right checked.
 
 decode, authenticate, right, body (which holds the budget before its work and settles it after), outcome, reply. A
-journal will stand
-between authenticate and right (a recorded outcome is returned as it was) and around the body; the order is made for it.
+journal will stand between authenticate and right (a recorded outcome is returned as it was) and around the body; the
+order is made for it.
 """
 
 from collections.abc import Awaitable, Callable

@@ -33,8 +33,7 @@ class Host:
     """One device in an OS process of its own. `run` is its supervisor; everything else waits for it to be ready.
 
     A call that the host's death interrupts is issued again where its row is idempotent; the caller only sees the time
-    pass, until
-    `host_ready_s` have gone by without a host.
+    pass, until `host_ready_s` have gone by without a host.
     """
 
     def __init__(

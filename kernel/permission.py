@@ -36,8 +36,7 @@ class Permission:
 
     def check(self, process: Process, row: Row, args: Any) -> str:
         """The right that lets the call in, as text ("" where none is needed). Raises PermissionDenied (EPERM) that
-        says which
-        right is missing and how to grant it; NotFound or NoSuchProcess where there is no such thing."""
+        says which right is missing and how to grant it; NotFound or NoSuchProcess where there is no such thing."""
         if row.needs is None:
             return ""
         names = self._names(process, row, args)

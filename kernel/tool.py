@@ -52,8 +52,7 @@ class Tool:
 
     async def call(self, method: str, arguments: Raw) -> Raw:
         """Calls `method`. Raises NotFound for an unknown one, what the tool raised, or OutcomeUnknown (EUNKNOWN) when
-        its worker died
-        under the call: a tool's effects are not known to be repeatable."""
+        its worker died under the call: a tool's effects are not known to be repeatable."""
         wire = await self._ready()
         if method not in {spec.name for spec in self.methods}:
             known = ", ".join(spec.name for spec in self.methods) or "none"

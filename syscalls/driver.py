@@ -1,9 +1,8 @@
 """The driver ABI: the calls that the kernel makes to a driver host, over the same frames.
 
 A host serves the devices of one driver. `driver.open` makes a device; everything else names it by the handle that
-open gave. Model
-devices render, generate and embed; embedding devices embed; stores add, query and delete. A driver refuses with
-ENOSYS what it did not declare in `can`.
+open gave. Model devices render, generate and embed; embedding devices embed; stores add, query and delete. A driver
+refuses with ENOSYS what it did not declare in `can`.
 """
 
 from typing import Literal, final
@@ -31,10 +30,8 @@ class Opened(Result, frozen=True, kw_only=True):
     """What it is and what it can do.
 
     `window_tokens` the model's length; `slots` generations at once; `counts`: `exact` when `render` gives ids,
-    `bound` when it can only bound
-    them (then `generate` takes turns). `append_exact`: render(a + b) = render(a) + suffix. `template` digests
-    tokenizer and chat template together. `checksum` is sha256
-    over the files.
+    `bound` when it can only bound them (then `generate` takes turns). `append_exact`: render(a + b) = render(a) +
+    suffix. `template` digests tokenizer and chat template together. `checksum` is sha256 over the files.
     """
 
     device: int
@@ -69,8 +66,7 @@ class Render(Args, frozen=True, kw_only=True):
 @final
 class Rendered(Result, frozen=True, kw_only=True):
     """`head` (tools and whatever comes first), one segment per turn, `tail` (the opening of the answer). With counts
-    `bound` the ids are absent
-    and only `counts` are given: len(turns) + 2 of them, head and tail included."""
+    `bound` the ids are absent and only `counts` are given: len(turns) + 2 of them, head and tail included."""
 
     head: tuple[int, ...] = ()
     segments: tuple[tuple[int, ...], ...] = ()
@@ -92,8 +88,7 @@ class Sampling(Struct, frozen=True, omit_defaults=True):
 @final
 class Generate(Args, frozen=True, kw_only=True):
     """`prompt` ids (or `turns` and `tools` where counts are `bound`), and the ids in `generated` that an earlier,
-    interrupted run already made: they
-    count against max_tokens and are not sent again."""
+    interrupted run already made: they count against max_tokens and are not sent again."""
 
     device: int
     sampling: Sampling

@@ -1,15 +1,12 @@
 """The protocol without IO: bytes in, frames out; either end may call and either may serve.
 
 One `Peer` is one end of one link. `receive` takes what the socket gave and returns the frames that the owner must act
-on, already
-checked against what this link has said so far; the methods put frames into `outbox`, which the owner sends. Nothing
-here waits, reads a clock
-or knows a system call: that makes it testable by the million and the same under a blocking socket, anyio and trio (the
-shape is that of h11 and of httpcore's state machines).
+on, already checked against what this link has said so far; the methods put frames into `outbox`, which the owner
+sends. Nothing here waits, reads a clock or knows a system call: that makes it testable by the million and the same
+under a blocking socket, anyio and trio (the shape is that of h11 and of httpcore's state machines).
 
 Blobs are invisible above: arguments or a result that do not fit a frame go out as chunks after the frame that names
-them, and come
-in as if they had fitted.
+them, and come in as if they had fitted.
 """
 
 from collections import deque
@@ -143,8 +140,7 @@ class Peer:
         """The frames in `data` that the owner must act on.
 
         Raises WireError if the other end broke the protocol; a BYE with the reason is then in the outbox and the peer
-        is closed. What
-        was valid before the breach is lost with the link, as if the peer had died a moment earlier.
+        is closed. What was valid before the breach is lost with the link, as if the peer had died a moment earlier.
         """
         seen: list[Frame] = []
         try:

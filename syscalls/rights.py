@@ -1,8 +1,7 @@
 """Rights: actions on a resource pattern, how they are written, and which covers which.
 
 Written `RESOURCE` for every action or `RESOURCE ACTION,ACTION`; `*` stands for anything up to the next `/`, `**` for
-anything at all:
-`**`, `model:*`, `tool:calculator.* call`, `file:/srv/docs/** read`, `process:children kill,wait`.
+anything at all: `**`, `model:*`, `tool:calculator.* call`, `file:/srv/docs/** read`, `process:children kill,wait`.
 """
 
 import re

@@ -19,10 +19,8 @@ class Flag(IntFlag):
     """How the gate treats a call.
 
     INLINE is answered in the reader's task: it cannot wait. STREAM gives items before its result. IDEMPOTENT may be
-    issued again
-    after a crash. EFFECT changes the world outside the caller. JOURNALED is recorded for a durable process. SECRET
-    has arguments that never
-    enter the trace.
+    issued again after a crash. EFFECT changes the world outside the caller. JOURNALED is recorded for a durable
+    process. SECRET has arguments that never enter the trace.
     """
 
     INLINE = auto()

@@ -21,6 +21,9 @@ def main(argv: list[str]) -> int:
     """Runs them all, or with --quick those marked so, or those named. The exit status counts what went wrong."""
     mutants = tomllib.loads((ROOT / "tests" / "mutants.toml").read_text())["mutant"]
     names = [arg for arg in argv if not arg.startswith("-")]
+    if set(argv) - {"--quick", *(m["name"] for m in mutants)}:
+        print(f"{__doc__}\nNames: {', '.join(m['name'] for m in mutants)}")
+        return 2
     chosen = [m for m in mutants if (m["name"] in names if names else "--quick" not in argv or m.get("quick"))]
     killed = 0
     with tempfile.TemporaryDirectory(prefix="kernos-mutants-") as folder:

@@ -10,8 +10,7 @@ from syscalls.turns import ToolCall, ToolSpec, Turn
 @final
 class Open(Args, frozen=True, kw_only=True):
     """A new context on `model` (None: the caller's default). `name` lets it be found again: the same name of the same
-    principal
-    opens what was appended before. `reserve_tokens` is kept free of the window for answers."""
+    principal opens what was appended before. `reserve_tokens` is kept free of the window for answers."""
 
     name: str | None = None
     model: str | None = None
@@ -53,8 +52,7 @@ class Generate(Args, frozen=True, kw_only=True):
     """Greedy unless `temperature` > 0; `seed` makes sampling repeat; `stop` strings end it and are left out.
 
     `clip` lowers `max_tokens` to what the account can pay for instead of EQUOTA. `append` False leaves the answer out
-    of the
-    conversation. `deadline_s` from now, queue included.
+    of the conversation. `deadline_s` from now, queue included.
     """
 
     context: int
@@ -112,8 +110,7 @@ class Generated(Result, frozen=True, kw_only=True):
 @final
 class Recall(Args, frozen=True, kw_only=True):
     """The passages nearest to `query`, at most `k`, within `tokens_max` together; with `page_in` they are appended to
-    the window as
-    a tool turn that names their sources."""
+    the window as a tool turn that names their sources."""
 
     context: int
     query: str
@@ -124,8 +121,8 @@ class Recall(Args, frozen=True, kw_only=True):
 
 @final
 class Passage(Result, frozen=True, kw_only=True):
-    """A page found: its address, the turns' text, where it came from, how near in meaning and
-    in words (1 is the same)."""
+    """A page found: its address, the turns' text, where it came from, how near in meaning and in words (1 is the
+    same)."""
 
     page: str
     text: str

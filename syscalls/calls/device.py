@@ -21,8 +21,7 @@ class ListDevices(Args, frozen=True, kw_only=True):
 @final
 class DeviceInfo(Result, frozen=True, kw_only=True):
     """One device. `state` is `ready`, `starting`, `restarting` or `failed`; `host` the pid of the OS process that
-    serves it; `methods` only for
-    tools."""
+    serves it; `methods` only for tools."""
 
     name: str
     kind: DeviceKind

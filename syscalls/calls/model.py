@@ -15,8 +15,7 @@ class ListModels(Args, frozen=True, kw_only=True):
 @final
 class ModelInfo(Result, frozen=True, kw_only=True):
     """A registered model. `ref` is NAME@VERSION, `checksum` over its files (sha256), `origin` where it came from;
-    `can` what its driver
-    declared: `generate`, `embed`, `stream`, `seed`, `stop`, `tools`, `resume-exact`, …"""
+    `can` what its driver declared: `generate`, `embed`, `stream`, `seed`, `stop`, `tools`, `resume-exact`, …"""
 
     ref: str
     driver: str

@@ -65,8 +65,8 @@ class Exit(Result, frozen=True, kw_only=True):
     """How a process ended.
 
     `status` is `done`, `failed`, `killed`, `terminated`, `over_quota`, `timed_out` or `worker_lost`; `value` is what
-    the program returned
-    (msgpack), `error` the sentence for people. `code` is its exit code for shells: 0, 1, 128 + signal.
+    the program returned (msgpack), `error` the sentence for people. `code` is its exit code for shells: 0, 1, 128 +
+    signal.
     """
 
     pid: int

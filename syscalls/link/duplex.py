@@ -2,8 +2,8 @@
 else's.
 
 The class is written against two things that trio and anyio both have, an event with `set` and `wait`, and a transport
-with trio's
-`receive_some` and `send_all`; so the kernel runs it on raw trio and everybody else on anyio, and there is one of it.
+with trio's `receive_some` and `send_all`; so the kernel runs it on raw trio and everybody else on anyio, and there is
+one of it.
 """
 
 from collections.abc import AsyncIterator, Callable

@@ -140,7 +140,7 @@ async def test_embeddings_bring_texts_with_the_same_words_together() -> None:
     rows = list(struct.iter_unpack(f"<{answer.dimensions}f", answer.vectors))
 
     def near(a: int, b: int) -> float:
-        return sum(x * y for x, y in zip(rows[a], rows[b], strict=True))
+        return float(sum(x * y for x, y in zip(rows[a], rows[b], strict=True)))
 
     assert near(0, 0) == pytest.approx(1.0)
     assert near(0, 1) > near(0, 2)

@@ -123,7 +123,7 @@ def test_arithmetic_refuses(text: str) -> None:
 
 
 def rendered(messages: list[dict[str, object]], *, opened: bool = False) -> str:
-    template = Environment(autoescape=False).from_string(wire.CHAT_TEMPLATE)  # noqa: S701: a prompt is no web page
+    template = Environment(autoescape=False).from_string(wire.CHAT_TEMPLATE)  # a prompt is no web page
     return template.render(messages=messages, add_generation_prompt=opened)
 
 
