@@ -103,9 +103,16 @@ class Registry:
         self._store.on_restart(callback)
 
     def names(self, model: str | None) -> tuple[str, ...]:
-        """The resource names of a model, for the check of rights."""
+        """The resource names of a model, the one that embeds included, for the check of rights."""
+        if model == self.embedder:
+            return (f"model:{model}",)
         record = self._models.find(model).record
         return (f"model:{record.name}", f"model:{record.ref}")
+
+    @property
+    def embedder(self) -> str:
+        """The name of the embedding model."""
+        return self._config.embedding
 
     @property
     def default(self) -> str:

@@ -20,8 +20,10 @@ class ContextNames(Protocol):
 
 
 class ModelNames(Protocol):
-    """Knows the names a model goes by; None is the default model of the machine."""
+    """Knows the names a model goes by; None is the default model of the machine, `embedder` the one that embeds."""
 
+    @property
+    def embedder(self) -> str: ...
     def names(self, model: str | None) -> tuple[str, ...]: ...
 
 
@@ -59,7 +61,8 @@ class Permission:
             case "context":
                 return self._contexts.names(args.context, process) if args.context else ("context:own",)
             case "model" if rest == "{model}":
-                return self._models.names(args.model or process.model)
+                default = self._models.embedder if row.needs.action == "embed" else process.model
+                return self._models.names(args.model or default)
             case "program" | "tool":
                 return (resource.format_map(_Fields(args)),)
             case _ if "{" not in rest:

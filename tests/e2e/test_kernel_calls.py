@@ -13,7 +13,14 @@ from syscalls.errors import NoSuchProcess, TimedOut
 from syscalls.link.blocking import BlockingLink
 from tests.kernelproc import KernelProcess, kernel_up, spawn, trace, until, wait
 
-SIM = '[models.sim]\norigin = "sim:"\noptions = { tokens_per_second = "2000" }\n[bounds]\nmailbox_messages_max = 3\n'
+SIM = """
+embedding = "hash"
+[models.sim]
+origin = "sim:"
+options = { tokens_per_second = "2000" }
+[bounds]
+mailbox_messages_max = 3
+"""
 PROGRAM = '''
 from kernos import Sys, program, user
 from syscalls.errors import SyscallError
@@ -136,6 +143,14 @@ async def calculates(sys: Sys) -> list:
     bad = await attempt(sys.call_tool("calculator", "calculate", expression="__import__('os')"))
     none = await attempt(sys.call_tool("calculator", "nonsense"))
     return [good, bad, none]
+
+
+@program
+async def embeds(sys: Sys) -> list:
+    mine = await attempt(sys.embed("boats", "bells"))
+    named = await attempt(sys.embed("boats", model_name="hash"))
+    other = await attempt(sys.embed("boats", model_name="sim"))
+    return [len(mine), mine[0] == named[0], other[:2]]
 
 
 @program
@@ -278,6 +293,12 @@ def test_tools_run_in_a_worker_of_their_own(link: BlockingLink, file: str) -> No
     assert "calculate" in none[2]
     record = next(r for r in trace(link) if r.name == "device.call" and not r.errno)
     assert "sandboxed worker" in record.result
+
+
+def test_embedding_is_a_right_on_the_model_that_embeds(link: BlockingLink, file: str) -> None:
+    assert run(link, file, "embeds", rights=(*BASIC, "model:hash embed")) == [2, True, ["NotFound", "ENOENT"]]
+    refused = run(link, file, "embeds", rights=("model:sim", "process:self"))
+    assert refused[:2] == [3, True], "a right on the model that generates is none on the one that embeds"
 
 
 def test_what_is_printed_comes_in_order(link: BlockingLink, file: str) -> None:
