@@ -1,13 +1,13 @@
-"""The first program: asks the model to greet somebody, and prints the answer as it comes."""
+"""The first program: says something to the model, and prints its answer as it comes."""
 
 from kernos import Sys, program, user
 
 
 @program
-async def hello(sys: Sys, name: str = "world") -> str:
-    """Asks the model to greet somebody."""
+async def hello(sys: Sys, words: str = "Who are you?") -> str:
+    """Says WORDS to the model, and prints its answer as it comes."""
     chat = await sys.open()
-    await chat.append(user(f"Say hello to {name}."))
+    await chat.append(user(words))
     async for text in (answer := chat.generate()):
         print(text, end="", flush=True)
     print()

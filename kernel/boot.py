@@ -189,6 +189,7 @@ async def _until_told(running: Running, config: Config, ready_fd: int | None) ->
         _say(ready_fd, "ready\n")
         await machine.power.wait()
         await stop_programs(machine)
+        await door.farewell()
         nursery.cancel_scope.cancel()
 
 

@@ -25,6 +25,7 @@ from syscalls.wire import Bye, Hello, encode
 
 _CREDENTIALS = struct.Struct("3i")
 _BACKLOG = 128
+_FAREWELL_S = 0.5
 
 
 @final
@@ -47,6 +48,15 @@ class Door:
         self._gate = gate
         self._init = init
         self._sessions = 0
+        self._links: set[KernelLink] = set()
+
+    async def farewell(self) -> None:
+        """Tells every client that the machine stops, behind what it is still owed; waits a moment for them."""
+        for link in self._links:
+            link.wire.bye("the kernel stops")
+        with trio.move_on_after(_FAREWELL_S):
+            while any(link.wire.peer.outbox for link in self._links):  # noqa: ASYNC110 (the outbox is plain bytes)
+                await trio.sleep(0.001)
 
     async def listen(self, path: Path, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serves connections until cancelled, then removes the socket. Raises as `bind_socket` does."""
@@ -97,6 +107,7 @@ class Door:
         reason = ""
         hello = Hello(info={"kernos": VERSION, "pid": str(process.pid)})
         link = KernelLink(stream, self._gate, Session(process), hello=hello)
+        self._links.add(link)
         try:
             with trio.CancelScope() as scope:
                 process.stop_scope = scope
@@ -106,6 +117,7 @@ class Door:
             reason = contain(bug)
             machine.trace.event("bug", pid=process.pid, error=repr(bug))
         finally:
+            self._links.discard(link)
             self._leave(process, machine.executor, reason)
 
     def _leave(self, process: Process, executor: Executor, reason: str) -> None:

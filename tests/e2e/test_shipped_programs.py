@@ -76,7 +76,7 @@ def printed(link: BlockingLink, pid: int) -> str:
 def test_the_first_program_of_the_readme(up: KernelProcess) -> None:
     link = up.link()
     file = ROOT / "examples" / "hello.py"
-    pid = start(link, f"{file}:", rights=(f"file:{file.parent}/** read",), __argv__=["Ada"])
+    pid = start(link, f"{file}:", rights=(f"file:{file.parent}/** read",), __argv__=["Say hello to Ada."])
     assert finish(link, pid) == "Hello, Ada."
     assert printed(link, pid) == "Hello, Ada.\n"
 

@@ -63,7 +63,7 @@ def test_a_program_runs_on_a_scripted_model(kernel: Kernel) -> None:
 
 
 def test_the_first_program_of_the_examples(kernel: Kernel) -> None:
-    assert kernel.run(f"{EXAMPLES}/hello.py:hello", "Ada", script=["Hi, Ada."]) == "Hi, Ada."
+    assert kernel.run(f"{EXAMPLES}/hello.py:hello", "Hi", script=["Hi, Ada."]) == "Hi, Ada."
     assert kernel.printed == "Hi, Ada.\n"
 
 
