@@ -129,12 +129,6 @@ class Duplex:
         self.peer.cancel(call_id, reason)
         self.flush()
 
-    def cancel_all(self, reason: str) -> None:
-        """Gives up every call of ours."""
-        for call_id in tuple(self._waiting):
-            self.peer.cancel(call_id, reason)
-        self.flush()
-
     async def greeted(self) -> Hello:
         """Waits for the other end's HELLO. Raises BrokenPipe if the link ends before it."""
         if self.peer.remote is None:
