@@ -5,6 +5,8 @@ from typing import Any, final
 
 from msgspec import Struct
 
+from syscalls.errors import Errno
+
 
 class Args(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
     """The arguments of a call: a msgpack map; unknown fields are refused."""
@@ -40,6 +42,18 @@ class Needs(Struct, frozen=True):
 
 
 @final
+class Says(Struct, frozen=True, kw_only=True):
+    """The semantics of a call, for the manual, a sentence each. `waits`: what it waits for ("" where it never waits);
+    `cancelled`: what a cancellation leaves behind; `costs`: what is charged to the caller's account ("" where it is
+    only counted as a call); `errors`: what each errno means here, those that follow from the row itself left out."""
+
+    waits: str = ""
+    cancelled: str = ""
+    costs: str = ""
+    errors: tuple[tuple[Errno, str], ...] = ()
+
+
+@final
 class Row(Struct, frozen=True):
     """One system call. `needs` is None only for calls on what is the caller's own: see `FREE` in the table."""
 
@@ -51,6 +65,7 @@ class Row(Struct, frozen=True):
     flags: Flag
     doc: str
     item: type[Any] | None = None
+    says: Says = Says()
 
     @property
     def streams(self) -> bool:

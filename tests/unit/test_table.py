@@ -19,7 +19,11 @@ FAMILIES = {
     "model": 0x20,
     "message": 0x30,
     "device": 0x40,
+    "file": 0x50,
+    "net": 0x60,
     "time": 0x70,
+    "capability": 0x80,
+    "account": 0x90,
     "kernel": 0xA0,
 }
 
