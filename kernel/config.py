@@ -35,6 +35,8 @@ class Bounds(Struct, frozen=True, forbid_unknown_fields=True):
     contexts_max: int = 8192
     mailbox_messages_max: int = 256
     mailbox_bytes_max: int = 4 << 20
+    pipes_max: int = 64
+    alarms_max: int = 64
     trace_records_max: int = 65536
     queue_max: int = 1024
     grace_s: float = 2.0
