@@ -47,6 +47,7 @@ from kernel.sys import clock, context, device, generate, kernel, message, model,
 from kernel.tool import Tool
 from kernel.topic import Topics
 from kernel.trace import Trace
+from kernel.trace_file import TraceFile
 from kernel.truth import FILE, Truth
 from kernel.version import VERSION
 from syscalls.errors import SyscallError
@@ -93,7 +94,7 @@ async def machine_up(
 
     `wall` tells the date (None: that of a virtual clock)."""
     clock_ = Clock(wall)
-    trace = Trace(clock_, config.bounds.trace_records_max)
+    trace = Trace(clock_, config.bounds.trace_records_max, bytes_max=config.bounds.trace_bytes_max, config=config.trace)
     accounts = Accounts(clock_.now)
     processes = ProcessTable(clock=clock_, trace=trace, processes_max=config.bounds.processes_max)
     scheduler = Scheduler(clock=clock_, queue_max=config.bounds.queue_max)
@@ -135,6 +136,8 @@ async def machine_up(
     root = accounts.open(None, name="kernel", principal="kernel", tokens_max=None, wall_s_max=None)
     init = processes.add(parent=None, principal="kernel", kind="session", name="kernos", account=root, rights=OPERATOR)
     async with _ending(launcher), trio.open_nursery() as nursery:
+        if config.trace.file:
+            nursery.start_soon(TraceFile(config.state_folder / config.trace.file, config.trace, trace).run)
         executor.attach(nursery, gate)
         await devices.boot(nursery)
         await contexts.boot()
