@@ -153,10 +153,12 @@ class Duplex:
 
     # Serving.
 
-    def reply(self, call_id: int, result: Any) -> None:
-        """Answers a call with a struct (or None)."""
-        self.peer.reply(call_id, pack(result))
+    def reply(self, call_id: int, result: Any) -> bytes:
+        """Answers a call with a struct (or None); the result as it crosses the wire."""
+        packed = pack(result)
+        self.peer.reply(call_id, packed)
         self.flush()
+        return packed
 
     def items(self, call_id: int, items: list[Raw]) -> int:
         """Sends raw items; returns how many wait for credit. Raises Invalid (EINVAL) for one that fits no frame."""
@@ -175,10 +177,12 @@ class Duplex:
         finally:
             self._credited.pop(call_id, None)
 
-    def end(self, call_id: int, result: Any) -> None:
-        """Ends a stream with its result."""
-        self.peer.end(call_id, pack(result))
+    def end(self, call_id: int, result: Any) -> bytes:
+        """Ends a stream with its result; the result as it crosses the wire."""
+        packed = pack(result)
+        self.peer.end(call_id, packed)
         self.flush()
+        return packed
 
     def error(self, call_id: int, errno: int, message: str) -> None:
         """Refuses a call or ends its stream badly."""
