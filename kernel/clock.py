@@ -11,12 +11,13 @@ class Clock:
     """Monotonic seconds of the running trio clock (real or mock), and the date that they stand for."""
 
     def __init__(self) -> None:
-        self._zero = trio.current_time()
+        self._read = trio.lowlevel.current_clock().current_time
+        self._zero = self._read()
         self._epoch_s = time.time()
 
     def now(self) -> float:
         """Seconds since the kernel booted."""
-        return trio.current_time() - self._zero
+        return self._read() - self._zero
 
     def unix(self) -> float:
         """Seconds since 1970."""
