@@ -3,7 +3,8 @@
 from typing import final
 
 from syscalls.calls.process import Nothing
-from syscalls.row import Args, Flag, Result, Row
+from syscalls.errors import Errno
+from syscalls.row import Args, Flag, Result, Row, Says
 
 
 @final
@@ -26,7 +27,28 @@ class Sleep(Args, frozen=True, kw_only=True):
     seconds: float
 
 
-NOW = Row(0x70, "time.now", Now, Time, None, Flag.INLINE | Flag.JOURNALED, "The time.")
-SLEEP = Row(0x71, "time.sleep", Sleep, Nothing, None, Flag.JOURNALED, "Waits. EINVAL: a negative or infinite time.")
+NOW = Row(
+    0x70,
+    "time.now",
+    Now,
+    Time,
+    None,
+    Flag.INLINE | Flag.JOURNALED,
+    "The time.",
+)
+SLEEP = Row(
+    0x71,
+    "time.sleep",
+    Sleep,
+    Nothing,
+    None,
+    Flag.JOURNALED,
+    "Waits.",
+    says=Says(
+        waits="Waits for the time to pass, by the kernel's clock, STOP included.",
+        cancelled="Nothing is left: the rest of the time is not slept.",
+        errors=((Errno.EINVAL, "the time is negative, infinite or not a number."),),
+    ),
+)
 
 ROWS = (NOW, SLEEP)

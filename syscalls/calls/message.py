@@ -5,7 +5,8 @@ from typing import final
 from msgspec import Raw
 
 from syscalls.calls.process import Nothing
-from syscalls.row import Args, Flag, Needs, Result, Row
+from syscalls.errors import Errno
+from syscalls.row import Args, Flag, Needs, Result, Row, Says
 
 
 @final
@@ -36,11 +37,42 @@ class Message(Result, frozen=True, kw_only=True):
 
 
 SEND = Row(
-    0x30, "message.send", Send, Nothing, Needs("send", "process:{pid}"), Flag.EFFECT | Flag.JOURNALED,
-    "Puts a message into a mailbox. ESRCH: nobody there. ETIME: the mailbox stayed full.",
-)  # fmt: skip
+    0x30,
+    "message.send",
+    Send,
+    Nothing,
+    Needs("send", "process:{pid}"),
+    Flag.EFFECT | Flag.JOURNALED,
+    "Puts a message into a mailbox.",
+    says=Says(
+        waits="Waits while the mailbox is full, at most timeout_s.",
+        cancelled="The message was not put in.",
+        errors=(
+            (Errno.ESRCH, "there is no such process, or it ended before it took the message."),
+            (Errno.ETIME, "the mailbox stayed full for timeout_s; the message was not put in."),
+            (
+                Errno.EINVAL,
+                "the message is larger than a whole mailbox (bounds.mailbox_bytes_max), or timeout_s is negative.",
+            ),
+        ),
+    ),
+)
 RECEIVE = Row(
-    0x31, "message.receive", Receive, Message, None, Flag.JOURNALED, "Takes a message from the caller's own mailbox."
+    0x31,
+    "message.receive",
+    Receive,
+    Message,
+    None,
+    Flag.JOURNALED,
+    "Takes a message from the caller's own mailbox.",
+    says=Says(
+        waits="Waits for a message, at most timeout_s.",
+        cancelled="No message is taken: it stays for the next receive.",
+        errors=(
+            (Errno.ETIME, "no message came in timeout_s."),
+            (Errno.EINVAL, "timeout_s is negative."),
+        ),
+    ),
 )
 
 ROWS = (SEND, RECEIVE)
