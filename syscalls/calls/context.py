@@ -208,7 +208,7 @@ OPEN = Row(
     Flag.EFFECT | Flag.JOURNALED,
     "Opens a conversation with a model.",
     says=Says(
-        waits="Waits for the model to be loaded, and for the disk.",
+        waits="For the model to be loaded, and for the disk.",
         cancelled="A named context stays as it was; of an unnamed one nothing stays once the caller has ended.",
         errors=(
             (Errno.ENOENT, "no such model; the message lists what is registered."),
@@ -228,7 +228,7 @@ APPEND = Row(
     Flag.EFFECT | Flag.JOURNALED,
     "Adds turns; they are on disk when it returns.",
     says=Says(
-        waits="Waits for the disk, and for whoever writes to the same context.",
+        waits="For the disk, and for whoever writes to the same context.",
         cancelled="Either all turns were added or none: the version tells.",
         costs="Nothing; bytes stored are counted.",
         errors=(
@@ -251,7 +251,7 @@ GENERATE = Row(
     Piece,
     says=Says(
         waits=(
-            "Waits for the context's other generation, for a seat at the model's device, and for the driver; at "
+            "For the context's other generation, for a seat at the model's device, and for the driver; at "
             "most deadline_s. It never waits for its reader."
         ),
         cancelled="The driver stops at its next step; what it did is charged; the conversation is as it was before.",
@@ -281,7 +281,7 @@ RECALL = Row(
     Flag.JOURNALED,
     "Finds pages by meaning, also what was appended a moment ago.",
     says=Says(
-        waits="Waits for the embedding model, the store and the disk; where they are away it finds by words.",
+        waits="For the embedding model, the store and the disk; where they are away it finds by words.",
         cancelled="Nothing is paged in; pages that were closed for it stay so.",
         costs="The tokens of the query, as the embedding model counts them.",
         errors=(
@@ -301,7 +301,7 @@ READ = Row(
     Flag.IDEMPOTENT | Flag.JOURNALED,
     "A page by its address, byte for byte.",
     says=Says(
-        waits="Waits for the disk.",
+        waits="For the disk.",
         cancelled="Nothing changes.",
         errors=(
             (Errno.ENOENT, "no such page of this principal, or not in this context."),
@@ -330,7 +330,7 @@ FORK = Row(
     Flag.EFFECT | Flag.JOURNALED,
     "A second conversation that shares all turns so far and copies none.",
     says=Says(
-        waits="Waits for the disk, and for whoever writes to the same context.",
+        waits="For the disk, and for whoever writes to the same context.",
         cancelled="The parent is as it was; of the fork nothing stays once the caller has ended.",
         errors=(
             (Errno.ENOENT, "there is no such context."),
@@ -348,7 +348,7 @@ CLOSE = Row(
     Flag.EFFECT | Flag.JOURNALED,
     "Gives the handle back; an unnamed conversation that nobody holds is dropped with its pages.",
     says=Says(
-        waits="Waits for the disk.",
+        waits="For the disk.",
         cancelled="The handle is given back all the same.",
         errors=(
             (Errno.ENOENT, "there is no such context."),

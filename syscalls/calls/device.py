@@ -79,7 +79,7 @@ CALL = Row(
     Flag.EFFECT | Flag.JOURNALED,
     "Calls a tool; a plugin's tool runs in a sandboxed worker with the plugin's rights, not the caller's.",
     says=Says(
-        waits="Waits for the tool, whose worker is started if it does not run; at most timeout_s.",
+        waits="For the tool, whose worker is started if it does not run; at most timeout_s.",
         cancelled="The tool is told to stop, and may have done part of its work or all.",
         costs="Nothing but the call; what the tool asks of models is on its own account.",
         errors=(

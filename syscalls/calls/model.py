@@ -120,7 +120,7 @@ ADD = Row(
     Flag.EFFECT,
     "Registers a model after its driver has read it.",
     says=Says(
-        waits="Waits for the driver to read the whole of it, minutes for large weights.",
+        waits="For the driver to read the whole of it, minutes for large weights.",
         cancelled="Nothing is registered.",
         errors=(
             (Errno.EINVAL, "the name is no name, or what is wrong with the folder, as its driver says it."),
@@ -141,8 +141,7 @@ GENERATE = Row(
     Piece,
     says=Says(
         waits=(
-            "Waits for a seat at the model's device and for the driver; at most deadline_s. It never waits for "
-            "its reader."
+            "For a seat at the model's device and for the driver; at most deadline_s. It never waits for its reader."
         ),
         cancelled="The driver stops at its next step; what it did is charged.",
         costs=(
@@ -171,7 +170,7 @@ EMBED = Row(
     Flag.IDEMPOTENT | Flag.JOURNALED,
     "Vectors for texts.",
     says=Says(
-        waits="Waits for the embedding model.",
+        waits="For the embedding model.",
         cancelled="Nothing is kept; the batches that were done are charged.",
         costs="Tokens as the embedding model counts them; the worst case is held before.",
         errors=(

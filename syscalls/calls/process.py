@@ -225,7 +225,7 @@ WAIT = Row(
     Flag.JOURNALED,
     "Waits until a child has ended and reaps it.",
     says=Says(
-        waits="Waits for a child to end, at most timeout_s.",
+        waits="For a child to end, at most timeout_s.",
         cancelled="Nothing is reaped: the child is still there to be waited for.",
         errors=(
             (Errno.ESRCH, "the caller has no such child, or none at all, or another waiter was told of its end."),
