@@ -19,6 +19,7 @@ from userland.sdk.context import Answer, Context
 from userland.sdk.door import Door, row_of
 from userland.sdk.encoding import decode, encode
 from userland.sdk.inbox import Inbox
+from userland.sdk.models import Models
 from userland.sdk.program import Program
 
 STDIN_TOPIC = "stdin"
@@ -111,6 +112,11 @@ class Sys:
     def generate(self, *turns: Turn, **options: Any) -> Answer:
         """One answer without a conversation; nothing is kept. Options are those of model.generate."""
         return Answer(self._door, model.GENERATE, model.OneShot(turns=turns, **options))
+
+    @property
+    def models(self) -> Models:
+        """The models of the machine: list, load, unload, score, tokenize."""
+        return Models(self._door)
 
     async def embed(self, *texts: str, model_name: str | None = None) -> list[tuple[float, ...]]:
         """A unit vector for each text."""
