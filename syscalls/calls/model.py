@@ -174,33 +174,95 @@ INFO = Row(
     Needs("info", "model:{model}"),
     Flag.INLINE | Flag.IDEMPOTENT,
     "One model.",
+    says=Says(
+        errors=((Errno.ENOENT, "no such model; the message lists what is registered."),),
+    ),
 )
 ADD = Row(
-    0x22, "model.add", AddModel, ModelInfo, Needs("add", "kernel:models"), Flag.EFFECT,
-    "Registers a model after its driver has read it. EINVAL says what is wrong with the folder.",
-)  # fmt: skip
+    0x22,
+    "model.add",
+    AddModel,
+    ModelInfo,
+    Needs("add", "kernel:models"),
+    Flag.EFFECT,
+    "Registers a model after its driver has read it.",
+    says=Says(
+        waits="For the driver to read the whole of it, minutes for large weights.",
+        cancelled="Nothing is registered.",
+        errors=(
+            (Errno.EINVAL, "the name is no name, or what is wrong with the folder, as its driver says it."),
+            (Errno.ENOENT, "there is nothing at the origin, or no such driver."),
+            (Errno.EAGAIN, "its host did not come up in time."),
+            (Errno.EIO, "its host died, or the disk did not take it."),
+        ),
+    ),
+)
 GENERATE = Row(
-    0x23, "model.generate", OneShot, Generated, Needs("generate", "model:{model}"),
-    Flag.STREAM | Flag.EFFECT | Flag.JOURNALED, "One generation without a context.", Piece,
-)  # fmt: skip
+    0x23,
+    "model.generate",
+    OneShot,
+    Generated,
+    Needs("generate", "model:{model}"),
+    Flag.STREAM | Flag.EFFECT | Flag.JOURNALED,
+    "One generation without a context.",
+    Piece,
+    says=Says(
+        waits=(
+            "For a seat at the model's device and for the driver; at most deadline_s. It never waits for its reader."
+        ),
+        cancelled="The driver stops at its next step; what it did is charged.",
+        costs=(
+            "Prompt and generated tokens as the driver counts them. The worst case is held before, on the account "
+            "and all above it."
+        ),
+        errors=(
+            (Errno.EQUOTA, "the account, or one above it, cannot pay the worst case; clip lowers max_tokens instead."),
+            (Errno.EWINDOW, "the turns exceed the window."),
+            (Errno.EINVAL, "a number is out of range, or there are no turns."),
+            (Errno.ENOENT, "no such model."),
+            (Errno.EAGAIN, "the queue of the device is full (bounds.queue_max), or its model did not come up in time."),
+            (Errno.ETIME, "the answer was not there in deadline_s; what was done is charged."),
+            (Errno.EPIPE, "the reader left more items untaken than are kept for it."),
+            (Errno.EUNKNOWN, "the driver's host died in mid-answer and cannot resume it."),
+            (Errno.EIO, "the model cannot be loaded, or hosts died over this answer."),
+        ),
+    ),
+)
 EMBED = Row(
-    0x24, "model.embed", Embed, Embedded, Needs("embed", "model:{model}"), Flag.IDEMPOTENT | Flag.JOURNALED,
+    0x24,
+    "model.embed",
+    Embed,
+    Embedded,
+    Needs("embed", "model:{model}"),
+    Flag.IDEMPOTENT | Flag.JOURNALED,
     "Vectors for texts.",
-)  # fmt: skip
+    says=Says(
+        waits="For the embedding model.",
+        cancelled="Nothing is kept; the batches that were done are charged.",
+        costs="Tokens as the embedding model counts them; the worst case is held before.",
+        errors=(
+            (Errno.EINVAL, "no texts, or more than 4096."),
+            (Errno.ENOENT, "that model does not embed."),
+            (Errno.EQUOTA, "the account, or one above it, cannot pay the worst case."),
+            (Errno.EAGAIN, "the embedding model did not come up in time."),
+            (Errno.EIO, "the embedding model cannot be loaded, or hosts died over this call."),
+        ),
+    ),
+)
 SCORE = Row(
     0x25, "model.score", Score, Scored, Needs("score", "model:{model}"), Flag.IDEMPOTENT | Flag.JOURNALED,
     "How likely given continuations are: log-probabilities token by token.",
     says=Says(
-        waits="for a seat on the model, then for the model",
+        waits="For a seat on the model, then for the model.",
         cancelled="Nothing is left behind; the tokens that the driver was given are charged.",
         costs="Tokens as a prompt: prompt and continuation, for each continuation; held before, settled after.",
         errors=(
-            (Errno.ENOENT, "There is no such model."),
-            (Errno.ENOSYS, "The model's driver cannot score, or not turns, or not ids."),
-            (Errno.EINVAL, "An empty or unknown continuation, or both or neither of prompt and turns."),
-            (Errno.EWINDOW, "Prompt and continuation exceed the model's window."),
-            (Errno.EQUOTA, "The account cannot pay for it."),
-            (Errno.EAGAIN, "Too many wait for the model, or it does not come up."),
+            (Errno.ENOENT, "there is no such model."),
+            (Errno.ENOSYS, "the model's driver cannot score, or not turns, or not ids."),
+            (Errno.EINVAL, "an empty or unknown continuation, or both or neither of prompt and turns."),
+            (Errno.EWINDOW, "prompt and continuation exceed the model's window."),
+            (Errno.EQUOTA, "the account cannot pay for it."),
+            (Errno.EAGAIN, "too many wait for the model, or it does not come up."),
             (Errno.ETIME, "deadline_s passed, the wait for a seat included."),
         ),
     ),
@@ -209,13 +271,13 @@ TOKENIZE = Row(
     0x26, "model.tokenize", Tokenize, Tokenized, Needs("tokenize", "model:{model}"), Flag.IDEMPOTENT | Flag.JOURNALED,
     "Text or turns to tokens, or tokens to text.",
     says=Says(
-        waits="for the model to be loaded",
+        waits="For the model to be loaded.",
         cancelled="Nothing is left behind.",
         errors=(
-            (Errno.ENOENT, "There is no such model."),
-            (Errno.ENOSYS, "Ids cannot be turned to text: the model's driver has no tokenizer."),
-            (Errno.EINVAL, "Not exactly one of text, turns and ids; ids that are none; a text that is too long."),
-            (Errno.EAGAIN, "The model does not come up."),
+            (Errno.ENOENT, "there is no such model."),
+            (Errno.ENOSYS, "ids cannot be turned to text: the model's driver has no tokenizer."),
+            (Errno.EINVAL, "not exactly one of text, turns and ids; ids that are none; a text that is too long."),
+            (Errno.EAGAIN, "the model does not come up."),
         ),
     ),
 )  # fmt: skip
@@ -223,12 +285,12 @@ LOAD = Row(
     0x27, "model.load", ModelName, ModelInfo, Needs("load", "model:{model}"), Flag.IDEMPOTENT | Flag.EFFECT,
     "Starts the host of a model and waits until it is ready; a model that is loaded stays so.",
     says=Says(
-        waits="until the model is loaded",
+        waits="Until the model is loaded.",
         cancelled="The model goes on loading.",
         errors=(
-            (Errno.ENOENT, "There is no such model, or its files are gone."),
-            (Errno.EINVAL, "What its files lack, in the driver's words."),
-            (Errno.EAGAIN, "It did not come up within host_ready_s."),
+            (Errno.ENOENT, "there is no such model, or its files are gone."),
+            (Errno.EINVAL, "what its files lack, in the driver's words."),
+            (Errno.EAGAIN, "it did not come up within host_ready_s."),
         ),
     ),
 )  # fmt: skip
@@ -236,11 +298,11 @@ UNLOAD = Row(
     0x28, "model.unload", Unload, ModelInfo, Needs("unload", "kernel:models"), Flag.EFFECT,
     "Ends the host of a model, which frees its memory; the next call that needs the model loads it again.",
     says=Says(
-        waits="for the calls under way, up to timeout_s, then for the host's end",
+        waits="For the calls under way, up to timeout_s, then for the host's end.",
         cancelled="While it waits: the model stays loaded.",
         errors=(
-            (Errno.ENOENT, "There is no such model."),
-            (Errno.EBUSY, "Calls are under way, or somebody else is unloading it."),
+            (Errno.ENOENT, "there is no such model."),
+            (Errno.EBUSY, "calls are under way, or somebody else is unloading it."),
         ),
     ),
 )  # fmt: skip
