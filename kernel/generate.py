@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from kernel.account_record import Hold
 from kernel.machine import Machine
-from kernel.meter import Meter, timed
+from kernel.meter import Meter, in_micros, timed
 from kernel.mm.conversation import Context
 from kernel.ports import ModelPort
 from kernel.prompt import Prompt, fit, prompt_of
@@ -18,7 +18,7 @@ from syscalls.calls.context import Generate, Generated, Piece, Usage
 from syscalls.calls.model import OneShot
 from syscalls.driver import Finished, Sampling, Tokens
 from syscalls.errors import Invalid, OverQuota, OverWindow, SyscallError, TimedOut
-from syscalls.resources import MICRO, Resource
+from syscalls.resources import Resource
 from syscalls.turns import Turn, assistant
 
 REFUSALS_MAX = 2
@@ -40,7 +40,7 @@ class Done(Struct, frozen=True):
 async def in_context(machine: Machine, trap: Trap, context: Context, asked: Generate) -> Generated:
     """Lets the model of `context` speak; one at a time per context. Raises what the table says of context.generate."""
     check(asked)
-    with _deadline(asked.deadline_s) as scope:
+    with deadline(asked.deadline_s) as scope:
         async with context.speaking:
             done = await _persistent(machine, trap, context, asked)
             version = context.version
@@ -57,7 +57,7 @@ async def in_context(machine: Machine, trap: Trap, context: Context, asked: Gene
                 pages=context.window.pages(),
                 faults=faults,
             )
-    raise _late(asked.deadline_s, scope)
+    raise late(asked.deadline_s, scope)
 
 
 async def one_shot(machine: Machine, trap: Trap, port: ModelPort, asked: OneShot) -> Generated:
@@ -65,7 +65,7 @@ async def one_shot(machine: Machine, trap: Trap, port: ModelPort, asked: OneShot
     check(asked)
     if not asked.turns:
         raise Invalid("no turns: give at least a user's turn")
-    with _deadline(asked.deadline_s) as scope:
+    with deadline(asked.deadline_s) as scope:
         prompt = prompt_of(asked.turns, asked.tools, await port.render(asked.turns, asked.tools))
         window = port.opened.window_tokens
         if prompt.tokens >= window:
@@ -74,7 +74,7 @@ async def one_shot(machine: Machine, trap: Trap, port: ModelPort, asked: OneShot
             )
         done = await run(machine, trap, port, prompt, asked)
         return Generated(turn=done.turn, finish=done.finished.finish, usage=done.usage)
-    raise _late(asked.deadline_s, scope)
+    raise late(asked.deadline_s, scope)
 
 
 def check(asked: Generate | OneShot) -> None:
@@ -87,8 +87,13 @@ def check(asked: Generate | OneShot) -> None:
         raise Invalid(f"top_p {asked.top_p}: above 0, at most 1")
     if any(not stop for stop in asked.stop):
         raise Invalid("a stop string is empty: it would stop everything")
-    if asked.deadline_s is not None and not 0.0 <= asked.deadline_s < math.inf:
-        raise Invalid(f"deadline_s {asked.deadline_s}: seconds from now, 0 or more")
+    check_deadline(asked.deadline_s)
+
+
+def check_deadline(seconds: float | None) -> None:
+    """Raises Invalid (EINVAL) for what is no time from now."""
+    if seconds is not None and not 0.0 <= seconds < math.inf:
+        raise Invalid(f"deadline_s {seconds}: seconds from now, 0 or more")
 
 
 async def _persistent(machine: Machine, trap: Trap, context: Context, asked: Generate) -> Done:
@@ -132,12 +137,12 @@ async def run(machine: Machine, trap: Trap, port: ModelPort, prompt: Prompt, ask
                 )
             finally:
                 took_s = machine.clock.now() - began
-                took_us = math.ceil(took_s * MICRO)
+                took_us = in_micros(took_s)
                 trap.driver_s += took_s
                 trap.process.driver_s += took_s
                 seat.absorb(meter.service)
     finally:
-        _settle(machine, trap, hold, meter, port.name, took_us)
+        settle(machine, trap, hold, meter, port.name, took_us)
     usage = Usage(
         prompt_tokens=finished.prompt_tokens,
         generated_tokens=finished.generated_tokens,
@@ -202,7 +207,7 @@ def _affordable(machine: Machine, trap: Trap, model: str, prompt: Prompt, most: 
     return most
 
 
-def _settle(machine: Machine, trap: Trap, hold: Hold, meter: Meter, model: str, took_us: int) -> None:
+def settle(machine: Machine, trap: Trap, hold: Hold, meter: Meter, model: str, took_us: int) -> None:
     """Charges what was done to the account, the process and the trace record."""
     accounts, process = machine.accounts, trap.process
     did = accounts.cost(
@@ -217,10 +222,12 @@ def _settle(machine: Machine, trap: Trap, hold: Hold, meter: Meter, model: str, 
     trap.generated_tokens += meter.generated_tokens
 
 
-def _deadline(seconds: float | None) -> trio.CancelScope:
+def deadline(seconds: float | None) -> trio.CancelScope:
+    """The scope of a call that has until `seconds` from now."""
     return trio.CancelScope() if seconds is None else trio.move_on_after(seconds)
 
 
-def _late(seconds: float | None, scope: trio.CancelScope) -> SyscallError:
+def late(seconds: float | None, scope: trio.CancelScope) -> SyscallError:
+    """What such a call ends with."""
     assert scope.cancelled_caught
     return TimedOut(f"the answer was not there in {seconds} s, waiting for a seat included: allow more (deadline_s)")

@@ -1,16 +1,18 @@
 """What a generation costs while it runs: its tokens as they come, its time a slice ahead."""
 
+import math
 from collections.abc import Awaitable, Callable
-from typing import final
+from typing import TypeVar, final
 
 import trio
 
 from kernel.account import Accounts
 from kernel.account_record import Hold
-from syscalls.driver import Finished
+from syscalls.driver import Finished, Scored
 from syscalls.errors import OverQuota, SyscallError
 from syscalls.resources import MICRO
 
+T = TypeVar("T")
 SLICE_US = MICRO
 """Generation time is held by so much at a time, where it is limited."""
 
@@ -44,6 +46,11 @@ class Meter:
         if not self.generated_tokens:
             self.prompt_tokens = 0
 
+    def read(self, scored: Scored) -> None:
+        """The driver's own count of what it read and only scored."""
+        self.prompt_tokens = scored.prompt_tokens
+        self.cached_tokens = scored.cached_tokens
+
     def finished(self, done: Finished) -> None:
         """The driver's own count, which is what is charged."""
         self.prompt_tokens = done.prompt_tokens
@@ -51,12 +58,17 @@ class Meter:
         self.cached_tokens = done.cached_tokens
 
 
-async def timed(accounts: Accounts, hold: Hold, model: str, work: Callable[[], Awaitable[Finished]]) -> Finished:
+def in_micros(seconds: float) -> int:
+    """Microseconds, a begun one counted."""
+    return math.ceil(seconds * MICRO)
+
+
+async def timed(accounts: Accounts, hold: Hold, model: str, work: Callable[[], Awaitable[T]]) -> T:
     """Does `work`; where its time is limited, that is held a slice ahead of its use: nobody knows how long an answer
     takes, and all that is left may be needed by others too. Raises OverQuota when there is no more of it."""
     if not any(accounts.limited(hold.account, resource) for resource in accounts.time(model, 1)):
         return await work()
-    finished: Finished | None = None
+    finished: T | None = None
     failed: SyscallError | None = None
     slice_us = _hold_time(accounts, hold, model)
     async with trio.open_nursery() as nursery:
