@@ -223,7 +223,10 @@ SPAWN = Row(
             (Errno.EPERM, "a right is asked for that the caller lacks; the message names it."),
             (Errno.EINVAL, "a path without a name, a budget below zero, or a right that is none."),
             (Errno.EAGAIN, "the process table is full (bounds.processes_max)."),
-            (Errno.EQUOTA, "the account of the caller was closed while it asked."),
+            (
+                Errno.EQUOTA,
+                "the account of the caller, or one above it, may have no more processes, or was closed meanwhile.",
+            ),
         ),
     ),
 )
