@@ -10,7 +10,7 @@ from msgspec import Raw, Struct
 from syscalls.limits import ABI_VERSION
 
 HEADER_BYTES = 4
-_LENGTH = struct.Struct(">I")
+LENGTH = struct.Struct(">I")
 NIL = Raw(b"\xc0")
 
 
@@ -130,14 +130,15 @@ class Bye(Struct, frozen=True, array_like=True, tag=10):
 
 Frame = Hello | Call | Reply | Error | Items | End | Credit | Cancel | Event | Chunk | Bye
 
-_ENCODER = msgspec.msgpack.Encoder()
+encode_body = msgspec.msgpack.Encoder().encode
+"""A frame without its length."""
 _DECODER: msgspec.msgpack.Decoder[Frame] = msgspec.msgpack.Decoder(Frame)
 
 
 def encode(frame: Frame) -> bytes:
     """`frame` with its length before it. The caller checks the bound: see `Peer`."""
-    body = _ENCODER.encode(frame)
-    return _LENGTH.pack(len(body)) + body
+    body = encode_body(frame)
+    return LENGTH.pack(len(body)) + body
 
 
 def decode(body: bytes) -> Frame:
@@ -169,7 +170,7 @@ class FrameBuffer:
         start, end = 0, len(data)
         try:
             while end - start >= HEADER_BYTES:
-                (size,) = _LENGTH.unpack_from(data, start)
+                (size,) = LENGTH.unpack_from(data, start)
                 if size > self._max:
                     raise WireError(f"a frame of {size} bytes; this link takes at most {self._max}: send a blob")
                 after = start + HEADER_BYTES + size
@@ -186,7 +187,7 @@ class FrameBuffer:
         if start < len(data):
             self._rest += data[start:]
             whole = len(self._rest) >= HEADER_BYTES
-            self._wanted = HEADER_BYTES + (_LENGTH.unpack_from(self._rest)[0] if whole else 0)
+            self._wanted = HEADER_BYTES + (LENGTH.unpack_from(self._rest)[0] if whole else 0)
 
     def __len__(self) -> int:
         return len(self._rest)
