@@ -20,6 +20,7 @@ from syscalls.flow import ENVELOPE_BYTES, Served, cut
 from syscalls.limits import ABI_VERSION, PeerLimits
 from syscalls.wire import (
     LENGTH,
+    NO_FRAME,
     Bye,
     Call,
     Cancel,
@@ -34,8 +35,9 @@ from syscalls.wire import (
     Items,
     Reply,
     WireError,
-    decode,
+    decode_body,
     encode_body,
+    no_frame,
 )
 
 
@@ -149,7 +151,7 @@ class Peer:
             for body in self._frames.feed(data):
                 if self.closed is not None:
                     break
-                frame = decode(body)
+                frame = decode_body(body)
                 if self.remote is None and not isinstance(frame, Hello | Bye):
                     raise WireError(f"{type(frame).__name__.upper()} before HELLO")
                 told = _ABSORB[type(frame)](self, frame)
@@ -158,6 +160,10 @@ class Peer:
         except WireError as breach:
             self.bye(str(breach))
             raise
+        except NO_FRAME as bad:
+            wrong = no_frame(bad)
+            self.bye(str(wrong))
+            raise wrong from None
         return seen
 
     def is_serving(self, call_id: int) -> bool:

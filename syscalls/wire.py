@@ -133,6 +133,9 @@ Frame = Hello | Call | Reply | Error | Items | End | Credit | Cancel | Event | C
 encode_body = msgspec.msgpack.Encoder().encode
 """A frame without its length."""
 _DECODER: msgspec.msgpack.Decoder[Frame] = msgspec.msgpack.Decoder(Frame)
+decode_body = _DECODER.decode
+NO_FRAME = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError, OverflowError)
+"""What `decode_body` raises for what is no frame, however deep or wrong."""
 
 
 def encode(frame: Frame) -> bytes:
@@ -144,9 +147,14 @@ def encode(frame: Frame) -> bytes:
 def decode(body: bytes) -> Frame:
     """One frame without its length. Raises WireError for whatever is not a frame, however deep or wrong."""
     try:
-        return _DECODER.decode(body)
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError, OverflowError) as bad:
-        raise WireError(f"that is no frame of ABI {ABI_VERSION}: {bad}") from None
+        return decode_body(body)
+    except NO_FRAME as bad:
+        raise no_frame(bad) from None
+
+
+def no_frame(why: Exception) -> WireError:
+    """The breach, of what `decode_body` raised."""
+    return WireError(f"that is no frame of ABI {ABI_VERSION}: {why}")
 
 
 @final

@@ -94,7 +94,7 @@ class Duplex:
 
     async def call(self, row: Row, args: Any, *, channel: int = 0) -> Any:
         """Makes the call and waits for its typed result. Raises its SyscallError, or BrokenPipe when the link ends."""
-        call_id = self._start(row, args, channel=channel, credit=0, sink=None)
+        call_id = self._start(row, args, channel, 0, None)
         waiting = self._waiting[call_id]
         try:
             while waiting.outcome is None:
@@ -108,7 +108,7 @@ class Duplex:
 
     def begin(self, row: Row, args: Any, *, channel: int = 0) -> Ticket:
         """Makes the call without waiting for it."""
-        return Ticket(self, self._start(row, args, channel=channel, credit=0, sink=None), row)
+        return Ticket(self, self._start(row, args, channel, 0, None), row)
 
     @asynccontextmanager
     async def stream(
@@ -123,13 +123,13 @@ class Duplex:
 
     def open_stream(self, row: Row, args: Any, *, channel: int = 0, credit: int = STREAM_CREDIT) -> Stream:
         """A call whose items are taken one by one; the caller closes it."""
-        return Stream(self, self._start(row, args, channel=channel, credit=credit, sink=None), row)
+        return Stream(self, self._start(row, args, channel, credit, None), row)
 
     async def pour(self, row: Row, args: Any, sink: Callable[[list[Raw]], None], *, credit: int) -> Any:
         """A call whose items go raw into `sink` the moment they come, never waiting for it. Returns the typed result.
 
         The credit is given back as the items arrive: for owners that bound what they keep by themselves."""
-        call_id = self._start(row, args, channel=0, credit=credit, sink=sink)
+        call_id = self._start(row, args, 0, credit, sink)
         try:
             raw = await self.outcome(call_id)
         except BaseException:
@@ -268,9 +268,7 @@ class Duplex:
             return
         self.peer.take(frame.id, len(frame.items))
 
-    def _start(
-        self, row: Row, args: Any, *, channel: int, credit: int, sink: Callable[[list[Raw]], None] | None
-    ) -> int:
+    def _start(self, row: Row, args: Any, channel: int, credit: int, sink: Callable[[list[Raw]], None] | None) -> int:
         try:
             call_id = self.peer.call(row.number, pack(args), channel=channel, credit=credit)
         except WireError as ended:

@@ -1,6 +1,6 @@
 """A program's door to the kernel: one link, one channel, and what must go out before each call."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, final
 
 from syscalls.errors import NoSyscall
@@ -20,11 +20,11 @@ class Door:
         self._channel = channel
         self._first = first
 
-    async def call(self, row: Row, args: Any) -> Any:
-        """Makes the call and waits for its typed result. Raises its SyscallError."""
+    def call(self, row: Row, args: Any) -> Coroutine[Any, Any, Any]:
+        """Makes the call and, awaited, waits for its typed result. Raises its SyscallError."""
         if self._first is not None:
             self._first()
-        return await self._link.call(row, args, channel=self._channel)
+        return self._link.call(row, args, channel=self._channel)
 
     def stream(self, row: Row, args: Any) -> Stream:
         """Makes the call; its items are read from what this returns, and `close` gives up the rest."""
