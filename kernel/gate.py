@@ -27,7 +27,7 @@ from syscalls.wire import Call
 Handler = Callable[[Machine, Trap, Any], Any]
 """A family handler: plain for INLINE rows, a coroutine function for all others; returns the row's result."""
 
-_GENERATING = frozenset({"context.generate", "model.generate"})
+_GENERATING = frozenset({"context.generate", "model.generate", "model.score"})
 
 
 @final
