@@ -48,8 +48,9 @@ async def fit(machine: Machine, trap: Trap, context: Context, port: ModelPort, *
                 if prompt.tokens <= limit:
                     return prompt
                 break
+    pins = f", {context.window.pinned_tokens} of them pinned," if context.window.pinned else ""
     raise OverWindow(
-        f"tools, system turns and the last turn take {prompt.tokens} tokens; the window of {context.model} has "
+        f"tools, system turns and the last turn take {prompt.tokens} tokens{pins}; the window of {context.model} has "
         f"{context.window_tokens}, less {context.window_tokens - limit} for the answer: shorten the last turn, or send "
         f"it with resident=False and recall from it"
     )

@@ -4,7 +4,6 @@ A conversation is in memory while somebody holds it, or a fork of it. One withou
 with a name stays on disk, and the same name of the same principal opens what was appended before.
 """
 
-import re
 from typing import final
 
 import msgspec
@@ -18,15 +17,14 @@ from kernel.mm.binder import Binder
 from kernel.mm.conversation import Context
 from kernel.mm.index import Indexer
 from kernel.mm.library import Library
+from kernel.mm.names import Names, check_name
 from kernel.ports import Devices, ModelPort
 from kernel.process import Process
 from kernel.seal import Seals
 from kernel.trace import Trace
 from kernel.truth import Truth
-from syscalls.calls.context import ContextInfo, Open, Opened
+from syscalls.calls.context import ContextInfo, Open, Opened, Saved
 from syscalls.errors import Busy, Invalid, NotFound, SyscallError, TryAgain
-
-NAME = re.compile(r"(?!own$|\d+$)[\w.-]{1,100}")
 
 
 @final
@@ -65,8 +63,7 @@ class Contexts:
         )
         self.binder = Binder(bounds=bounds, truth=truth, library=self.library, index=self.index)
         self._handles: dict[int, _Handle] = {}
-        self._named: dict[tuple[str, str], Context] = {}
-        self._opening = trio.Lock()
+        self.named = Names(truth, self.index)
         self._next_handle = 1
         self._next_id = 1
         self._dead: list[Context] = []
@@ -109,13 +106,13 @@ class Contexts:
         Raises NotFound (no such model), Invalid, TryAgain (too many contexts), Busy (open with another model).
         """
         self._admit()
-        if asked.name is not None and not NAME.fullmatch(asked.name):
-            raise Invalid(f"{asked.name!r} is no name for a context: letters, digits, '_', '.', '-', not digits alone")
+        if asked.name is not None:
+            check_name(asked.name)
         port = await self._devices.opened(asked.model or process.model)
         if asked.name is None:
             return self._hold(await self._create(process.principal, None, port, asked), process)
-        async with self._opening:
-            context = self._named.get((process.principal, asked.name))
+        async with self.named.changing:
+            context = self.named.get(process.principal, asked.name)
             if context is None:
                 context = await self._reopen(process.principal, asked.name, port, asked)
             elif port.name != context.model:
@@ -136,6 +133,12 @@ class Contexts:
             parent.children += 1
             child.window = parent.window.copy()
         return self._hold(child, process)
+
+    async def save(self, handle: int, name: str) -> Saved:
+        """Gives the conversation a name. Raises Invalid, NotFound, Busy (another has it), IOFailed."""
+        context = self.get(handle)
+        await self._erase(self._parted(await self.named.give(context, name)))
+        return Saved(name=name, version=context.version)
 
     async def close(self, process: Process, handle: int) -> None:
         """Gives a handle back; an unnamed conversation that nobody holds is dropped with its pages."""
@@ -176,6 +179,7 @@ class Contexts:
             faults=context.faults,
             indexed=self.index.indexed(context.principal, addresses),
             refilled_tokens=context.refilled_tokens,
+            pinned_tokens=context.window.pinned_tokens,
         )
 
     def sizes(self, process: Process) -> tuple[int, int]:
@@ -197,8 +201,7 @@ class Contexts:
         self._next_handle += 1
         self._handles[handle] = _Handle(context, process.pid)
         context.handles += 1
-        if context.name is not None:
-            self._named[context.principal, context.name] = context
+        self.named.enter(context)
         process.contexts.add(handle)
         return Opened(context=handle, version=context.version, window_tokens=context.window_tokens, model=context.model)
 
@@ -216,7 +219,7 @@ class Contexts:
             context.closed = True
         elif not context.writing.locked():
             context.closed = True
-            self._named.pop((context.principal, context.name), None)
+            self.named.leave(context)
         return context.name is None
 
     async def _bury(self, context: Context) -> None:
@@ -228,17 +231,26 @@ class Contexts:
 
     async def _drop(self, context: Context) -> None:
         """Forgets a closed conversation, and those above it that only it kept alive."""
-        doomed = [context]
-        parent = context.parent
+        doomed = [context, *self._parted(context.parent)]
+        async with context.writing:
+            await self._erase(doomed)
+
+    async def _erase(self, doomed: list[Context]) -> None:
+        if doomed:
+            principal = doomed[0].principal
+            gone = await self._truth.commit(records.drop([each.id for each in doomed], principal))
+            self.index.forget(principal, gone)
+
+    def _parted(self, parent: Context | None) -> list[Context]:
+        """A fork of `parent` is gone: those of it and above that nobody needs any more."""
+        doomed: list[Context] = []
         while parent is not None:
             parent.children -= 1
             if not self._unneeded(parent):
                 break
             doomed.append(parent)
             parent = parent.parent
-        async with context.writing:
-            gone = await self._truth.commit(records.drop([each.id for each in doomed], context.principal))
-        self.index.forget(context.principal, gone)
+        return doomed
 
     def _blank(self, principal: str, name: str | None, model: str, window_tokens: int) -> Context:
         context = Context(

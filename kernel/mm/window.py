@@ -28,13 +28,14 @@ EntryKind = Literal["turn", "recall"]
 
 @final
 class Item(Struct, frozen=True):
-    """A turn as `plan` sees it. `pinned` is never touched; items of one `unit` go together, oldest unit first; `newest`
-    is shortened rather than evicted."""
+    """A turn as `plan` sees it. `pinned` is never touched; items of one `unit` go together, oldest unit first but for
+    those that are `unwanted`; `newest` is shortened rather than evicted."""
 
     tokens: int
     unit: int
     pinned: bool = False
     newest: bool = False
+    unwanted: bool = False
 
 
 @final
@@ -65,7 +66,10 @@ def plan(items: Sequence[Item], *, fixed: int, stub: int, limit: int, high: int,
     )
     total -= sum(items[at].tokens - most for at, most in shorten)
     evict: list[int] = []
-    units = sorted({item.unit for item in items if not item.newest and not item.pinned})
+    wanted = {item.unit for item in items if not item.unwanted}
+    units = sorted(
+        {item.unit for item in items if not item.newest and not item.pinned}, key=lambda unit: (unit in wanted, unit)
+    )
     total += stub
     for unit in units:
         if total <= low:
@@ -116,12 +120,15 @@ class Entry:
 
 @final
 class Window:
-    """The log and its counts. `gone_turns` of the conversation were here and are not any more."""
+    """The log and its counts. `gone_turns` of the conversation were here and are not any more. `pinned` and `unwanted`
+    are addresses of pages: what shows the first is never evicted, what shows only the second goes before all else."""
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
         self.gone_turns = 0
         self.fixed = 0
+        self.pinned: frozenset[str] = frozenset()
+        self.unwanted: frozenset[str] = frozenset()
 
     def turns(self) -> tuple[Turn, ...]:
         """What the model is shown: the line for what is gone is part of the first system turn, or one of its own."""
@@ -138,6 +145,11 @@ class Window:
         """What it takes by the latest counts."""
         return self.fixed + sum(entry.tokens for entry in self.entries)
 
+    @property
+    def pinned_tokens(self) -> int:
+        """What of it cannot be evicted because somebody pinned it."""
+        return sum(entry.tokens for entry in self.showing(self.pinned)) if self.pinned else 0
+
     def measure(self, counts: Sequence[int]) -> int:
         """Takes a driver's counts of `turns()`: head, one per turn, tail. Returns their sum."""
         own = len(counts) - 2 - len(self.entries)
@@ -149,20 +161,31 @@ class Window:
         return sum(counts)
 
     def items(self) -> list[Item]:
-        """The window as `plan` sees it. A turn that calls tools and the results that follow are one unit."""
+        """The window as `plan` sees it. A turn that calls tools and the results that follow are one unit, and stay
+        together if one of them is pinned."""
         turns = [entry.turn for entry in self.entries]
         last_user = max((at for at, turn in enumerate(turns) if turn.role == "user"), default=-1)
         units = _units(self.entries)
+        held = {id(entry) for entry in self.showing(self.pinned)}
         newest = max((unit for unit, entry in zip(units, self.entries, strict=True) if entry.kind == "turn"), default=0)
         return [
             Item(
                 entry.tokens,
                 units[at],
-                pinned=entry.turn.role == "system" or at == last_user,
+                pinned=entry.turn.role == "system" or at == last_user or id(entry) in held,
                 newest=units[at] == newest and entry.kind == "turn",
+                unwanted=bool(entry.pages) and self.unwanted.issuperset(entry.pages),
             )
             for at, entry in enumerate(self.entries)
         ]
+
+    def showing(self, pages: frozenset[str]) -> list[Entry]:
+        """The entries that stay if `pages` are pinned: whole exchanges."""
+        if not pages:
+            return []
+        units = _units(self.entries)
+        held = {unit for unit, entry in zip(units, self.entries, strict=True) if pages.intersection(entry.pages)}
+        return [entry for unit, entry in zip(units, self.entries, strict=True) if unit in held]
 
     def apply(self, decided: Plan) -> list[Entry]:
         """Evicts and shortens; returns the entries that are gone."""
@@ -174,6 +197,7 @@ class Window:
         evicted = [entry for at, entry in enumerate(self.entries) if at in gone]
         self.entries = [entry for at, entry in enumerate(self.entries) if at not in gone]
         self.gone_turns += sum(entry.kind == "turn" for entry in evicted)
+        self.unwanted = self.unwanted.intersection(self.pages())
         return evicted
 
     def copy(self) -> "Window":
@@ -184,6 +208,7 @@ class Window:
             copied.tokens = entry.tokens
             window.entries.append(copied)
         window.gone_turns, window.fixed = self.gone_turns, self.fixed
+        window.pinned, window.unwanted = self.pinned, self.unwanted
         return window
 
     def pages(self) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from syscalls.row import Row
 from syscalls.turns import ToolSpec, Turn
 from userland.sdk.child import Child
 from userland.sdk.context import Answer, Context
+from userland.sdk.contexts import Contexts
 from userland.sdk.door import Door, row_of
 from userland.sdk.encoding import decode, encode
 from userland.sdk.inbox import Inbox
@@ -114,6 +115,11 @@ class Sys:
     def generate(self, *turns: Turn, **options: Any) -> Answer:
         """One answer without a conversation; nothing is kept. Options are those of model.generate."""
         return Answer(self._door, model.GENERATE, model.OneShot(turns=turns, **options))
+
+    @property
+    def contexts(self) -> Contexts:
+        """The named conversations: `async for each in sys.contexts`, and `forget`."""
+        return Contexts(self._door)
 
     @property
     def models(self) -> Models:
