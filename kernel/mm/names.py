@@ -9,7 +9,9 @@ from typing import final
 import trio
 from msgspec.structs import replace
 
+from kernel.account_record import Account
 from kernel.mm import records
+from kernel.mm.charges import Charges
 from kernel.mm.conversation import Context
 from kernel.mm.index import Indexer
 from kernel.truth import Truth
@@ -31,9 +33,10 @@ def check_name(name: str) -> str:
 class Names:
     """Names are per principal. `changing` is held by whoever opens, gives or forgets one."""
 
-    def __init__(self, truth: Truth, index: Indexer) -> None:
+    def __init__(self, truth: Truth, index: Indexer, charges: Charges) -> None:
         self._truth = truth
         self._index = index
+        self._charges = charges
         self._open: dict[tuple[str, str], Context] = {}
         self.changing = trio.Lock()
 
@@ -51,9 +54,10 @@ class Names:
         if context.name is not None:
             self._open.pop((context.principal, context.name), None)
 
-    async def give(self, context: Context, name: str) -> Context | None:
-        """Names it, on disk and in memory. A fork becomes a conversation of its own, and the parent that it leaves is
-        returned. Raises Busy (EBUSY), NotFound (closed meanwhile), IOFailed."""
+    async def give(self, context: Context, name: str, account: Account) -> Context | None:
+        """Names it, on disk and in memory. A fork becomes a conversation of its own: `account` pays for what it shared,
+        and the parent that it leaves is returned. Raises Busy (EBUSY), NotFound (closed meanwhile), OverQuota,
+        IOFailed."""
         check_name(name)
         async with self.changing, context.writing:
             if context.closed:
@@ -64,7 +68,11 @@ class Names:
                 raise Busy(f"another context goes by the name {name}: choose another name, or forget that one")
             parent = context.parent
             own = None if parent is None else context.refs()
-            await self._truth.commit(records.save(context.id, name, own, context.principal))
+            shared = [ref.address for ref in (own or ())[: context.shared]]
+            size = await self._truth.read(records.size_of_pages(context.principal, shared)) if shared else 0
+            with self._charges.growing(context, account, size):
+                saving = records.save(context.id, name, own, context.principal, context.stored_bytes)
+                await self._truth.commit(saving)
             self.leave(context)
             context.name = name
             self.enter(context)
@@ -91,18 +99,21 @@ class Names:
         async with self.changing:
             context = self.get(principal, name)
             if context is None:
-                await self._drop(principal, name)
+                self._charges.forgotten(principal, await self._drop(principal, name))
                 return
             async with context.writing:
                 if context.handles or context.children:
                     held = f"{context.handles} handles and {context.children} forks"
                     raise Busy(f"context {name} is open ({held}): close them first")
                 await self._drop(principal, name)
+                self._charges.gone(context)
                 context.closed = True
                 self.leave(context)
 
-    async def _drop(self, principal: str, name: str) -> None:
+    async def _drop(self, principal: str, name: str) -> int:
+        """From disk; how many bytes were paid for."""
         stored = await self._truth.read(records.named(principal, name))
         if stored is None:
             raise NotFound(f"no context of {principal} is called {name}: 'kernos context list' lists them")
-        self._index.forget(principal, await self._truth.commit(records.drop([stored], principal)))
+        self._index.forget(principal, await self._truth.commit(records.drop([stored[0]], principal)))
+        return stored[1]

@@ -20,7 +20,8 @@ async def context_append(machine: Machine, trap: Trap, args: context.Append) -> 
     held = machine.contexts.get(args.context)
     if args.resident:
         _bound_instructions(held, args)
-    appended = await machine.contexts.binder.append(held, args)
+    with machine.contexts.growing(held, trap.process.account, args.turns):
+        appended = await machine.contexts.binder.append(held, args)
     if args.resident:
         try:
             async with held.writing:
@@ -84,7 +85,7 @@ async def context_advise(machine: Machine, trap: Trap, args: context.Advise) -> 
 
 
 async def context_save(machine: Machine, trap: Trap, args: context.Save) -> context.Saved:
-    return await machine.contexts.save(args.context, args.name)
+    return await machine.contexts.save(trap.process, args.context, args.name)
 
 
 async def context_list(machine: Machine, trap: Trap, args: context.ListContexts) -> context.Contexts:

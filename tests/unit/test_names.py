@@ -10,7 +10,15 @@ from hypothesis import strategies as st
 from kernel.config import TINY_BOUNDS, Bounds
 from kernel.process import Process
 from kernel.seal import Seals
-from kernel.sys.context import context_close, context_forget, context_list, context_open, context_read, context_save
+from kernel.sys.context import (
+    context_append,
+    context_close,
+    context_forget,
+    context_list,
+    context_open,
+    context_read,
+    context_save,
+)
 from kernel.truth import FILE, Truth
 from kernos.testing import up
 from syscalls.calls.context import (
@@ -25,6 +33,7 @@ from syscalls.calls.context import (
     Save,
 )
 from syscalls.errors import Busy, Invalid, NotFound
+from syscalls.resources import Resource
 from syscalls.turns import Turn, system, user
 from tests.devices import Bench
 
@@ -37,10 +46,16 @@ async def opened(bench: Bench, process: Process, name: str | None = None) -> int
     return (await context_open(bench.machine, bench.trap(process, "context.open"), asked)).context
 
 
-async def append(bench: Bench, handle: int, *turns: Turn) -> tuple[str, ...]:
+async def append(bench: Bench, handle: int, *turns: Turn, by: Process | None = None) -> tuple[str, ...]:
     context = bench.contexts.get(handle)
-    await bench.contexts.binder.append(context, Append(context=handle, turns=turns))
+    process = by or bench.process(principal=context.principal)
+    await context_append(bench.machine, bench.trap(process, "context.append"), Append(context=handle, turns=turns))
     return tuple(ref.address for ref in context.refs())
+
+
+def kept(bench: Bench) -> int:
+    """The bytes that all accounts pay for."""
+    return sum(account.own[Resource.BYTES] for account in bench.accounts.all())
 
 
 async def save(bench: Bench, process: Process, handle: int, name: str) -> None:
@@ -200,6 +215,28 @@ async def test_a_context_is_not_forgotten_while_a_fork_of_it_lives() -> None:
     assert await turns_of(bench, process, "fork") == LONG
 
 
+async def test_bytes_are_paid_for_as_long_as_they_are_kept() -> None:
+    bench = Bench(bounds=BOUNDS)
+    process = bench.process()
+    handle = await opened(bench, process)
+    await append(bench, handle, *LONG, by=process)
+    fork = (await bench.contexts.fork(process, handle)).context
+    one = kept(bench)
+    await save(bench, process, fork, "fork")
+    assert one < kept(bench) <= 2.5 * one  # it shares no more, and pays for its pages, seals included
+    await close(bench, process, handle)
+    left = kept(bench)
+    assert one <= left == (await listed(bench, process)).contexts[0].bytes
+    await close(bench, process, fork)
+    assert kept(bench) == left
+    again = Bench(bounds=BOUNDS, truth=bench.truth, seals=bench.contexts.library._seals)
+    await again.contexts.boot()
+    assert kept(again) == left
+    await forget(again, again.process(), "fork")
+    assert kept(again) == 0
+    again.accounts.check()
+
+
 async def test_nobody_forgets_for_another_principal() -> None:
     bench = Bench(bounds=BOUNDS)
     process = bench.process()
@@ -276,10 +313,13 @@ async def check(bench: Bench, process: Process, handles: list[int], written: set
     """Every page of a live or named context is readable, and none besides."""
     needed = {ref.address for handle in handles for ref in bench.contexts.get(handle).refs()}
     query = "SELECT address FROM entries JOIN contexts ON context = id WHERE name IS NOT NULL"
-    needed.update(row[0] for row in bench.truth.read_now(lambda db: db.execute(query).fetchall()))
+    needed.update(str(row[0]) for row in bench.truth.read_now(lambda db: db.execute(query).fetchall()))
     entries = set(bench.truth.read_now(lambda db: db.execute("SELECT address FROM entries").fetchall()))
     pages = set(bench.truth.read_now(lambda db: db.execute("SELECT address FROM pages").fetchall()))
     assert entries == pages
+    bench.accounts.check()
+    sums = bench.truth.read_now(lambda db: db.execute("SELECT coalesce(sum(bytes), 0) FROM contexts").get)
+    assert kept(bench) == sums
     for page in written:
         there = await readable(bench, process, page)
         assert there or page not in needed

@@ -1,6 +1,6 @@
 """`Sys`: what a program is handed, and through which it reaches everything."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, final
 
 from msgspec import Struct
@@ -82,14 +82,14 @@ class Sys:
 
     # The table.
 
-    async def call(self, row: Row | str, args: Struct | None = None, /, **fields: Any) -> Any:
+    def call(self, row: Row | str, args: Struct | None = None, /, **fields: Any) -> Coroutine[Any, Any, Any]:
         """Any row that does not stream, by name or row, with its arguments as a struct or as fields.
 
         `await sys.call("process.list", all=True)`
         """
         row = row_of(row)
         assert not row.streams, f"{row.name} streams: use sys.stream"
-        return await self._door.call(row, row.args(**fields) if args is None else args)
+        return self._door.call(row, row.args(**fields) if args is None else args)
 
     def stream(self, row: Row | str, args: Struct | None = None, /, **fields: Any) -> Stream:
         """Any row that streams: `async for item in sys.stream("kernel.trace", pid=7)`; `close()` gives up the rest."""
