@@ -18,6 +18,15 @@ class Trap:
     trace; `entry` is the call's own there, once it may wait.
     """
 
+    right = ""
+    began_s = 0.0
+    entry: CallEntry | None = None
+    prompt_tokens = 0
+    generated_tokens = 0
+    queued_s = 0.0
+    driver_s = 0.0
+    detail = ""
+
     def __init__(
         self, *, process: Process, row: Row, emit: Callable[[Any], None], room: Callable[[], Awaitable[None]]
     ) -> None:
@@ -25,11 +34,3 @@ class Trap:
         self.row = row
         self.emit = emit
         self.room = room
-        self.right = ""
-        self.began_s = 0.0
-        self.entry: CallEntry | None = None
-        self.prompt_tokens = 0
-        self.generated_tokens = 0
-        self.queued_s = 0.0
-        self.driver_s = 0.0
-        self.detail = ""

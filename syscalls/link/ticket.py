@@ -30,7 +30,7 @@ class Waiting:
     def __init__(self, sink: Callable[[list[Raw]], None] | None) -> None:
         self.woken: Flag | None = None
         self.sink = sink
-        self.items: deque[Raw] = deque()
+        self.items: deque[Raw] | None = None
         self.outcome: Reply | End | Error | None = None
 
     def wake(self) -> None:

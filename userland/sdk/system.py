@@ -1,6 +1,6 @@
 """`Sys`: what a program is handed, and through which it reaches everything."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, final
 
 from msgspec import Struct
@@ -20,6 +20,7 @@ from userland.sdk.door import Door, row_of
 from userland.sdk.encoding import decode, encode
 from userland.sdk.inbox import Inbox
 from userland.sdk.listening import Subscription, Ticks
+from userland.sdk.models import Models
 from userland.sdk.pipe import Pipe
 from userland.sdk.program import Program
 
@@ -80,14 +81,14 @@ class Sys:
 
     # The table.
 
-    async def call(self, row: Row | str, args: Struct | None = None, /, **fields: Any) -> Any:
+    def call(self, row: Row | str, args: Struct | None = None, /, **fields: Any) -> Coroutine[Any, Any, Any]:
         """Any row that does not stream, by name or row, with its arguments as a struct or as fields.
 
         `await sys.call("process.list", all=True)`
         """
         row = row_of(row)
         assert not row.streams, f"{row.name} streams: use sys.stream"
-        return await self._door.call(row, row.args(**fields) if args is None else args)
+        return self._door.call(row, row.args(**fields) if args is None else args)
 
     def stream(self, row: Row | str, args: Struct | None = None, /, **fields: Any) -> Stream:
         """Any row that streams: `async for item in sys.stream("kernel.trace", pid=7)`; `close()` gives up the rest."""
@@ -113,6 +114,11 @@ class Sys:
     def generate(self, *turns: Turn, **options: Any) -> Answer:
         """One answer without a conversation; nothing is kept. Options are those of model.generate."""
         return Answer(self._door, model.GENERATE, model.OneShot(turns=turns, **options))
+
+    @property
+    def models(self) -> Models:
+        """The models of the machine: list, load, unload, score, tokenize."""
+        return Models(self._door)
 
     async def embed(self, *texts: str, model_name: str | None = None) -> list[tuple[float, ...]]:
         """A unit vector for each text."""
