@@ -12,7 +12,14 @@ import pytest
 from tests.kernelproc import KernelProcess, kernel_up, trace
 
 CLIENTS = Path(__file__).parents[2] / "docs" / "clients"
-CONFIG = 'embedding = "hash"\nstore = "memory"\n[models.sim]\norigin = "sim:"\n[models.sim.options]\nscript = \'["a small cup on a ring"]\'\n'
+CONFIG = """
+embedding = "hash"
+store = "memory"
+[models.sim]
+origin = "sim:"
+[models.sim.options]
+script = '["a small cup on a ring"]'
+"""
 LINES_MAX = 150
 NODE = shutil.which("node") or shutil.which("nodejs")
 
