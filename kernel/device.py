@@ -1,6 +1,7 @@
 """The device registry: models by name and version, the embedding model, the store, the tools."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import final
 
 import trio
@@ -183,7 +184,9 @@ class Registry:
 
     def _make(self, record: ModelRecord) -> Model:
         host = self._host(record.ref, record.driver, "model", origin=record.origin, options=record.options)
-        return Model(record, host, HostedModel(record.ref, host, trace=self._trace, overhead=self._overhead))
+        return Model(
+            record, host, HostedModel(record.ref, host, trace=self._trace, overhead=partial(self._overhead, record.ref))
+        )
 
     def _admit(self, record: ModelRecord) -> Model:
         entry = self._make(record)
@@ -213,8 +216,9 @@ class Registry:
             start=self._start_host,
         )
 
-    def _overhead(self, tokens: int) -> None:
-        self._accounts.charge(self._accounts.overhead, tokens)
+    def _overhead(self, model: str, read: int) -> None:
+        """What a model read again because a host died is the kernel's to pay."""
+        self._accounts.charge(self._accounts.overhead, self._accounts.cost(model, read), model=model)
 
 
 async def _supervise(host: Host, scope: trio.CancelScope) -> None:

@@ -5,7 +5,7 @@ from typing import Any, final
 
 import trio
 
-from kernel.account import Account
+from kernel.account_record import Account
 from kernel.panic import KernelPanic
 from syscalls.calls.message import Message
 from syscalls.calls.process import Exit, Kind, LogLine, State
