@@ -1,7 +1,8 @@
 """Advice on pages, as in madvise: what is asked for is done now and bounded, and the answer says what was done.
 
 Pins are hard, as those of mlock: what is pinned is never evicted, and a pin that could crowd a conversation out of its
-own window is refused when it is asked for, not met later by a generation.
+own window is refused when it is asked for, not met later by a generation. Advice sticks to what the window shows now,
+not to the address: the same text, said again later, is not pinned by it.
 """
 
 from collections.abc import Sequence
@@ -31,8 +32,7 @@ async def advise(machine: Machine, trap: Trap, context: Context, asked: Advise) 
             case "normal":
                 pages = _normal(window, pages)
             case "dontneed":
-                pages = tuple(page for page in pages if page in before)
-                window.pinned, window.unwanted = window.pinned.difference(pages), window.unwanted.union(pages)
+                pages = _dismiss(window, pages)
             case "willneed":
                 pages = await _bring(machine, context, pages)
             case "pin":
@@ -57,9 +57,25 @@ def _known(context: Context, asked: Advise) -> tuple[str, ...]:
 
 def _normal(window: Window, pages: tuple[str, ...]) -> tuple[str, ...]:
     """Takes advice back; of which pages."""
-    freed = tuple(sorted((window.pinned | window.unwanted).intersection(pages or window.pinned | window.unwanted)))
-    window.pinned, window.unwanted = window.pinned.difference(freed), window.unwanted.difference(freed)
-    return freed
+    shown = window.showing(frozenset(pages)) if pages else window.entries
+    freed = [entry for entry in shown if entry.pinned or entry.unwanted]
+    for entry in freed:
+        entry.pinned = entry.unwanted = False
+    return _pages_of(freed)
+
+
+def _dismiss(window: Window, pages: tuple[str, ...]) -> tuple[str, ...]:
+    """Marks what shows nothing but `pages`; which of them that are."""
+    for entry in window.showing(frozenset(pages)):
+        entry.pinned = False
+    gone = [entry for entry in window.entries if entry.pages and set(pages).issuperset(entry.pages)]
+    for entry in gone:
+        entry.unwanted = True
+    return _pages_of(gone)
+
+
+def _pages_of(entries: Sequence[Entry]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(page for entry in entries for page in entry.pages))
 
 
 async def _bring(machine: Machine, context: Context, pages: tuple[str, ...]) -> tuple[str, ...]:
@@ -70,7 +86,8 @@ async def _bring(machine: Machine, context: Context, pages: tuple[str, ...]) -> 
         if entry.tokens <= room:
             room -= entry.tokens
             window.entries.append(entry)
-    window.unwanted = window.unwanted.difference(pages)
+    for entry in window.showing(frozenset(pages)):
+        entry.unwanted = False
     return tuple(page for page in pages if page in set(window.pages()))
 
 
@@ -78,18 +95,19 @@ async def _pin(machine: Machine, context: Context, pages: tuple[str, ...]) -> No
     """Pins all or none."""
     window = context.window
     absent = await _absent(machine, context, pages)
-    pinned = window.pinned.union(pages)
-    stay = window.showing(pinned)
+    stay = [entry for entry in window.showing(frozenset(pages)) if entry.turn.role != "system"]
     for entry, tokens in zip(stay, await counted(machine, context, tuple(e.turn for e in stay)), strict=True):
         entry.tokens = tokens
-    total = sum(entry.tokens for entry in (*stay, *absent))
+    before = sum(entry.tokens for entry in stay if entry.pinned)
+    total = window.pinned_tokens - before + sum(entry.tokens for entry in (*stay, *absent))
     if total > SHARE * context.limit:
         raise OverWindow(
             f"what is pinned would take {total} tokens; at most {int(SHARE * context.limit)} of the {context.limit} "
             f"that a prompt may have: pin fewer, or take other pins back (normal)"
         )
     window.entries.extend(absent)
-    window.pinned, window.unwanted = pinned, window.unwanted.difference(pages)
+    for entry in (*stay, *absent):
+        entry.pinned, entry.unwanted = True, False
 
 
 async def _absent(machine: Machine, context: Context, pages: Sequence[str]) -> list[Entry]:

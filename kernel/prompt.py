@@ -48,7 +48,8 @@ async def fit(machine: Machine, trap: Trap, context: Context, port: ModelPort, *
                 if prompt.tokens <= limit:
                     return prompt
                 break
-    pins = f", {context.window.pinned_tokens} of them pinned," if context.window.pinned else ""
+    pinned = context.window.pinned_tokens
+    pins = f", {pinned} of them pinned," if pinned else ""
     raise OverWindow(
         f"tools, system turns and the last turn take {prompt.tokens} tokens{pins}; the window of {context.model} has "
         f"{context.window_tokens}, less {context.window_tokens - limit} for the answer: shorten the last turn, or send "

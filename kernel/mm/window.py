@@ -104,9 +104,10 @@ SHORTEST = 3 * TURN_BYTES + STUB_BYTES
 
 @final
 class Entry:
-    """One turn of the window. `tokens` is exact once a driver has counted it, an upper bound before."""
+    """One turn of the window. `tokens` is exact once a driver has counted it, an upper bound before. One that is
+    `pinned` is never evicted, one that is `unwanted` goes before all others."""
 
-    __slots__ = ("kind", "pages", "position", "tokens", "turn")
+    __slots__ = ("kind", "pages", "pinned", "position", "tokens", "turn", "unwanted")
 
     def __init__(
         self, turn: Turn, *, kind: EntryKind = "turn", position: int = -1, pages: tuple[str, ...] = ()
@@ -116,19 +117,18 @@ class Entry:
         self.position = position
         self.pages = pages
         self.tokens = size_of(turn)
+        self.pinned = False
+        self.unwanted = False
 
 
 @final
 class Window:
-    """The log and its counts. `gone_turns` of the conversation were here and are not any more. `pinned` and `unwanted`
-    are addresses of pages: what shows the first is never evicted, what shows only the second goes before all else."""
+    """The log and its counts. `gone_turns` of the conversation were here and are not any more."""
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
         self.gone_turns = 0
         self.fixed = 0
-        self.pinned: frozenset[str] = frozenset()
-        self.unwanted: frozenset[str] = frozenset()
 
     def turns(self) -> tuple[Turn, ...]:
         """What the model is shown: the line for what is gone is part of the first system turn, or one of its own."""
@@ -147,8 +147,8 @@ class Window:
 
     @property
     def pinned_tokens(self) -> int:
-        """What of it cannot be evicted because somebody pinned it."""
-        return sum(entry.tokens for entry in self.showing(self.pinned)) if self.pinned else 0
+        """What of it cannot be evicted because somebody pinned it; system turns never are, pinned or not."""
+        return sum(entry.tokens for entry in self.entries if entry.pinned and entry.turn.role != "system")
 
     def measure(self, counts: Sequence[int]) -> int:
         """Takes a driver's counts of `turns()`: head, one per turn, tail. Returns their sum."""
@@ -161,28 +161,24 @@ class Window:
         return sum(counts)
 
     def items(self) -> list[Item]:
-        """The window as `plan` sees it. A turn that calls tools and the results that follow are one unit, and stay
-        together if one of them is pinned."""
+        """The window as `plan` sees it. A turn that calls tools and the results that follow are one unit."""
         turns = [entry.turn for entry in self.entries]
         last_user = max((at for at, turn in enumerate(turns) if turn.role == "user"), default=-1)
         units = _units(self.entries)
-        held = {id(entry) for entry in self.showing(self.pinned)}
         newest = max((unit for unit, entry in zip(units, self.entries, strict=True) if entry.kind == "turn"), default=0)
         return [
             Item(
                 entry.tokens,
                 units[at],
-                pinned=entry.turn.role == "system" or at == last_user or id(entry) in held,
+                pinned=entry.turn.role == "system" or at == last_user or entry.pinned,
                 newest=units[at] == newest and entry.kind == "turn",
-                unwanted=bool(entry.pages) and self.unwanted.issuperset(entry.pages),
+                unwanted=entry.unwanted,
             )
             for at, entry in enumerate(self.entries)
         ]
 
     def showing(self, pages: frozenset[str]) -> list[Entry]:
-        """The entries that stay if `pages` are pinned: whole exchanges."""
-        if not pages:
-            return []
+        """The entries that show any of `pages`, and with each the exchange that it belongs to."""
         units = _units(self.entries)
         held = {unit for unit, entry in zip(units, self.entries, strict=True) if pages.intersection(entry.pages)}
         return [entry for unit, entry in zip(units, self.entries, strict=True) if unit in held]
@@ -197,7 +193,6 @@ class Window:
         evicted = [entry for at, entry in enumerate(self.entries) if at in gone]
         self.entries = [entry for at, entry in enumerate(self.entries) if at not in gone]
         self.gone_turns += sum(entry.kind == "turn" for entry in evicted)
-        self.unwanted = self.unwanted.intersection(self.pages())
         return evicted
 
     def copy(self) -> "Window":
@@ -205,10 +200,9 @@ class Window:
         window = Window()
         for entry in self.entries:
             copied = Entry(entry.turn, kind=entry.kind, position=entry.position, pages=entry.pages)
-            copied.tokens = entry.tokens
+            copied.tokens, copied.pinned, copied.unwanted = entry.tokens, entry.pinned, entry.unwanted
             window.entries.append(copied)
         window.gone_turns, window.fixed = self.gone_turns, self.fixed
-        window.pinned, window.unwanted = self.pinned, self.unwanted
         return window
 
     def pages(self) -> tuple[str, ...]:

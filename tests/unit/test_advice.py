@@ -162,7 +162,15 @@ async def test_the_last_word_counts() -> None:
     await talk.advise("pin", page)
     assert (await talk.advise("dontneed", page)).pinned_tokens == 0
     assert (await talk.advise("pin", page)).pinned_tokens == 116
-    assert talk.bench.contexts.get(talk.handle).window.unwanted == frozenset()
+    assert not any(entry.unwanted for entry in talk.bench.contexts.get(talk.handle).window.entries)
+
+
+async def test_the_same_text_said_again_is_not_pinned_by_a_pin() -> None:
+    talk = await Talk.begin()
+    (page,) = await talk.append(note("same"))
+    await talk.advise("pin", page)
+    assert await talk.append(note("same")) == (page,)
+    assert talk.pinned_tokens == 116
 
 
 async def test_a_fork_has_the_pins_of_its_parent_and_they_part() -> None:
