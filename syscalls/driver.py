@@ -1,18 +1,19 @@
 """The driver ABI: the calls that the kernel makes to a driver host, over the same frames.
 
 A host serves the devices of one driver. `driver.open` makes a device; everything else names it by the handle that
-open gave. Model devices render, generate and embed; embedding devices embed; stores add, query and delete. A driver
-refuses with ENOSYS what it did not declare in `can`.
+open gave. Model devices render, generate and embed; embedding devices embed; stores add, query and delete; a file host
+does what `syscalls.filing` says. A driver refuses with ENOSYS what it did not declare in `can`.
 """
 
 from typing import Literal, final
 
 from msgspec import Struct
 
+from syscalls import filing
 from syscalls.row import Args, Flag, Result, Row
 from syscalls.turns import ToolCall, ToolSpec, Turn
 
-Kind = Literal["model", "embedding", "store"]
+Kind = Literal["model", "embedding", "store", "files", "fetch"]
 
 
 @final
@@ -225,5 +226,5 @@ DELETE = Row(0x22, "store.delete", StoreDelete, Done, None, Flag.IDEMPOTENT, "De
 IDS = Row(0x23, "store.ids", StoreIds, Ids, None, Flag.IDEMPOTENT, "All ids.")
 
 TABLE: dict[int, Row] = {
-    row.number: row for row in (OPEN, CLOSE, LEDGER, RENDER, GENERATE, EMBED, ADD, QUERY, DELETE, IDS)
+    row.number: row for row in (OPEN, CLOSE, LEDGER, RENDER, GENERATE, EMBED, ADD, QUERY, DELETE, IDS, *filing.ROWS)
 }
