@@ -12,6 +12,7 @@ import resource
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -22,6 +23,7 @@ import trio
 
 from kernel import config as configuration
 from kernel.account import Accounts
+from kernel.alarm import Alarms
 from kernel.clock import Clock
 from kernel.config import Config, ModelConfig, ToolConfig
 from kernel.device import Registry
@@ -31,10 +33,12 @@ from kernel.gate import Gate, Handler
 from kernel.host_process import StartHost, start_child
 from kernel.jail import JailLauncher
 from kernel.launch import Launcher
+from kernel.ledger import Ledger
 from kernel.machine import Machine
 from kernel.mm.contexts import Contexts
 from kernel.panic import first
 from kernel.permission import OPERATOR, Permission
+from kernel.pipe import Pipes
 from kernel.power import Switch, stop_programs
 from kernel.process import Process
 from kernel.process_table import ProcessTable
@@ -42,11 +46,13 @@ from kernel.scheduler import Scheduler
 from kernel.seal import Seals
 from kernel.sys import clock, context, device, file, generate, kernel, message, model, process
 from kernel.tool import Tool
+from kernel.topic import Topics
 from kernel.trace import Trace
 from kernel.trace_file import TraceFile
 from kernel.truth import FILE, Truth
 from kernel.version import VERSION
 from syscalls.errors import SyscallError
+from syscalls.signals import Signal
 
 TOOLS_GROUP = "kernos.tools"
 _PR_SET_PDEATHSIG = 1
@@ -83,16 +89,27 @@ async def machine_up(
     seals: Seals,
     make_launcher: Callable[[Trace], Launcher],
     start_host: StartHost = start_child,
+    wall: Callable[[], float] | None = None,
 ) -> AsyncIterator[Running]:
-    """The whole machine but its front door; leaving the block takes it down: TERM, the grace time, then the end."""
-    clock_ = Clock()
+    """The whole machine but its front door; leaving the block takes it down: TERM, the grace time, then the end.
+
+    `wall` tells the date (None: that of a virtual clock)."""
+    clock_ = Clock(wall)
     trace = Trace(clock_, config.bounds.trace_records_max, bytes_max=config.bounds.trace_bytes_max, config=config.trace)
     accounts = Accounts(clock_.now)
+    ledger = Ledger(config=config, truth=truth, accounts=accounts, trace=trace)
     processes = ProcessTable(clock=clock_, trace=trace, processes_max=config.bounds.processes_max)
     scheduler = Scheduler(clock=clock_, queue_max=config.bounds.queue_max)
     devices = Registry(config=config, trace=trace, truth=truth, accounts=accounts, start_host=start_host)
     contexts = Contexts(
-        bounds=config.bounds, clock=clock_, trace=trace, truth=truth, seals=seals, devices=devices, accounts=accounts
+        bounds=config.bounds,
+        clock=clock_,
+        trace=trace,
+        truth=truth,
+        seals=seals,
+        devices=devices,
+        accounts=accounts,
+        ledger=ledger,
     )
     launcher = make_launcher(trace)
     executor = Executor(
@@ -104,28 +121,42 @@ async def machine_up(
         contexts=contexts,
         launcher=launcher,
     )
+    pipes = Pipes(pipes_max=config.bounds.pipes_max)
+    alarms = Alarms(
+        clock=clock_, ring=lambda whose: executor.signal(whose, Signal.ALRM), alarms_max=config.bounds.alarms_max
+    )
+    processes.at_end += [pipes.release, alarms.release]
     machine = Machine(
         config=config,
         clock=clock_,
         trace=trace,
         truth=truth,
         accounts=accounts,
+        ledger=ledger,
         scheduler=scheduler,
         processes=processes,
         devices=devices,
         contexts=contexts,
         executor=executor,
+        pipes=pipes,
+        topics=Topics(),
+        alarms=alarms,
     )
     gate = Gate(machine, Permission(processes=processes, contexts=contexts, models=devices), handlers())
-    root = accounts.open(None, name="kernel", principal="kernel", tokens_max=None, wall_s_max=None)
-    init = processes.add(parent=None, principal="kernel", kind="session", name="kernos", account=root, rights=OPERATOR)
-    async with _ending(launcher), trio.open_nursery() as nursery:
+    init = processes.add(
+        parent=None, principal="kernel", kind="session", name="kernos", account=ledger.root, rights=OPERATOR
+    )
+    accounts.on_limit = executor.over_limit
+    async with _kept(ledger, trace), _ending(launcher), trio.open_nursery() as nursery:
         if config.trace.file:
             nursery.start_soon(TraceFile(config.state_folder / config.trace.file, config.trace, trace).run)
         executor.attach(nursery, gate)
+        await ledger.boot()
+        nursery.start_soon(ledger.run)
         await devices.boot(nursery)
         await contexts.boot()
         nursery.start_soon(contexts.run)
+        nursery.start_soon(alarms.run)
         for name, tool in installed_tools(config).items():
             served = Tool(name, tool, bounds=config.bounds, clock=clock_, launcher=launcher)
             devices.tools[name] = served
@@ -137,6 +168,19 @@ async def machine_up(
             with trio.CancelScope(shield=True):
                 await stop_programs(machine)
                 nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def _kept(ledger: Ledger, trace: Trace) -> AsyncIterator[None]:
+    """At the very end, when all work is settled, the accounts are written."""
+    try:
+        yield
+    finally:
+        with trio.CancelScope(shield=True):
+            try:
+                await ledger.close()
+            except SyscallError as failed:
+                trace.event("ledger_failed", error=failed)
 
 
 @asynccontextmanager
@@ -177,6 +221,7 @@ async def _serve(config: Config, switch: Switch, ready_fd: int | None) -> None:
             truth=truth,
             seals=seals,
             make_launcher=lambda trace: JailLauncher(trace=trace, without=config.weak_sandbox),
+            wall=time.time,
         ) as running:
             switch.attach(running.machine)
             await _until_told(running, config, ready_fd)

@@ -1,6 +1,7 @@
 """The device registry: models by name and version, the embedding model, the store, the tools."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import final
 
 import trio
@@ -87,6 +88,20 @@ class Registry:
             if settled is not entry:
                 scope.cancel()
         return self.info(settled.record.ref)
+
+    async def load(self, name: str) -> ModelInfo:
+        """Waits until a model is ready. Raises why it cannot be."""
+        entry = self._models.find(name)
+        opened = await entry.host.ready()
+        if not entry.record.checksum:  # named in the configuration, and never opened before
+            entry = await self._models.settle(entry, opened)
+        return self.info(entry.record.ref)
+
+    async def unload(self, name: str, *, timeout_s: float, force: bool) -> ModelInfo:
+        """Ends the host of a model until somebody needs it again: see Host.unload."""
+        entry = self._models.find(name)
+        await entry.host.unload(timeout_s=timeout_s, force=force)
+        return self.info(entry.record.ref)
 
     def model(self, name: str | None) -> ModelPort:
         """The port of a model; its host is started. Raises NotFound (ENOENT) listing what there is."""
@@ -178,7 +193,9 @@ class Registry:
 
     def _make(self, record: ModelRecord) -> Model:
         host = self._host(record.ref, record.driver, "model", origin=record.origin, options=record.options)
-        return Model(record, host, HostedModel(record.ref, host, trace=self._trace, overhead=self._overhead))
+        return Model(
+            record, host, HostedModel(record.ref, host, trace=self._trace, overhead=partial(self._overhead, record.ref))
+        )
 
     def _admit(self, record: ModelRecord) -> Model:
         entry = self._make(record)
@@ -208,8 +225,9 @@ class Registry:
             start=self._start_host,
         )
 
-    def _overhead(self, tokens: int) -> None:
-        self._accounts.charge(self._accounts.overhead, tokens)
+    def _overhead(self, model: str, read: int) -> None:
+        """What a model read again because a host died is the kernel's to pay."""
+        self._accounts.charge(self._accounts.overhead, self._accounts.cost(model, read), model=model)
 
 
 async def _supervise(host: Host, scope: trio.CancelScope) -> None:

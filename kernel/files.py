@@ -29,7 +29,6 @@ class Files:
         self.host = host
         self._io_s = io_s
         self._books: WeakValueDictionary[str, trio.Lock] = WeakValueDictionary()
-        self.stored = 0
         self._nursery: trio.Nursery | None = None
 
     def attach(self, nursery: trio.Nursery) -> None:

@@ -5,13 +5,17 @@ from typing import final
 import trio
 
 from kernel.account import Accounts
+from kernel.alarm import Alarms
 from kernel.clock import Clock
 from kernel.config import Config
 from kernel.device import Registry
 from kernel.exec import Executor
+from kernel.ledger import Ledger
 from kernel.mm.contexts import Contexts
+from kernel.pipe import Pipes
 from kernel.process_table import ProcessTable
 from kernel.scheduler import Scheduler
+from kernel.topic import Topics
 from kernel.trace import Trace
 from kernel.truth import Truth
 
@@ -29,22 +33,30 @@ class Machine:
         trace: Trace,
         truth: Truth,
         accounts: Accounts,
+        ledger: Ledger,
         scheduler: Scheduler,
         processes: ProcessTable,
         devices: Registry,
         contexts: Contexts,
         executor: Executor,
+        pipes: Pipes,
+        topics: Topics,
+        alarms: Alarms,
     ) -> None:
         self.config = config
         self.clock = clock
         self.trace = trace
         self.truth = truth
         self.accounts = accounts
+        self.ledger = ledger
         self.scheduler = scheduler
         self.processes = processes
         self.devices = devices
         self.contexts = contexts
         self.executor = executor
+        self.pipes = pipes
+        self.topics = topics
+        self.alarms = alarms
         self.power = trio.Event()
         self.hurry = trio.Event()
         self.grace_s = config.bounds.grace_s

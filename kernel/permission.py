@@ -73,7 +73,7 @@ class Permission:
                 return self._models.names(args.model or default)
             case "file":
                 return _file_names(process, args)
-            case "program" | "tool":
+            case "program" | "tool" | "topic":
                 return (resource.format_map(_Fields(args)),)
             case _ if "{" not in rest:
                 return (resource,)

@@ -6,7 +6,7 @@ from typing import Any, final
 
 import trio
 
-from kernel.account import Account
+from kernel.account_record import Account
 from kernel.mount import OpenFile
 from kernel.panic import KernelPanic
 from syscalls.calls.message import Message

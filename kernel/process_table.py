@@ -1,12 +1,12 @@
 """The process table: who is alive, who is a zombie, who was here lately."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import final
 
 import trio
 
-from kernel.account import Account
+from kernel.account_record import Account
 from kernel.clock import Clock
 from kernel.process import Process
 from kernel.trace import Trace
@@ -31,6 +31,8 @@ class ProcessTable:
         self._next = INIT_PID
         self._alive: dict[int, Process] = {}
         self._reaped: deque[Process] = deque(maxlen=REAPED_KEPT_MAX)
+        self.at_end: list[Callable[[Process], None]] = []
+        """Called with each process that has ended: whoever keeps things for processes gives them back."""
 
     def __iter__(self) -> Iterator[Process]:
         return iter(tuple(self._alive.values()))
@@ -68,6 +70,8 @@ class ProcessTable:
         )
         self._next += 1
         self._alive[process.pid] = process
+        if kind != "tool" and account.parent is not None and not account.pid:
+            account.pid = process.pid
         if parent is not None:
             parent.children[process.pid] = process
         self._trace.event("spawn", pid=process.pid, parent=parent.pid if parent else 0, name=name, type=kind)
@@ -79,6 +83,10 @@ class ProcessTable:
             return self._alive[pid]
         except KeyError:
             raise NoSuchProcess(f"no process {pid}; 'kernos ps' lists them") from None
+
+    def find(self, pid: int) -> Process | None:
+        """As `get`, None where there is none."""
+        return self._alive.get(pid)
 
     def lately(self, pid: int) -> Process:
         """As `get`, and those reaped a while ago too: for their logs."""
@@ -92,6 +100,8 @@ class ProcessTable:
     def ended(self, process: Process, exit_: Exit) -> None:
         """`process` has ended: a zombie for its parent, or reaped at once where nobody will wait."""
         process.die(exit_)
+        for give_back in self.at_end:
+            give_back(process)
         self._trace.event("exit", pid=process.pid, status=exit_.status, code=exit_.code, error=exit_.error)
         self._orphan(process)
         parent = process.parent

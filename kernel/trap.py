@@ -21,6 +21,15 @@ class Trap:
     text, or raises PermissionDenied (EPERM).
     """
 
+    right = ""
+    began_s = 0.0
+    entry: CallEntry | None = None
+    prompt_tokens = 0
+    generated_tokens = 0
+    queued_s = 0.0
+    driver_s = 0.0
+    detail = ""
+
     def __init__(
         self, *, process: Process, row: Row, emit: Callable[[Any], None], room: Callable[[], Awaitable[None]]
     ) -> None:
@@ -29,14 +38,6 @@ class Trap:
         self.emit = emit
         self.room = room
         self.require: Callable[[str, tuple[str, ...]], str] = _no_gate
-        self.right = ""
-        self.began_s = 0.0
-        self.entry: CallEntry | None = None
-        self.prompt_tokens = 0
-        self.generated_tokens = 0
-        self.queued_s = 0.0
-        self.driver_s = 0.0
-        self.detail = ""
 
 
 def _no_gate(action: str, names: tuple[str, ...]) -> str:

@@ -6,8 +6,13 @@ from syscalls.calls import clock, context, device, file, kernel, message, model,
 from syscalls.row import Row
 
 FREE = frozenset(
-    {"process.self", "process.output", "process.note", "message.receive", "time.now", "time.sleep", "file.close"}
-)
+    {
+        "process.self", "process.output", "process.note",
+        "message.receive", "message.pipe", "message.write", "message.read", "message.close",
+        "time.now", "time.sleep", "time.alarm", "time.timer", "time.cancel",
+        "file.close",
+    }
+)  # fmt: skip
 """The short list of calls that need no right: they touch nothing but the caller itself."""
 
 RESERVED = {0x0A: "process.exec", 0x0B: "process.fork", 0x0C: "process.checkpoint"}

@@ -40,9 +40,7 @@ FILES_MAX: Final = 8192
 class Held:
     """A descriptor, or the walk through a folder; `private` says whose growth is told."""
 
-    def __init__(
-        self, fd: int, path: str, *, private: bool, entries: "Iterator[os.DirEntry[str]] | None" = None
-    ) -> None:
+    def __init__(self, fd: int, path: str, *, private: bool, entries: "os._ScandirIterator[str] | None" = None) -> None:
         self.fd = fd
         self.path = path
         self.private = private
@@ -53,7 +51,8 @@ class Held:
         """One user less; the last closes it."""
         self.users -= 1
         if self.users == 0:
-            self.entries = None
+            if self.entries is not None:
+                self.entries.close()
             os.close(self.fd)
 
 

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
-from kernel.account import Account
+from kernel.account_record import Account
 from kernel.machine import Machine
 from kernel.mount import Spot
 from syscalls.errors import NotFound, OutcomeUnknown
@@ -13,7 +13,7 @@ from syscalls.filing import Changed
 
 def charge(machine: Machine, account: Account, delta: int) -> None:
     """`delta` bytes more (or less) are stored by `account`. Raises OverQuota (EQUOTA) where they are too many."""
-    machine.devices.files.stored += delta
+    machine.accounts.store(account, delta)
 
 
 async def growing(

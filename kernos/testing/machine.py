@@ -166,9 +166,7 @@ class InProcess:
         """A session as the door makes it, over a memory stream instead of a socket."""
         running = self._running
         assert running is not None
-        account = self.machine.accounts.open(
-            running.init.account, name="session:test", principal="test", tokens_max=None, wall_s_max=None
-        )
+        account = self.machine.accounts.open(self.machine.ledger.account("test"), name="session:test", principal="test")
         session = self.machine.processes.add(
             parent=running.init, principal="test", kind="session", name="test", account=account, rights=OPERATOR
         )

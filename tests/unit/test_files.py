@@ -12,6 +12,7 @@ from kernel.config import Bounds
 from kernos import Sys, program
 from kernos.testing.machine import InProcess
 from syscalls.errors import Busy, Invalid, NoSuchProcess, NotFound, PermissionDenied, TryAgain
+from syscalls.resources import Resource
 from userland.sdk.child import ChildFailed
 
 pytestmark = pytest.mark.usefixtures("autojump_clock")
@@ -211,26 +212,27 @@ async def test_a_private_tree_is_the_principals_own(tmp_path: Path) -> None:
 
 async def test_what_a_private_tree_holds_is_counted_to_the_byte() -> None:
     async with kernos.testing.up() as machine:
-        files, port = machine.sys.files, machine.machine.devices.files
+        files = machine.sys.files
+        account = machine.machine.processes.get(machine.sys.pid).account
         await files.write("~/a", b"x" * 1000)
-        assert port.stored == 1000
+        assert account.used[Resource.BYTES] == 1000
         await files.write("~/a", b"y" * 400)
         await files.write("~/a", b"z" * 50, append=True)
-        assert port.stored == 450
+        assert account.used[Resource.BYTES] == 450
         async with await files.open("~/a", "write") as handle:
             await handle.write(b"w" * 100, 400)
-            assert port.stored == 500
+            assert account.used[Resource.BYTES] == 500
             await handle.write(b"w" * 100, 0)
-            assert port.stored == 500
+            assert account.used[Resource.BYTES] == 500
         await files.write("~/b", b"b" * 7)
         await files.rename("~/b", "~/a")
-        assert port.stored == 7
+        assert account.used[Resource.BYTES] == 7
         await files.mkdir("~/d")
         with pytest.raises(Invalid):
             await files.write("~/d", b"no")
-        assert port.stored == 7, "what was held for a write that failed is given back"
+        assert account.used[Resource.BYTES] == 7, "what was held for a write that failed is given back"
         await files.remove("~/a")
-        assert port.stored == 0
+        assert account.used[Resource.BYTES] == 0
 
 
 async def test_handles_are_the_processes_own_and_bounded(tmp_path: Path) -> None:

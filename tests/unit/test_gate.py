@@ -31,6 +31,9 @@ ARGUMENTS: dict[str, Any] = {
     "process.logs": process.Logs(pid=1),
     "context.open": context.Open(),
     "message.send": message.Send(pid=1, body=b"\xc0"),  # type: ignore[arg-type]
+    "message.publish": message.Publish(topic="t", body=b"\xc0"),  # type: ignore[arg-type]
+    "message.subscribe": message.Subscribe(topic="t"),
+    "message.give": message.Give(pipe=1, end="reader", pid=1),
     "device.list": device.ListDevices(),
     "device.call": device.CallTool(device="calculator", method="calculate"),
     "model.list": model.ListModels(),
@@ -38,6 +41,10 @@ ARGUMENTS: dict[str, Any] = {
     "model.add": model.AddModel(name="m", origin="sim:"),
     "model.generate": model.OneShot(turns=()),
     "model.embed": model.Embed(texts=("x",)),
+    "model.score": model.Score(continuations=("x",), prompt="y"),
+    "model.tokenize": model.Tokenize(text="x"),
+    "model.load": model.ModelName(model="sim"),
+    "model.unload": model.Unload(model="sim"),
     "kernel.info": kernel.Info(),
     "kernel.trace": kernel.Trace(),
     "kernel.shutdown": kernel.Shutdown(),
