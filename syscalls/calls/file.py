@@ -145,17 +145,17 @@ class CloseFile(Args, frozen=True, kw_only=True):
 
 
 _PATH = (
-    (Errno.EINVAL, "the path is not written out, a name is too long, or what lies there is not of that kind"),
-    (Errno.ENOENT, "nothing lies there"),
-    (Errno.EPERM, "no right covers it, it leads out of what the right names, or the host's own permissions refuse"),
-    (Errno.ETIME, "the file system did not answer in file_io_s seconds: its mount may hang"),
-    (Errno.EIO, "the disk failed, or is full"),
+    (Errno.EINVAL, "the path is not written out, a name is too long, or what lies there is not of that kind."),
+    (Errno.ENOENT, "nothing lies there."),
+    (Errno.EPERM, "no right covers it, it leads out of what the right names, or the host's own permissions refuse."),
+    (Errno.ETIME, "the file system did not answer in file_io_s seconds: its mount may hang."),
+    (Errno.EIO, "the disk failed, or is full."),
 )
 _HANDLE = (
-    (Errno.ESRCH, "no such handle of the caller"),
-    (Errno.EPIPE, "the file host died, and at the handle's path lies another file by now"),
+    (Errno.ESRCH, "no such handle of the caller."),
+    (Errno.EPIPE, "the file host died, and at the handle's path lies another file by now."),
 )
-_GROWTH = (Errno.EQUOTA, "the account cannot pay for the bytes by which the private tree would grow")
+_GROWTH = (Errno.EQUOTA, "the account cannot pay for the bytes by which the private tree would grow.")
 _BYTES = "The bytes by which the private tree grows; nothing for folders of the host."
 
 OPEN = Row(
@@ -166,7 +166,7 @@ OPEN = Row(
         waits="For the file system.",
         cancelled="The file may have been made; no handle is left.",
         costs="A handle, of open_files_max per process.",
-        errors=(*_PATH, (Errno.EBUSY, "exclusive, and it is there already"), (Errno.EAGAIN, "too many are open")),
+        errors=(*_PATH, (Errno.EBUSY, "exclusive, and it is there already."), (Errno.EAGAIN, "too many are open.")),
     ),
 )  # fmt: skip
 READ = Row(
@@ -188,7 +188,7 @@ WRITE = Row(
         waits="For the file system.",
         cancelled="It may have been written or not: read to know. A replaced file is the old or the new, whole.",
         costs=_BYTES,
-        errors=(*_PATH, *_HANDLE, _GROWTH, (Errno.EUNKNOWN, "the file host died under an append")),
+        errors=(*_PATH, *_HANDLE, _GROWTH, (Errno.EUNKNOWN, "the file host died under an append.")),
     ),
 )  # fmt: skip
 LIST = Row(
@@ -209,13 +209,13 @@ REMOVE = Row(
         waits="For the file system.",
         cancelled="It may have been removed or not.",
         costs="Gives back the bytes of a private file.",
-        errors=(*_PATH, (Errno.EBUSY, "the folder is not empty"), (Errno.EUNKNOWN, "the file host died under it")),
+        errors=(*_PATH, (Errno.EBUSY, "the folder is not empty."), (Errno.EUNKNOWN, "the file host died under it.")),
     ),
 )  # fmt: skip
 CLOSE = Row(
     0x56, "file.close", CloseFile, Nothing, None, Flag.INLINE,
     "Gives a handle back; what is still read or written through it ends first.",
-    says=Says(errors=((Errno.ESRCH, "no such handle of the caller"),)),
+    says=Says(errors=((Errno.ESRCH, "no such handle of the caller."),)),
 )  # fmt: skip
 MAKE_FOLDER = Row(
     0x57, "file.mkdir", MakeFolder, Nothing, Needs("write", "file:{path}"), Flag.EFFECT | Flag.JOURNALED,
@@ -223,7 +223,7 @@ MAKE_FOLDER = Row(
     says=Says(
         waits="For the file system.",
         cancelled="It may have been made or not.",
-        errors=(*_PATH, (Errno.EBUSY, "it is there already"), (Errno.EUNKNOWN, "the file host died under it")),
+        errors=(*_PATH, (Errno.EBUSY, "it is there already."), (Errno.EUNKNOWN, "the file host died under it.")),
     ),
 )  # fmt: skip
 RENAME = Row(
@@ -235,8 +235,8 @@ RENAME = Row(
         costs="Gives back the bytes of a private file that was replaced.",
         errors=(
             *_PATH,
-            (Errno.EBUSY, "a folder that is not empty lies there"),
-            (Errno.EUNKNOWN, "the file host died under it"),
+            (Errno.EBUSY, "a folder that is not empty lies there."),
+            (Errno.EUNKNOWN, "the file host died under it."),
         ),
     ),
 )  # fmt: skip
