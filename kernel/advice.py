@@ -7,7 +7,7 @@ not to the address: the same text, said again later, is not pinned by it.
 
 from collections.abc import Sequence
 
-from kernel.fault import counted, shown
+from kernel.fault import counted, turn_of
 from kernel.machine import Machine
 from kernel.mm.conversation import Context
 from kernel.mm.window import Entry, Window
@@ -95,7 +95,8 @@ async def _pin(machine: Machine, context: Context, pages: tuple[str, ...]) -> No
     """Pins all or none."""
     window = context.window
     absent = await _absent(machine, context, pages)
-    stay = [entry for entry in window.showing(frozenset(pages)) if entry.turn.role != "system"]
+    shown = window.showing(frozenset(pages))
+    stay = [entry for entry in shown if entry.turn.role != "system"]
     for entry, tokens in zip(stay, await counted(machine, context, tuple(e.turn for e in stay)), strict=True):
         entry.tokens = tokens
     before = sum(entry.tokens for entry in stay if entry.pinned)
@@ -106,7 +107,7 @@ async def _pin(machine: Machine, context: Context, pages: tuple[str, ...]) -> No
             f"that a prompt may have: pin fewer, or take other pins back (normal)"
         )
     window.entries.extend(absent)
-    for entry in (*stay, *absent):
+    for entry in (*shown, *absent):
         entry.pinned, entry.unwanted = True, False
 
 
@@ -115,7 +116,7 @@ async def _absent(machine: Machine, context: Context, pages: Sequence[str]) -> l
     resident = set(context.window.pages())
     missing = [page for page in pages if page not in resident]
     bodies = await machine.contexts.library.pages(context.principal, missing)
-    turns = {page: shown(page, bodies[page]) for page in missing if page in bodies}
+    turns = {page: turn_of(page, bodies[page]) for page in missing if page in bodies}
     entries = [Entry(turn, kind="recall", pages=(page,)) for page, turn in turns.items()]
     for entry, tokens in zip(entries, await counted(machine, context, tuple(turns.values())), strict=True):
         entry.tokens = tokens

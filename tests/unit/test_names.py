@@ -250,7 +250,7 @@ async def test_the_sdk_saves_lists_and_forgets(autojump_clock: trio.abc.Clock) -
     async with up(script=["aye"]) as machine:
         sys = machine.sys
         async with await sys.open() as chat:
-            page = (await chat.append(system("be brief"), user("x" * 3000))).pages[0]
+            page = (await chat.append(system("be brief"), user("x" * 3000))).pages[1]
             assert (await chat.pin(page)).pages == (page,)
             assert (await chat.stat()).pinned_tokens > 0
             assert (await chat.unpin()).pages == (page,)
