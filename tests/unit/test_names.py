@@ -253,7 +253,7 @@ async def test_the_sdk_saves_lists_and_forgets(autojump_clock: trio.abc.Clock) -
             page = (await chat.append(system("be brief"), user("x" * 3000))).pages[1]
             assert (await chat.pin(page)).pages == (page,)
             assert (await chat.stat()).pinned_tokens > 0
-            assert (await chat.unpin()).pages == (page,)
+            assert page in (await chat.unpin()).pages
             assert (await chat.save("talk")).name == "talk"
         found: list[NamedContext] = [each async for each in sys.contexts]
         assert [(each.name, each.handles) for each in found] == [("talk", 0)]
