@@ -19,6 +19,7 @@ class Charges:
     def __init__(self, accounts: Accounts, ledger: Ledger) -> None:
         self._accounts = accounts
         self._ledger = ledger
+        self._left: dict[int, dict[Account, int]] = {}
 
     @contextmanager
     def growing(self, context: Context, account: Account, size: int) -> Iterator[None]:
@@ -53,10 +54,14 @@ class Charges:
         for principal, size in kept.items():
             self._accounts.restore(self._ledger.account(principal), {Resource.BYTES: size})
 
+    def left(self, context: Context) -> None:
+        """A named conversation is on disk alone now; accounts that live go on paying for it."""
+        self._left[context.id] = context.payers
+
     def reopened(self, context: Context, size: int) -> None:
-        """A conversation is back in memory; what it keeps is its principal's affair by now."""
+        """It is back in memory."""
         context.stored_bytes = size
-        context.payers = {self._ledger.account(context.principal): size}
+        context.payers = self._payers(context.id, context.principal, size)
 
     def gone(self, context: Context) -> None:
         """It was dropped: its bytes are given back."""
@@ -64,6 +69,11 @@ class Charges:
             self._accounts.store(account, -size)
         context.payers.clear()
 
-    def forgotten(self, principal: str, size: int) -> None:
+    def forgotten(self, context: int, principal: str, size: int) -> None:
         """One that was on disk alone was dropped."""
-        self._accounts.store(self._ledger.account(principal), -size)
+        for account, part in self._payers(context, principal, size).items():
+            self._accounts.store(account, -part)
+
+    def _payers(self, context: int, principal: str, size: int) -> dict[Account, int]:
+        """Who pays for one that was on disk; what an earlier life of the kernel kept is its principal's affair."""
+        return self._left.pop(context, None) or {self._ledger.account(principal): size}

@@ -243,6 +243,7 @@ class Contexts:
         elif not context.writing.locked():
             context.closed = True
             self.named.leave(context)
+            self.charges.left(context)
         return context.name is None
 
     async def _bury(self, context: Context) -> None:

@@ -99,7 +99,8 @@ class Names:
         async with self.changing:
             context = self.get(principal, name)
             if context is None:
-                self._charges.forgotten(principal, await self._drop(principal, name))
+                dropped, size = await self._drop(principal, name)
+                self._charges.forgotten(dropped, principal, size)
                 return
             async with context.writing:
                 if context.handles or context.children:
@@ -110,10 +111,10 @@ class Names:
                 context.closed = True
                 self.leave(context)
 
-    async def _drop(self, principal: str, name: str) -> int:
-        """From disk; how many bytes were paid for."""
+    async def _drop(self, principal: str, name: str) -> tuple[int, int]:
+        """From disk; its id, and how many bytes were paid for."""
         stored = await self._truth.read(records.named(principal, name))
         if stored is None:
             raise NotFound(f"no context of {principal} is called {name}: 'kernos context list' lists them")
         self._index.forget(principal, await self._truth.commit(records.drop([stored[0]], principal)))
-        return stored[1]
+        return stored
