@@ -18,6 +18,7 @@ from userland.sdk.child import Child
 from userland.sdk.context import Answer, Context
 from userland.sdk.door import Door, row_of
 from userland.sdk.encoding import decode, encode
+from userland.sdk.files import Files
 from userland.sdk.inbox import Inbox
 from userland.sdk.listening import Subscription, Ticks
 from userland.sdk.models import Models
@@ -141,6 +142,13 @@ class Sys:
             device.CALL, device.CallTool(device=device_name, method=method, arguments=raw, timeout_s=call_timeout_s)
         )
         return ToolReply(decode(answer.value), answer.text)
+
+    # Files.
+
+    @property
+    def files(self) -> Files:
+        """Files of the host below the folders that rights name, and the private tree `~`."""
+        return Files(self._door)
 
     # Processes.
 
