@@ -128,7 +128,7 @@ class Duplex:
     async def pour(self, row: Row, args: Any, sink: Callable[[list[Raw]], None], *, credit: int) -> Any:
         """A call whose items go raw into `sink` the moment they come, never waiting for it. Returns the typed result.
 
-        The credit is given back as the items arrive: for owners that bound what they keep by themselves."""
+        The credit is given back as items arrive: for owners that bound what they keep by themselves."""
         call_id = self._start(row, args, 0, credit, sink)
         try:
             raw = await self.outcome(call_id)
@@ -266,7 +266,13 @@ class Duplex:
             waiting.wake()
             self.cancel(frame.id, "refused")
             return
-        self.peer.take(frame.id, len(frame.items))
+        waiting.taken += len(frame.items)
+        if waiting.owes:
+            self._give_back(frame.id, waiting)
+
+    def _give_back(self, call_id: int, waiting: Waiting) -> None:
+        self.peer.take(call_id, waiting.taken)
+        waiting.taken = 0
 
     def _start(self, row: Row, args: Any, channel: int, credit: int, sink: Callable[[list[Raw]], None] | None) -> int:
         try:
@@ -277,7 +283,7 @@ class Duplex:
             raise TryAgain(str(full)) from None
         except ValueError as too_long:
             raise Invalid(str(too_long)) from None
-        self._waiting[call_id] = Waiting(sink)
+        self._waiting[call_id] = Waiting(credit, sink)
         self.flush()
         return call_id
 
@@ -290,15 +296,18 @@ class Duplex:
         return _result_of(waiting.outcome)
 
     async def next_item(self, call_id: int) -> Raw | None:
-        """The next item, or None when there are no more."""
+        """The next item, or None when there are no more. The credit for those before it is given back once there are
+        a few, or none is left to be taken."""
         waiting = self._waiting[call_id]
+        if waiting.taken and (not waiting.items or waiting.owes):
+            self._give_back(call_id, waiting)
+            self.flush()
         while not waiting.items:
             if waiting.outcome is not None:
                 return None
             waiting.woken = self._make_flag()
             await waiting.woken.wait()
-        self.peer.take(call_id, 1)
-        self.flush()
+        waiting.taken += 1
         return waiting.items.popleft()
 
     def abandon(self, call_id: int) -> None:
