@@ -98,6 +98,8 @@ class Bounds(Struct, frozen=True, forbid_unknown_fields=True):
     host_ready_s: float = 120.0
     worker_ready_s: float = 10.0
     stream_items_max: int = 8192
+    open_files_max: int = 64
+    file_io_s: float = 30.0
     page_tokens_max: int = 512
     high_water: float = 0.9
     low_water: float = 0.6
@@ -105,7 +107,7 @@ class Bounds(Struct, frozen=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         if not 0.1 <= self.low_water < self.high_water <= 1.0:
             raise ValueError("low_water must be below high_water, both between 0.1 and 1")
-        for name in ("grace_s", "handshake_s", "host_ready_s", "worker_ready_s"):
+        for name in ("grace_s", "handshake_s", "host_ready_s", "worker_ready_s", "file_io_s"):
             if not 0 <= getattr(self, name) < 1e6:
                 raise ValueError(f"{name} in [bounds] is a number of seconds, 0 or more")
         if any(getattr(self, name) < 1 for name in self.__struct_fields__ if name.endswith("_max")):
@@ -129,6 +131,8 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     models: dict[str, ModelConfig] = {}
     embedding: str = "minilm"
     store: str = "chroma"
+    files: str = "files"
+    file_threads: int = 32
     tools: dict[str, ToolConfig] = {}
     programs: dict[str, str] = {}
     accounts: dict[str, AccountConfig] = {}

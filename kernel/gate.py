@@ -6,6 +6,7 @@ it was) and around the body; the order is made for it.
 """
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, final
 
 import trio
@@ -79,6 +80,7 @@ class Gate:
 
     async def _serve(self, link: Duplex, call: Call, process: Process, row: Row, scope: trio.CancelScope) -> None:
         trap = Trap(process=process, row=row, emit=self._emitter(link, call), room=lambda: link.drained(call.id))
+        trap.require = partial(self._permission.require, process, row)
         self._recorder.begin(trap, call.args)
         args: Any = None
         outcome: SyscallError | None = None

@@ -145,7 +145,10 @@ class Peer:
 
         Raises WireError if the other end broke the protocol; a BYE with the reason is then in the outbox and the peer
         is closed. What was valid before the breach is lost with the link, as if the peer had died a moment earlier.
+        A closed peer hears and keeps nothing.
         """
+        if self.closed is not None:
+            return []
         seen: list[Frame] = []
         try:
             for body in self._frames.feed(data):

@@ -71,6 +71,7 @@ class InProcess:
             models={MODEL: ModelConfig(origin="sim:", driver="sim", options=options)},
             embedding="sim",
             store="memory",
+            file_threads=0,  # the virtual clock jumps past threads
             programs=self._names,
             tools={name: ToolConfig(program=ref) for name, ref in (tools or {}).items()},
             bounds=bounds or Bounds(),

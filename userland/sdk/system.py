@@ -16,8 +16,10 @@ from syscalls.row import Row
 from syscalls.turns import ToolSpec, Turn
 from userland.sdk.child import Child
 from userland.sdk.context import Answer, Context
+from userland.sdk.contexts import Contexts
 from userland.sdk.door import Door, row_of
 from userland.sdk.encoding import decode, encode
+from userland.sdk.files import Files
 from userland.sdk.inbox import Inbox
 from userland.sdk.listening import Subscription, Ticks
 from userland.sdk.models import Models
@@ -116,6 +118,11 @@ class Sys:
         return Answer(self._door, model.GENERATE, model.OneShot(turns=turns, **options))
 
     @property
+    def contexts(self) -> Contexts:
+        """The named conversations: `async for each in sys.contexts`, and `forget`."""
+        return Contexts(self._door)
+
+    @property
     def models(self) -> Models:
         """The models of the machine: list, load, unload, score, tokenize."""
         return Models(self._door)
@@ -141,6 +148,13 @@ class Sys:
             device.CALL, device.CallTool(device=device_name, method=method, arguments=raw, timeout_s=call_timeout_s)
         )
         return ToolReply(decode(answer.value), answer.text)
+
+    # Files.
+
+    @property
+    def files(self) -> Files:
+        """Files of the host below the folders that rights name, and the private tree `~`."""
+        return Files(self._door)
 
     # Processes.
 
