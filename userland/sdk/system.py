@@ -170,6 +170,7 @@ class Sys:
         nice: int = 0,
         model: str | None = None,
         detach: bool = False,
+        shared: bool | None = None,
     ) -> Child:
         """Starts a program: the name of an installed one, `/absolute/file.py:NAME`, or a decorated function.
 
@@ -187,6 +188,7 @@ class Sys:
                 nice=nice,
                 model=model,
                 detach=detach,
+                shared=shared if shared is not None else isinstance(program, Program) and program.shared,
             ),
         )
         return Child(self._door, spawned.pid)
