@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from kernel.account import Accounts
 from kernel.account_record import Account
-from kernel.budget import checked
+from kernel.budget import checked, resource_of
 from kernel.gate import Handler
 from kernel.ledger import out_of_units
 from kernel.machine import Machine
@@ -13,7 +13,7 @@ from kernel.trap import Trap
 from syscalls.calls import account as abi
 from syscalls.calls.process import Nothing
 from syscalls.errors import Invalid
-from syscalls.resources import BY_NAME, NAMES, Resource
+from syscalls.resources import NAMES, Resource
 
 
 def usage(machine: Machine, trap: Trap, args: abi.Usage) -> abi.AccountUsage:
@@ -34,9 +34,9 @@ async def limit(machine: Machine, trap: Trap, args: abi.Limit) -> abi.AccountInf
     account = machine.roster.find(trap.process, args.account)
     if not args.limits:
         raise Invalid(f"no limits: name at least one of {', '.join(NAMES)}")
-    limits = {name: None if limit is None else checked(name, limit) for name, limit in args.limits.items()}
-    for name, limit in limits.items():
-        machine.ledger.limit(account, BY_NAME[name], limit)
+    limits = {resource_of(name): None if limit is None else checked(name, limit) for name, limit in args.limits.items()}
+    for resource, limit in limits.items():
+        machine.ledger.limit(account, resource, limit)
     trap.detail = ", ".join(f"{name}={limit}" for name, limit in args.limits.items())
     await machine.ledger.keep()
     return _told(machine.accounts, account, 0)
@@ -45,7 +45,7 @@ async def limit(machine: Machine, trap: Trap, args: abi.Limit) -> abi.AccountInf
 async def transfer(machine: Machine, trap: Trap, args: abi.Transfer) -> Nothing:
     source = machine.roster.find(trap.process, args.source)
     target = machine.roster.find(trap.process, args.target)
-    amounts = {BY_NAME[name]: checked(name, amount) for name, amount in args.amounts.items()}
+    amounts = {resource_of(name): checked(name, amount) for name, amount in args.amounts.items()}
     if not any(amounts.values()):
         raise Invalid(f"no amounts: name at least one of {', '.join(NAMES)}")
     try:

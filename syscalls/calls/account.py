@@ -1,14 +1,15 @@
 """The account family, 0x90: what was used, what may be, and how allowance is moved.
 
 An account is asked for by its address: `own` (or nothing) for the caller's, a pid for that of a process, a name for
-that of a principal or of kernos.toml. Amounts are whole numbers of the unit in the resource's name.
+that of a principal or of kernos.toml. Resources go by the names of syscalls.resources: `tokens`, `tokens_in`,
+`tokens_out`, `generation_us`, `calls`, `money_micros`, `bytes_stored`, `processes`, `contexts`. Amounts are whole
+numbers of the unit in the name.
 """
 
 from typing import final
 
 from syscalls.calls.process import Nothing
 from syscalls.errors import Errno
-from syscalls.resources import ResourceName
 from syscalls.row import Args, Flag, Needs, Result, Row, Says
 
 ACCOUNTS_MAX = 10_000
@@ -28,7 +29,7 @@ class ResourceUse(Result, frozen=True, kw_only=True):
     """What of a resource the account and all below it used up or occupy, hold for work under way, and may use; `limit`
     None is none of its own, `room` None none on the way up either."""
 
-    resource: ResourceName
+    resource: str
     used: int = 0
     held: int = 0
     limit: int | None = None
@@ -76,11 +77,12 @@ class AccountUsage(Result, frozen=True, kw_only=True):
 
 @final
 class Limit(Args, frozen=True, kw_only=True):
-    """New limits of `account` by resource; None takes one away. Others stay. A limit below what is used already lets
+    """New limits of `account` by resource (`tokens`, `tokens_in`, `tokens_out`, `generation_us`, `calls`,
+    `money_micros`, `bytes_stored`, `processes`, `contexts`); None takes one away. Others stay. A limit below what is used already lets
     nothing more through; one above the parent's is let be, for the parent's still binds."""
 
     account: str | None = None
-    limits: dict[ResourceName, int | None]
+    limits: dict[str, int | None]
 
 
 @final
@@ -90,7 +92,7 @@ class Transfer(Args, frozen=True, kw_only=True):
 
     source: str | None = None
     target: str
-    amounts: dict[ResourceName, int]
+    amounts: dict[str, int]
 
 
 _NO_ACCOUNT = (Errno.ENOENT, "there is no account of that name; the message lists those that there are.")

@@ -83,7 +83,7 @@ def test_limits_are_set(kernel: ScriptedKernel, capsys: pytest.CaptureFixture[st
     kernel.script["account.limit"] = lambda args: ROOT.accounts[1]
     assert run(capsys, "account", "17", "--limit", "tokens=50k, calls=none,money=0.5")[0] == 0
     limits = {"tokens": 50_000, "calls": None, "money_micros": 500_000}
-    assert kernel.named("account.limit") == [Limit(account="17", limits=limits)]  # type: ignore[arg-type]
+    assert kernel.named("account.limit") == [Limit(account="17", limits=limits)]
 
 
 def test_allowance_is_given(kernel: ScriptedKernel, capsys: pytest.CaptureFixture[str]) -> None:

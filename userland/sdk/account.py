@@ -4,7 +4,6 @@ from typing import final
 
 from syscalls.calls import account
 from syscalls.calls.account import AccountInfo, AccountUsage
-from syscalls.resources import ResourceName
 from userland.sdk.door import Door
 
 
@@ -26,12 +25,12 @@ class Account:
         told: AccountUsage = await self._door.call(account.USAGE, account.Usage(account=self.address, tree=True))
         return told.accounts
 
-    async def limit(self, limits: dict[ResourceName, int | None]) -> AccountInfo:
+    async def limit(self, limits: dict[str, int | None]) -> AccountInfo:
         """Sets limits; None takes one away: `await sys.account(7).limit({"tokens": 10_000, "calls": None})`."""
         info: AccountInfo = await self._door.call(account.LIMIT, account.Limit(account=self.address, limits=limits))
         return info
 
-    async def transfer(self, target: str | int, amounts: dict[ResourceName, int]) -> None:
+    async def transfer(self, target: str | int, amounts: dict[str, int]) -> None:
         """Moves unused allowance to a sibling, a child or the parent. Raises OverQuota where there is not so much."""
         args = account.Transfer(source=self.address, target=str(target), amounts=amounts)
         await self._door.call(account.TRANSFER, args)

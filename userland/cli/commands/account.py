@@ -105,9 +105,9 @@ def account(
     with session.link() as link:
         if limit is not None:
             limits = amounts.parse(limit, option="--limit", none=True)
-            link.call(abi.LIMIT, abi.Limit(account=name, limits=limits))
+            link.call(abi.LIMIT, abi.Limit(account=name, limits=dict(limits.items())))
         elif give is not None:
-            moved = {each: amount or 0 for each, amount in amounts.parse(give[1], option="--give").items()}
+            moved = {str(each): amount or 0 for each, amount in amounts.parse(give[1], option="--give").items()}
             link.call(abi.TRANSFER, abi.Transfer(source=name, target=give[0], amounts=moved))
         told = [usage(link, each) for each in ((name,) if name else ROOTS)]
     columns, rows = _rows(told, models=models)
