@@ -78,8 +78,10 @@ class AccountUsage(Result, frozen=True, kw_only=True):
 @final
 class Limit(Args, frozen=True, kw_only=True):
     """New limits of `account` by resource (`tokens`, `tokens_in`, `tokens_out`, `generation_us`, `calls`,
-    `money_micros`, `bytes_stored`, `processes`, `contexts`); None takes one away. Others stay. A limit below what is used already lets
-    nothing more through; one above the parent's is let be, for the parent's still binds."""
+    `money_micros`, `bytes_stored`, `processes`, `contexts`); None takes one away. Others stay.
+
+    A limit below what is used already lets nothing more through; one above the parent's is let be, for the parent's
+    still binds."""
 
     account: str | None = None
     limits: dict[str, int | None]
