@@ -44,7 +44,7 @@ from kernel.process import Process
 from kernel.process_table import ProcessTable
 from kernel.scheduler import Scheduler
 from kernel.seal import Seals
-from kernel.sys import account, clock, context, device, file, generate, kernel, message, model, process
+from kernel.sys import account, clock, context, device, file, generate, kernel, message, model, process, watch
 from kernel.tool import Tool
 from kernel.topic import Topics
 from kernel.trace import Trace
@@ -58,7 +58,7 @@ TOOLS_GROUP = "kernos.tools"
 _PR_SET_PDEATHSIG = 1
 _FILES_MAX = 65536
 
-FAMILIES = (process, context, generate, model, message, device, file, clock, account, kernel)
+FAMILIES = (process, context, generate, model, message, device, file, clock, account, kernel, watch)
 
 
 def handlers() -> dict[int, Handler]:

@@ -92,6 +92,8 @@ class Bounds(Struct, frozen=True, forbid_unknown_fields=True):
     trace_records_max: int = 65536
     trace_bytes_max: int = 16 << 20
     queue_max: int = 1024
+    events_max: int = 16384
+    log_lines_max: int = 4096
     grace_s: float = 2.0
     handshake_s: float = 5.0
     host_restarts_max: int = 5
@@ -117,7 +119,8 @@ class Bounds(Struct, frozen=True, forbid_unknown_fields=True):
 TINY_BOUNDS = Bounds(
     processes_max=8, sessions_max=4, shared_processes_max=2, contexts_max=4, mailbox_messages_max=2,
     mailbox_bytes_max=4096,
-    trace_records_max=64, trace_bytes_max=65536, queue_max=2, stream_items_max=16, page_tokens_max=32,
+    trace_records_max=64, trace_bytes_max=65536, queue_max=2,
+    events_max=64, log_lines_max=32, stream_items_max=16, page_tokens_max=32,
 )  # fmt: skip
 
 

@@ -26,6 +26,7 @@ from userland.sdk.listening import Subscription, Ticks
 from userland.sdk.models import Models
 from userland.sdk.pipe import Pipe
 from userland.sdk.program import Program
+from userland.sdk.watch import Kernel
 
 STDIN_TOPIC = "stdin"
 """Lines typed at the program come as messages of this topic; None is the end of input."""
@@ -215,6 +216,11 @@ class Sys:
     def account(self, address: str | int | None = None) -> Account:
         """The account of this process, of another by its pid, or one by its name."""
         return Account(self._door, address)
+
+    @property
+    def kernel(self) -> Kernel:
+        """The kernel's log, events and metrics."""
+        return Kernel(self._door)
 
     # Messages and signals.
 
