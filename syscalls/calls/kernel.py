@@ -53,7 +53,7 @@ class TraceRecord(Result, frozen=True, kw_only=True):
     by which `begun` and `call` go together; `name`, `args` and `result` as short texts (secrets left out); `errno` by
     name ("" for success), `result` then the sentence; times in seconds: `took_s` in all, of it `queued_s` waiting for
     the device and `driver_s` in its driver; the tokens they cost, the right that let them in, whose `principal` and
-    `account` they were. For events `detail` says it all.
+    `account` they were; `detail` which model, context or tool they were about. For events `detail` says it all.
     """
 
     seq: int
