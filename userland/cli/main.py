@@ -22,6 +22,7 @@ COMMANDS = {
     "nice": (f"{_AT}.nice:nice", "Change a process's share of the machine", _PROGRAMS),
     "logs": (f"{_AT}.logs:logs", "Show what a process printed", _PROGRAMS),
     "trace": (f"{_AT}.trace:trace", "Show system calls and events, as strace does", _PROGRAMS),
+    "account": (f"{_AT}.account:account", "Show what accounts used and may use, set limits", _MACHINE),
     "up": (f"{_AT}.up:up", "Start a kernel", _MACHINE),
     "down": (f"{_AT}.down:down", "Stop the kernel", _MACHINE),
     "model": (f"{_AT}.model:model", "Add, list, load, unload and score models", _MACHINE),
