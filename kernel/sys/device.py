@@ -90,6 +90,7 @@ def close(machine: Machine, trap: Trap, args: abi.CloseDevice) -> Nothing:
 
 def _admitted(machine: Machine, trap: Trap, args: abi.CallTool) -> Handle | None:
     """The handle of a call that names one. Raises Busy, NotFound, Invalid."""
+    trap.facts = {"tool": f"{args.device}.{args.method}"}
     if not args.handle:
         if machine.devices.is_store(args.device):
             raise Invalid(f"{args.device} is a store: open a collection of it, and call by the handle")

@@ -43,7 +43,9 @@ class Spawn(Args, frozen=True, kw_only=True):
     (msgpack map) are the program's. `rights` are written rights, None hands on the caller's own; no more than the
     caller's. A right `file:/folder/** read` is what the worker sees of the host: that folder, read-only, at the same
     path. `nice` runs from -20 (more) to 19 (less) and is added to the parent's. `model` is the default of its contexts.
-    With `detach` it goes on when its parent ends; otherwise it ends with it.
+    With `detach` it goes on when its parent ends; otherwise it ends with it. With `shared` it may live in one worker
+    with others of the same program, principal, parent account and rights: there is no wall between them, what one may
+    do all may, and a worker that dies takes all of them along.
     """
 
     program: str
@@ -55,6 +57,7 @@ class Spawn(Args, frozen=True, kw_only=True):
     nice: int = 0
     model: str | None = None
     detach: bool = False
+    shared: bool = False
 
 
 @final
@@ -115,7 +118,8 @@ class ListProcesses(Args, frozen=True, kw_only=True):
 
 @final
 class ProcessInfo(Result, frozen=True, kw_only=True):
-    """One line of `ps`. Times in seconds of the kernel's clock; `tokens` prompt + generated, charged so far."""
+    """One line of `ps`. Times in seconds of the kernel's clock; `tokens` prompt + generated, charged so far;
+    `queued` requests of it wait for a device; `money_micros` was spent by its account and all below."""
 
     pid: int
     ppid: int
@@ -138,6 +142,8 @@ class ProcessInfo(Result, frozen=True, kw_only=True):
     rights: tuple[str, ...] = ()
     worker: int = 0
     tokens_max: int | None = None
+    queued: int = 0
+    money_micros: int = 0
 
 
 @final
