@@ -10,9 +10,11 @@ from kernel.clock import Clock
 from kernel.config import Config
 from kernel.device import Registry
 from kernel.exec import Executor
+from kernel.ledger import Ledger
 from kernel.mm.contexts import Contexts
 from kernel.pipe import Pipes
 from kernel.process_table import ProcessTable
+from kernel.roster import Roster
 from kernel.scheduler import Scheduler
 from kernel.topic import Topics
 from kernel.trace import Trace
@@ -32,6 +34,7 @@ class Machine:
         trace: Trace,
         truth: Truth,
         accounts: Accounts,
+        ledger: Ledger,
         scheduler: Scheduler,
         processes: ProcessTable,
         devices: Registry,
@@ -46,6 +49,8 @@ class Machine:
         self.trace = trace
         self.truth = truth
         self.accounts = accounts
+        self.ledger = ledger
+        self.roster = Roster(ledger, processes)
         self.scheduler = scheduler
         self.processes = processes
         self.devices = devices

@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, final
 
+import msgspec
 import trio
 import trio.testing
 
@@ -45,8 +46,8 @@ class InProcess:
     """An async context manager. `machine` is the kernel's own, `sys` a session with all rights.
 
     `script` is what the model says (see `drivers/simulated/script.py`), `model` further options of the simulated
-    model (`window`, `tokens_per_second`, …). `programs` and `tools` are known by name besides the installed ones; page
-    addresses follow from `seed`.
+    model (`window`, `tokens_per_second`, …), `config` further keys of kernos.toml (`{"accounts": {"test": {"tokens":
+    1000}}}`). `programs` and `tools` are known by name besides the installed ones; page addresses follow from `seed`.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class InProcess:
         tools: Mapping[str, str] | None = None,
         bounds: Bounds | None = None,
         seed: int = 0,
+        config: Mapping[str, Any] | None = None,
     ) -> None:
         self._seed = seed
         self._programs: dict[str, Program] = {}
@@ -66,14 +68,17 @@ class InProcess:
             self.know(each, name=name)
         self._folder = tempfile.TemporaryDirectory(prefix="kernos-test-")
         options = {**(model or {}), "script": json.dumps(list(script))}
+        further = msgspec.convert(dict(config or {}), Config)
         self._config = Config(
             state=self._folder.name,
             models={MODEL: ModelConfig(origin="sim:", driver="sim", options=options)},
             embedding="sim",
             store="memory",
+            file_threads=0,  # the virtual clock jumps past threads
             programs=self._names,
             tools={name: ToolConfig(program=ref) for name, ref in (tools or {}).items()},
             bounds=bounds or Bounds(),
+            **{key: getattr(further, key) for key in config or {}},
         )
         self._stack = AsyncExitStack()
         self._running: Running | None = None
@@ -101,6 +106,8 @@ class InProcess:
     async def spawn(self, program: Program | str, *args: Any, **options: Any) -> Child:
         """As Sys.spawn, from the session; a decorated function is made known first."""
         name = self.know(program) if isinstance(program, Program) else program
+        if isinstance(program, Program):
+            options.setdefault("shared", program.shared)
         return await self.sys.spawn(name, *args, **options)
 
     async def run(self, program: Program | str, *args: Any, stdin: Sequence[str] | None = None, **options: Any) -> Any:
@@ -165,9 +172,7 @@ class InProcess:
         """A session as the door makes it, over a memory stream instead of a socket."""
         running = self._running
         assert running is not None
-        account = self.machine.accounts.open(
-            running.init.account, name="session:test", principal="test", tokens_max=None, wall_s_max=None
-        )
+        account = self.machine.accounts.open(self.machine.ledger.account("test"), name="session:test", principal="test")
         session = self.machine.processes.add(
             parent=running.init, principal="test", kind="session", name="test", account=account, rights=OPERATOR
         )

@@ -1,6 +1,6 @@
 """`Sys`: what a program is handed, and through which it reaches everything."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, final
 
 from msgspec import Struct
@@ -14,12 +14,16 @@ from syscalls.calls.process import Budget, Exit, ProcessInfo
 from syscalls.link.ticket import Stream
 from syscalls.row import Row
 from syscalls.turns import ToolSpec, Turn
+from userland.sdk.account import Account
 from userland.sdk.child import Child
 from userland.sdk.context import Answer, Context
+from userland.sdk.contexts import Contexts
 from userland.sdk.door import Door, row_of
 from userland.sdk.encoding import decode, encode
+from userland.sdk.files import Files
 from userland.sdk.inbox import Inbox
 from userland.sdk.listening import Subscription, Ticks
+from userland.sdk.models import Models
 from userland.sdk.pipe import Pipe
 from userland.sdk.program import Program
 
@@ -80,14 +84,14 @@ class Sys:
 
     # The table.
 
-    async def call(self, row: Row | str, args: Struct | None = None, /, **fields: Any) -> Any:
+    def call(self, row: Row | str, args: Struct | None = None, /, **fields: Any) -> Coroutine[Any, Any, Any]:
         """Any row that does not stream, by name or row, with its arguments as a struct or as fields.
 
         `await sys.call("process.list", all=True)`
         """
         row = row_of(row)
         assert not row.streams, f"{row.name} streams: use sys.stream"
-        return await self._door.call(row, row.args(**fields) if args is None else args)
+        return self._door.call(row, row.args(**fields) if args is None else args)
 
     def stream(self, row: Row | str, args: Struct | None = None, /, **fields: Any) -> Stream:
         """Any row that streams: `async for item in sys.stream("kernel.trace", pid=7)`; `close()` gives up the rest."""
@@ -114,6 +118,16 @@ class Sys:
         """One answer without a conversation; nothing is kept. Options are those of model.generate."""
         return Answer(self._door, model.GENERATE, model.OneShot(turns=turns, **options))
 
+    @property
+    def contexts(self) -> Contexts:
+        """The named conversations: `async for each in sys.contexts`, and `forget`."""
+        return Contexts(self._door)
+
+    @property
+    def models(self) -> Models:
+        """The models of the machine: list, load, unload, score, tokenize."""
+        return Models(self._door)
+
     async def embed(self, *texts: str, model_name: str | None = None) -> list[tuple[float, ...]]:
         """A unit vector for each text."""
         got: model.Embedded = await self._door.call(model.EMBED, model.Embed(texts=texts, model=model_name))
@@ -136,6 +150,13 @@ class Sys:
         )
         return ToolReply(decode(answer.value), answer.text)
 
+    # Files.
+
+    @property
+    def files(self) -> Files:
+        """Files of the host below the folders that rights name, and the private tree `~`."""
+        return Files(self._door)
+
     # Processes.
 
     async def spawn(
@@ -149,6 +170,7 @@ class Sys:
         nice: int = 0,
         model: str | None = None,
         detach: bool = False,
+        shared: bool | None = None,
     ) -> Child:
         """Starts a program: the name of an installed one, `/absolute/file.py:NAME`, or a decorated function.
 
@@ -166,6 +188,7 @@ class Sys:
                 nice=nice,
                 model=model,
                 detach=detach,
+                shared=shared if shared is not None else isinstance(program, Program) and program.shared,
             ),
         )
         return Child(self._door, spawned.pid)
@@ -188,6 +211,10 @@ class Sys:
     async def note(self, text: str, *, done: int = 0, total: int = 0) -> None:
         """Says what this process is at, for `ps` and `top`."""
         await self._door.call(process.NOTE, process.Note(note=text, done=done, total=total))
+
+    def account(self, address: str | int | None = None) -> Account:
+        """The account of this process, of another by its pid, or one by its name."""
+        return Account(self._door, address)
 
     # Messages and signals.
 
