@@ -10,6 +10,7 @@ from kernel.clock import Clock
 from kernel.config import Config
 from kernel.device import Registry
 from kernel.exec import Executor
+from kernel.handles import Handles
 from kernel.klog import Klog
 from kernel.ledger import Ledger
 from kernel.metrics import Metrics
@@ -45,6 +46,7 @@ class Machine:
         pipes: Pipes,
         topics: Topics,
         alarms: Alarms,
+        handles: Handles,
     ) -> None:
         self.config = config
         self.clock = clock
@@ -63,6 +65,7 @@ class Machine:
         self.pipes = pipes
         self.topics = topics
         self.alarms = alarms
+        self.handles = handles
         self.power = trio.Event()
         self.hurry = trio.Event()
         self.grace_s = config.bounds.grace_s
