@@ -4,8 +4,6 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import final
 
-import trio
-
 from kernel.account_record import Account
 from kernel.clock import Clock
 from kernel.process import Process
@@ -108,8 +106,7 @@ class ProcessTable:
         if parent is None or parent.pid == INIT_PID or parent.exit is not None or process.kind != "program":
             self.reap(process)
             return
-        changed, parent.child_changed = parent.child_changed, trio.Event()
-        changed.set()
+        parent.child_changed.ring()
 
     def reap(self, process: Process) -> None:
         """Forgets a zombie, all but what it printed."""

@@ -130,7 +130,7 @@ async def logs(machine: Machine, trap: Trap, args: abi.Logs) -> abi.Nothing:
         sent = await _send_log(trap, process, sent)
         if not args.follow or process.exit is not None:
             return abi.Nothing()
-        await first_of(process.log_changed, process.ended)
+        await first_of(process.log_changed.next, process.ended.event)
 
 
 async def _send_log(trap: Trap, process: Process, sent: int) -> int:

@@ -133,7 +133,7 @@ async def test_when_the_machine_goes_down_in_disorder_every_end_is_told(autojump
     async def crash() -> None:
         async with up() as machine:
             child = await machine.spawn(idles)
-            ended.append(machine.machine.processes.get(child.pid).ended)
+            ended.append(machine.machine.processes.get(child.pid).ended.event)
             machine.machine.executor._nursery.cancel_scope.cancel()  # type: ignore[union-attr]
             await trio.sleep(1)
 
