@@ -118,7 +118,8 @@ async def test_killed_before_it_began_it_never_begins(autojump_clock: Any) -> No
             parent=target.parent, principal="test", kind="program", name="unborn", account=account, rights=()
         )
         machine.know(begins)
-        fresh.executor.start(unborn, fresh.executor.image("begins"), process.Spawn(program="begins"))
+        spawn = process.Spawn(program="begins")
+        fresh.executor.start(unborn, fresh.executor.image("begins"), spawn, spawn.args)
         fresh.executor.signal(unborn, Signal.KILL)
         with trio.fail_after(1):
             await unborn.ended.wait()
