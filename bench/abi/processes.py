@@ -7,6 +7,7 @@ the process is in the table, with its account and rights, and its program is on 
 """
 
 import os
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,6 +33,10 @@ contexts_max = {2 * PROCESSES}
 PROGRAM = """
 from kernos import Sys, program, user
 
+@program
+async def ends(sys: Sys) -> None:
+    pass
+
 @program(shared=True)
 async def idles(sys: Sys) -> None:
     await sys.receive()
@@ -54,14 +59,14 @@ def measure(folder: Path, *, quick: bool) -> dict[str, float]:
     count = PROCESSES // 10 if quick else PROCESSES
     file = folder / "many.py"
     file.write_text(PROGRAM)
-    bare = median(_bare_tasks(count) for _ in range(5))
-    single, many = [], []
-    for _ in range(1 if quick else 3):
-        with _kernel() as (link, _):
+    bare, single, many = [], [], []
+    for _ in range(3):
+        bare.append(_bare_tasks(count))
+        with _kernel(f"{file}:ends") as (link, _):
             single.append(count / _spawn_each(link, f"{file}:idles", count))
-        with _kernel() as (link, _):
+        with _kernel(f"{file}:ends") as (link, _):
             many.append(count / _spawn_many(link, f"{file}:idles", count))
-    with _kernel() as (link, pid):
+    with _kernel(f"{file}:ends") as (link, pid):
         before = _rss_kib(pid)
         _spawn_many(link, f"{file}:lives", count)
         _until_idle(link, count)
@@ -69,20 +74,23 @@ def measure(folder: Path, *, quick: bool) -> dict[str, float]:
         listed = median(_list(link, count) for _ in range(5))
     return {
         "process_kib": taken,
-        "spawn_ratio": median(single) / bare,
-        "spawn_many_ratio": median(many) / bare,
+        "spawn_ratio": median(a / b for a, b in zip(single, bare, strict=True)),
+        "spawn_many_ratio": median(a / b for a, b in zip(many, bare, strict=True)),
         f"ps_{'10k' if count == PROCESSES else count}_ms": listed,
         "spawns_s": median(single),
         "spawns_many_s": median(many),
-        "bare_tasks_s": bare,
+        "bare_tasks_s": median(bare),
     }
 
 
 @contextmanager
-def _kernel() -> Iterator[tuple[BlockingLink, int]]:
+def _kernel(program: str) -> Iterator[tuple[BlockingLink, int]]:
     with kernel(CONFIG + BOUNDS) as socket, BlockingLink.connect(str(socket)) as link:
         info: kernel_calls.KernelInfo = link.call(kernel_calls.INFO, kernel_calls.Info())
+        link.call(process.SPAWN, process.Spawn(program=program))
+        link.call(process.WAIT, process.Wait())  # the zygote is there
         yield link, info.pid
+        os.kill(info.pid, signal.SIGKILL)  # ten thousand goodbyes are not what is measured
 
 
 def _bare_tasks(count: int) -> float:
