@@ -30,6 +30,7 @@ from kernel.device import Registry
 from kernel.door import Door
 from kernel.exec import Executor
 from kernel.gate import Gate, Handler
+from kernel.handles import Handles
 from kernel.host_process import StartHost, start_child
 from kernel.jail import JailLauncher
 from kernel.launch import Launcher
@@ -44,7 +45,7 @@ from kernel.process import Process
 from kernel.process_table import ProcessTable
 from kernel.scheduler import Scheduler
 from kernel.seal import Seals
-from kernel.sys import clock, context, device, file, generate, kernel, message, model, process
+from kernel.sys import account, clock, context, device, file, generate, kernel, message, model, process
 from kernel.tool import Tool
 from kernel.topic import Topics
 from kernel.trace import Trace
@@ -58,7 +59,7 @@ TOOLS_GROUP = "kernos.tools"
 _PR_SET_PDEATHSIG = 1
 _FILES_MAX = 65536
 
-FAMILIES = (process, context, generate, model, message, device, file, clock, kernel)
+FAMILIES = (process, context, generate, model, message, device, file, clock, account, kernel)
 
 
 def handlers() -> dict[int, Handler]:
@@ -125,7 +126,8 @@ async def machine_up(
     alarms = Alarms(
         clock=clock_, ring=lambda whose: executor.signal(whose, Signal.ALRM), alarms_max=config.bounds.alarms_max
     )
-    processes.at_end += [pipes.release, alarms.release]
+    handles = Handles(each_max=config.bounds.device_handles_max)
+    processes.at_end += [pipes.release, alarms.release, handles.release]
     machine = Machine(
         config=config,
         clock=clock_,
@@ -141,8 +143,11 @@ async def machine_up(
         pipes=pipes,
         topics=Topics(),
         alarms=alarms,
+        handles=handles,
     )
-    gate = Gate(machine, Permission(processes=processes, contexts=contexts, models=devices), handlers())
+    gate = Gate(
+        machine, Permission(processes=processes, contexts=contexts, models=devices, accounts=machine.roster), handlers()
+    )
     init = processes.add(
         parent=None, principal="kernel", kind="session", name="kernos", account=ledger.root, rights=OPERATOR
     )

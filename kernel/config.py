@@ -99,6 +99,7 @@ class Bounds(Struct, frozen=True, forbid_unknown_fields=True):
     worker_ready_s: float = 10.0
     stream_items_max: int = 8192
     open_files_max: int = 64
+    device_handles_max: int = 64
     file_io_s: float = 30.0
     page_tokens_max: int = 512
     high_water: float = 0.9
@@ -148,7 +149,9 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             except ValueError as bad:
                 raise ValueError(f"[accounts.{name}]: {bad}") from None
             if not ACCOUNT_NAME.fullmatch(name):
-                raise ValueError(f"[accounts.{name}]: letters, digits, '_', '.', '-' and '@', not digits alone")
+                raise ValueError(
+                    f"[accounts.{name}]: letters, digits, '_', '.', '-' and '@'; not 'own', 'children' or digits alone"
+                )
             self._check_parents(name)
 
     def _check_parents(self, name: str) -> None:

@@ -10,10 +10,12 @@ from kernel.clock import Clock
 from kernel.config import Config
 from kernel.device import Registry
 from kernel.exec import Executor
+from kernel.handles import Handles
 from kernel.ledger import Ledger
 from kernel.mm.contexts import Contexts
 from kernel.pipe import Pipes
 from kernel.process_table import ProcessTable
+from kernel.roster import Roster
 from kernel.scheduler import Scheduler
 from kernel.topic import Topics
 from kernel.trace import Trace
@@ -42,6 +44,7 @@ class Machine:
         pipes: Pipes,
         topics: Topics,
         alarms: Alarms,
+        handles: Handles,
     ) -> None:
         self.config = config
         self.clock = clock
@@ -49,6 +52,7 @@ class Machine:
         self.truth = truth
         self.accounts = accounts
         self.ledger = ledger
+        self.roster = Roster(ledger, processes)
         self.scheduler = scheduler
         self.processes = processes
         self.devices = devices
@@ -57,6 +61,7 @@ class Machine:
         self.pipes = pipes
         self.topics = topics
         self.alarms = alarms
+        self.handles = handles
         self.power = trio.Event()
         self.hurry = trio.Event()
         self.grace_s = config.bounds.grace_s

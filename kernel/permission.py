@@ -22,21 +22,32 @@ class ContextNames(Protocol):
 
 
 class ModelNames(Protocol):
-    """Knows the names a model goes by; None is the default model of the machine, `embedder` the one that embeds."""
+    """Knows the names a model goes by; None is the default model of the machine, `embedder` the one that embeds. Other
+    devices go by their kind, and by `device:NAME`."""
 
     @property
     def embedder(self) -> str: ...
     def names(self, model: str | None) -> tuple[str, ...]: ...
+    def device_names(self, device: str, method: str = "") -> tuple[str, ...]: ...
+
+
+class AccountNames(Protocol):
+    """Knows the names an account goes by for a process."""
+
+    def names(self, process: Process, address: str | None) -> tuple[str, ...]: ...
 
 
 @final
 class Permission:
     """The only place where a right is checked."""
 
-    def __init__(self, *, processes: ProcessTable, contexts: ContextNames, models: ModelNames) -> None:
+    def __init__(
+        self, *, processes: ProcessTable, contexts: ContextNames, models: ModelNames, accounts: AccountNames
+    ) -> None:
         self._processes = processes
         self._contexts = contexts
         self._models = models
+        self._accounts = accounts
 
     def check(self, process: Process, row: Row, args: Any) -> str:
         """The right that lets the call in, as text ("" where none is needed). Raises PermissionDenied (EPERM) that
@@ -71,9 +82,15 @@ class Permission:
             case "model" if rest == "{model}":
                 default = self._models.embedder if row.needs.action == "embed" else process.model
                 return self._models.names(args.model or default)
+            case "account":
+                return self._accounts.names(process, args.source if rest == "{source}" else args.account)
             case "file":
                 return _file_names(process, args)
-            case "program" | "tool" | "topic" | "context" if "{" in rest:
+            case "tool":
+                return self._models.device_names(args.device, args.method)
+            case "device" if rest == "{device}":
+                return self._models.device_names(args.device)
+            case "program" | "topic" | "context" if "{" in rest:
                 return (resource.format_map(_Fields(args)),)
             case _ if "{" not in rest:
                 return (resource,)
