@@ -37,6 +37,7 @@ from syscalls.wire import (
     WireError,
     decode,
     encode,
+    unlike,
 )
 
 _Bulk = TypeVar("_Bulk", Call, Reply, End, Reply | End)
@@ -202,7 +203,7 @@ class Peer:
         if self.remote is not None:
             raise WireError("HELLO twice")
         if frame.abi != ABI_VERSION:
-            raise WireError(f"this end speaks ABI {ABI_VERSION}, the other ABI {frame.abi}: install the same kernos")
+            raise WireError(unlike(frame.abi))
         self.remote = frame
         return frame
 
