@@ -43,6 +43,7 @@ from kernel.seal import Seals
 from kernel.sys import clock, context, device, generate, kernel, message, model, process
 from kernel.tool import Tool
 from kernel.trace import Trace
+from kernel.trace_file import TraceFile
 from kernel.truth import FILE, Truth
 from kernel.version import VERSION
 from syscalls.errors import SyscallError
@@ -85,7 +86,7 @@ async def machine_up(
 ) -> AsyncIterator[Running]:
     """The whole machine but its front door; leaving the block takes it down: TERM, the grace time, then the end."""
     clock_ = Clock()
-    trace = Trace(clock_, config.bounds.trace_records_max)
+    trace = Trace(clock_, config.bounds.trace_records_max, bytes_max=config.bounds.trace_bytes_max, config=config.trace)
     accounts = Accounts(clock_.now)
     processes = ProcessTable(clock=clock_, trace=trace, processes_max=config.bounds.processes_max)
     scheduler = Scheduler(clock=clock_, queue_max=config.bounds.queue_max)
@@ -119,6 +120,8 @@ async def machine_up(
     root = accounts.open(None, name="kernel", principal="kernel", tokens_max=None, wall_s_max=None)
     init = processes.add(parent=None, principal="kernel", kind="session", name="kernos", account=root, rights=OPERATOR)
     async with _ending(launcher), trio.open_nursery() as nursery:
+        if config.trace.file:
+            nursery.start_soon(TraceFile(config.state_folder / config.trace.file, config.trace, trace).run)
         executor.attach(nursery, gate)
         await devices.boot(nursery)
         await contexts.boot()

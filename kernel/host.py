@@ -9,15 +9,17 @@ from msgspec import Raw
 
 from kernel.config import Bounds
 from kernel.host_process import StartHost
+from kernel.loop import TRIO
 from kernel.trace import Trace
 from syscalls import driver
 from syscalls.codec import parse_answer
 from syscalls.errors import BrokenPipe, IOFailed, SyscallError, TryAgain
 from syscalls.limits import DRIVER_LIMITS
-from syscalls.link.duplex import Duplex, LinkBroken, NoServer, Transport
+from syscalls.link.duplex import Duplex, NoServer
+from syscalls.link.transport import Transport
 from syscalls.peer import Peer
 from syscalls.row import Flag, Row
-from syscalls.wire import Hello, WireError
+from syscalls.wire import Hello
 
 HostState = Literal["idle", "starting", "ready", "restarting", "failed"]
 
@@ -232,22 +234,7 @@ class Host:
 
 async def _run(wire: Duplex, scope: trio.CancelScope) -> None:
     """The link until it ends; then everything that waits on it fails with EPIPE."""
-    reason = "the host is gone"
     try:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_write, wire)
-            try:
-                await wire.reader()
-            except (WireError, LinkBroken) as broken:
-                reason = f"the host is gone: {broken}"
-            nursery.cancel_scope.cancel()
+        await wire.run(TRIO, "the host is gone")
     finally:
-        wire.hang_up(reason)
         scope.cancel()
-
-
-async def _write(wire: Duplex) -> None:
-    try:
-        await wire.writer()
-    except LinkBroken:
-        pass

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any, final
 
 from kernel.process import Process
+from kernel.trace import CallEntry
 from syscalls.row import Row
 
 
@@ -13,7 +14,8 @@ class Trap:
 
     `emit(item)` streams one struct of the row's item type and never waits; it raises BrokenPipe (EPIPE) beyond the
     bound that is kept for a reader that does not read. `await room()` waits until the reader has taken what was
-    emitted: for streams that may wait for their reader, as generations never do. `detail` goes into the trace record.
+    emitted: for streams that may wait for their reader, as generations never do. `detail` stands for the result in the
+    trace; `entry` is the call's own there, once it may wait.
     """
 
     def __init__(
@@ -24,6 +26,8 @@ class Trap:
         self.emit = emit
         self.room = room
         self.right = ""
+        self.began_s = 0.0
+        self.entry: CallEntry | None = None
         self.prompt_tokens = 0
         self.generated_tokens = 0
         self.queued_s = 0.0

@@ -1,9 +1,10 @@
 """What one row of the table is made of."""
 
 from enum import IntFlag, auto
-from typing import Any, final
+from functools import cache
+from typing import Any, final, get_type_hints
 
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from syscalls.errors import Errno
 
@@ -16,13 +17,24 @@ class Result(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A result or an item: a msgpack map; fields that a newer kernel adds are passed over."""
 
 
+SECRET = Meta(extra={"secret": True}, extra_json_schema={"x-secret": True})
+"""Marks a field that never enters the trace: `credential: Annotated[bytes, SECRET]`."""
+
+
+@cache
+def secret_fields(kind: type[Struct]) -> frozenset[str]:
+    """The fields of a struct that are marked SECRET."""
+    hints = get_type_hints(kind, include_extras=True)
+    return frozenset(name for name, hint in hints.items() if SECRET in getattr(hint, "__metadata__", ()))
+
+
 @final
 class Flag(IntFlag):
     """How the gate treats a call.
 
     INLINE is answered in the reader's task: it cannot wait. STREAM gives items before its result. IDEMPOTENT may be
     issued again after a crash. EFFECT changes the world outside the caller. JOURNALED is recorded for a durable
-    process. SECRET has arguments that never enter the trace.
+    process. SECRET has arguments and a result that never enter the trace.
     """
 
     INLINE = auto()

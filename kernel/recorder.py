@@ -1,0 +1,84 @@
+"""What the gate writes down of each call: who made it, what let it in, what it cost, how it ended."""
+
+from typing import Any, final
+
+from msgspec import Raw
+
+from kernel.clock import Clock
+from kernel.trace import CallEntry, Trace
+from kernel.tracetext import keep_args, keep_result, short
+from kernel.trap import Trap
+from syscalls.errors import Errno, SyscallError
+
+
+@final
+class Recorder:
+    """Fills the trace as kernos.toml's [trace] says: `off` counts calls and keeps none; `calls` keeps them without
+    arguments and results; `full` with both. Of calls that succeed one in `every` is kept, of those that fail each."""
+
+    def __init__(self, trace: Trace, clock: Clock) -> None:
+        self._trace = trace
+        self._clock = clock
+        self._on = trace.config.level != "off"
+        self._full = trace.config.level == "full"
+        self._every = trace.config.every
+        self._number = 0
+
+    def begin(self, trap: Trap, raw: Raw) -> None:
+        """A call has begun that may wait: it is under way until it is ended."""
+        if not self._on:
+            return
+        entry = trap.entry = self._entry(trap, self._clock.now())
+        entry.args = keep_args(trap.row, bytes(raw), None) if self._full else ""
+        self._trace.under_way[entry.number] = entry
+        if self._trace.watched:
+            self._trace.wake()
+
+    def done(self, trap: Trap, raw: Raw, args: Any, packed: bytes, result: Any) -> None:
+        """A call was served."""
+        self._trace.calls += 1
+        if not self._on:
+            return
+        entry = self._end(trap)
+        if self._every > 1 and entry.number % self._every:
+            return
+        if self._full:
+            entry.args = keep_args(trap.row, bytes(raw), args)
+            entry.result = short(trap.detail) if trap.detail else keep_result(trap.row, packed, result)
+        self._trace.add(entry)
+
+    def failed(self, trap: Trap, raw: Raw, args: Any, errno: Errno, why: str) -> None:
+        """A call was refused, has failed, was cancelled or has lost its caller."""
+        self._trace.calls += 1
+        self._trace.denials += errno is Errno.EPERM
+        if not self._on:
+            return
+        entry = self._end(trap)
+        entry.errno = errno.name
+        if self._full:
+            entry.args = keep_args(trap.row, bytes(raw), args)
+            entry.result = short(why)
+        self._trace.add(entry)
+
+    def refused(self, trap: Trap, raw: Raw, args: Any, refusal: SyscallError) -> None:
+        """As `failed`, with the error that the caller is told."""
+        self.failed(trap, raw, args, refusal.errno, refusal.message)
+
+    def _entry(self, trap: Trap, began_s: float) -> CallEntry:
+        self._number += 1
+        process = trap.process
+        return CallEntry(self._number, trap.row, process.pid, process.principal, process.account.name, began_s)
+
+    def _end(self, trap: Trap) -> CallEntry:
+        entry = trap.entry
+        if entry is None:
+            entry = self._entry(trap, trap.began_s)
+        else:
+            self._trace.under_way.pop(entry.number, None)
+        entry.at_s = self._clock.now()
+        entry.right = trap.right
+        entry.queued_s = trap.queued_s
+        entry.driver_s = trap.driver_s
+        entry.prompt_tokens = trap.prompt_tokens
+        entry.generated_tokens = trap.generated_tokens
+        return entry
