@@ -17,14 +17,19 @@ from typing import final
 import msgspec
 from msgspec import Struct
 
-from syscalls.limits import KIB, MIB
-from syscalls.wire import HEADER_BYTES, Hello, WireError
+from syscalls.errors import BrokenPipe
+from syscalls.limits import ABI_VERSION, KIB, MIB
+from syscalls.wire import HEADER_BYTES, Hello, WireError, unlike
 
 FEATURE = "session"
 """In the features of a HELLO: this end can keep a session."""
 ID_BYTES = 16
 KEPT_BYTES_MAX = 4 * MIB
 """While so much is not acknowledged, nothing more is sent; kept for a client that is away, it is all there is."""
+LEASE_S = 60.0
+"""How long a kernel keeps a session for a client that is away, where it says nothing else."""
+PAUSE_S_MIN, PAUSE_S_MAX = 0.05, 2.0
+"""Between two attempts to connect again: doubled each time."""
 _ACK_FRAMES = 32
 _ACK_BYTES = 64 * KIB
 _HELLO_TAG, _ACK_TAG = 0, 11
@@ -154,3 +159,16 @@ def greeting(hello: Hello, session: bytes, received: int) -> Hello:
     """`hello` for one connection of a session."""
     features = tuple(sorted({*hello.features, FEATURE}))
     return msgspec.structs.replace(hello, features=features, session=session, received=received)
+
+
+def lease_of(hello: Hello, whose: str) -> float:
+    """For how many seconds the kernel that said `hello` keeps the session. Raises BrokenPipe (EPIPE) for a kernel of
+    another ABI, or one that keeps none."""
+    if hello.abi != ABI_VERSION:
+        raise BrokenPipe(unlike(hello.abi))
+    if FEATURE not in hello.features or not hello.session:
+        raise BrokenPipe(f"{whose} keeps no sessions: its kernos is older than this one; upgrade it there")
+    try:
+        return float(hello.info.get("lease_s", LEASE_S))
+    except ValueError:
+        return LEASE_S

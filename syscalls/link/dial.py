@@ -8,17 +8,14 @@ from typing import final
 
 import anyio
 
-from syscalls.errors import BrokenPipe, SyscallError
-from syscalls.limits import ABI_VERSION, CLIENT_LIMITS
+from syscalls.errors import SyscallError, farewell
+from syscalls.limits import CLIENT_LIMITS
 from syscalls.link.async_ import AnyioTransport, opened
 from syscalls.link.duplex import Duplex
 from syscalls.link.session import Joined, SessionOver, SessionTransport, first_frame
-from syscalls.link.tls import CONNECT_S, Remote, client_context, farewell, lasting, refusal
-from syscalls.session import FEATURE, SessionEnd, greeting
-from syscalls.wire import Bye, Hello, WireError, encode, unlike
-
-LEASE_S = 60.0
-_PAUSE_S_MIN, _PAUSE_S_MAX = 0.05, 2.0
+from syscalls.link.tls import CONNECT_S, Remote, client_context, lasting, refusal
+from syscalls.session import LEASE_S, PAUSE_S_MAX, PAUSE_S_MIN, SessionEnd, greeting, lease_of
+from syscalls.wire import Bye, Hello, WireError, encode
 
 
 @final
@@ -63,7 +60,7 @@ class Dialer:
         if self._first is not None:
             first, self._first = self._first, None
             return first
-        pause_s = _PAUSE_S_MIN
+        pause_s = PAUSE_S_MIN
         why = "the connection was lost"
         with anyio.move_on_after(self._lease_s):
             while True:
@@ -75,32 +72,25 @@ class Dialer:
                         raise SessionOver(str(said)) from None
                     why = said.message
                 await anyio.sleep(pause_s * random.uniform(0.5, 1.0))
-                pause_s = min(2 * pause_s, _PAUSE_S_MAX)
+                pause_s = min(2 * pause_s, PAUSE_S_MAX)
         raise SessionOver(f"EPIPE: the session's lease of {self._lease_s:g} s is over: {why}")
 
     async def _greet(self) -> Joined:
         with anyio.fail_after(CONNECT_S):
-            connection = TlsConnection(await self._connect())
+            stream = await self._connect()
+            connection = TlsConnection(stream)
             try:
                 hello = Hello(credential=self._remote.credential)
                 await connection.send_all(encode(greeting(hello, self._session, self._end.received)))
                 joined = await first_frame(connection)
                 if isinstance(joined, Bye):
                     raise farewell(joined.reason)
-                self._accept(joined.hello)
+                self._lease_s = lease_of(joined.hello, str(self._remote))
+                self._session = joined.hello.session
             except BaseException:
-                await anyio.aclose_forcefully(connection)
+                await anyio.aclose_forcefully(stream)
                 raise
             return joined
-
-    def _accept(self, hello: Hello) -> None:
-        if hello.abi != ABI_VERSION:
-            raise BrokenPipe(unlike(hello.abi))
-        if FEATURE not in hello.features or not hello.session:
-            raise BrokenPipe(f"{self._remote} keeps no sessions: its kernos is older than this one; upgrade it there")
-        self._session = hello.session
-        with contextlib.suppress(KeyError, ValueError):
-            self._lease_s = float(hello.info["lease_s"])
 
     async def _connect(self) -> anyio.abc.ByteStream:
         remote = self._remote
@@ -131,7 +121,4 @@ async def connect_remote(remote: Remote) -> AsyncIterator[Duplex]:
                 await link.greeted()
                 yield link
         finally:
-            with anyio.move_on_after(1, shield=True):
-                await transport.flushed()
-            transport.end("done")
             tasks.cancel_scope.cancel()

@@ -12,7 +12,7 @@ import anyio
 from msgspec import Struct
 
 from syscalls.limits import CLIENT_LIMITS
-from syscalls.link.duplex import RECEIVE_BYTES
+from syscalls.link.pump import RECEIVE_BYTES
 from syscalls.session import KEPT_BYTES_MAX, SessionEnd
 from syscalls.wire import Bye, Frame, FrameBuffer, Hello, WireError, decode, encode
 
@@ -98,7 +98,8 @@ class SessionTransport:
         self.drop()
 
     async def receive_some(self, max_bytes: int, /) -> bytes:
-        """What the peer above has not seen yet, over as many connections as it takes; b"" when the session is over."""
+        """What the peer above has not seen yet, over as many connections as it takes. A session that is over says BYE
+        with the reason, for the other end cannot."""
         while True:
             if self._fresh:
                 fresh, self._fresh = bytes(self._fresh), bytearray()
@@ -106,7 +107,7 @@ class SessionTransport:
             connection = self._connection
             if connection is None:
                 if self._over:
-                    return b""
+                    return encode(Bye(self.reason)) if self._greeted else b""
                 await self._news.wait()
                 continue
             data = await _received(connection, max_bytes)
@@ -122,11 +123,6 @@ class SessionTransport:
             if self._connection is None and self._ends_when_full:
                 self.end(f"EPIPE: more than {self._kept_bytes_max} bytes are kept for a client that is away")
                 raise BrokenPipeError(self.reason)
-            await self._news.wait()
-
-    async def flushed(self) -> None:
-        """Waits until all that was sent is written, or the other end is away."""
-        while self._unwritten:
             await self._news.wait()
 
     @property

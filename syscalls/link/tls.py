@@ -7,7 +7,7 @@ from typing import final
 
 from msgspec import Struct
 
-from syscalls.errors import BrokenPipe, Errno, Invalid, PermissionDenied, SyscallError, syscall_error
+from syscalls.errors import BrokenPipe, Errno, Invalid, PermissionDenied, SyscallError
 
 SERVER_NAME = "kernos"
 """Every kernel's certificate is for this name too: its own CA says which kernel it is, the address may be any."""
@@ -84,14 +84,6 @@ def refusal(remote: Remote, failed: Exception) -> SyscallError:
     if isinstance(failed, TimeoutError):
         return BrokenPipe(f"{remote} does not answer within {CONNECT_S:g} s")
     return BrokenPipe(f"no kernel answers at {remote}: {_why(failed)}")
-
-
-def farewell(reason: str) -> SyscallError:
-    """Why the other end said BYE, as an error: a reason that begins with the name of an errno is that errno's."""
-    name, colon, rest = reason.partition(": ")
-    if colon and name in Errno.__members__:
-        return syscall_error(Errno[name], rest)
-    return BrokenPipe(f"the kernel ended the connection: {reason or 'no reason given'}")
 
 
 def lasting(failed: Exception) -> bool:
