@@ -12,6 +12,7 @@ import resource
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -22,6 +23,7 @@ import trio
 
 from kernel import config as configuration
 from kernel.account import Accounts
+from kernel.alarm import Alarms
 from kernel.clock import Clock
 from kernel.config import Config, ModelConfig, ToolConfig
 from kernel.device import Registry
@@ -35,6 +37,7 @@ from kernel.machine import Machine
 from kernel.mm.contexts import Contexts
 from kernel.panic import first
 from kernel.permission import OPERATOR, Permission
+from kernel.pipe import Pipes
 from kernel.power import Switch, stop_programs
 from kernel.process import Process
 from kernel.process_table import ProcessTable
@@ -42,11 +45,13 @@ from kernel.scheduler import Scheduler
 from kernel.seal import Seals
 from kernel.sys import clock, context, device, generate, kernel, message, model, process
 from kernel.tool import Tool
+from kernel.topic import Topics
 from kernel.trace import Trace
 from kernel.trace_file import TraceFile
 from kernel.truth import FILE, Truth
 from kernel.version import VERSION
 from syscalls.errors import SyscallError
+from syscalls.signals import Signal
 
 TOOLS_GROUP = "kernos.tools"
 _PR_SET_PDEATHSIG = 1
@@ -83,9 +88,12 @@ async def machine_up(
     seals: Seals,
     make_launcher: Callable[[Trace], Launcher],
     start_host: StartHost = start_child,
+    wall: Callable[[], float] | None = None,
 ) -> AsyncIterator[Running]:
-    """The whole machine but its front door; leaving the block takes it down: TERM, the grace time, then the end."""
-    clock_ = Clock()
+    """The whole machine but its front door; leaving the block takes it down: TERM, the grace time, then the end.
+
+    `wall` tells the date (None: that of a virtual clock)."""
+    clock_ = Clock(wall)
     trace = Trace(clock_, config.bounds.trace_records_max, bytes_max=config.bounds.trace_bytes_max, config=config.trace)
     accounts = Accounts(clock_.now)
     processes = ProcessTable(clock=clock_, trace=trace, processes_max=config.bounds.processes_max)
@@ -104,6 +112,11 @@ async def machine_up(
         contexts=contexts,
         launcher=launcher,
     )
+    pipes = Pipes(pipes_max=config.bounds.pipes_max)
+    alarms = Alarms(
+        clock=clock_, ring=lambda whose: executor.signal(whose, Signal.ALRM), alarms_max=config.bounds.alarms_max
+    )
+    processes.at_end += [pipes.release, alarms.release]
     machine = Machine(
         config=config,
         clock=clock_,
@@ -115,6 +128,9 @@ async def machine_up(
         devices=devices,
         contexts=contexts,
         executor=executor,
+        pipes=pipes,
+        topics=Topics(),
+        alarms=alarms,
     )
     gate = Gate(machine, Permission(processes=processes, contexts=contexts, models=devices), handlers())
     root = accounts.open(None, name="kernel", principal="kernel", tokens_max=None, wall_s_max=None)
@@ -126,6 +142,7 @@ async def machine_up(
         await devices.boot(nursery)
         await contexts.boot()
         nursery.start_soon(contexts.run)
+        nursery.start_soon(alarms.run)
         for name, tool in installed_tools(config).items():
             served = Tool(name, tool, bounds=config.bounds, clock=clock_, launcher=launcher)
             devices.tools[name] = served
@@ -177,6 +194,7 @@ async def _serve(config: Config, switch: Switch, ready_fd: int | None) -> None:
             truth=truth,
             seals=seals,
             make_launcher=lambda trace: JailLauncher(trace=trace, without=config.weak_sandbox),
+            wall=time.time,
         ) as running:
             switch.attach(running.machine)
             await _until_told(running, config, ready_fd)

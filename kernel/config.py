@@ -52,6 +52,8 @@ class Bounds(Struct, frozen=True, forbid_unknown_fields=True):
     contexts_max: int = 8192
     mailbox_messages_max: int = 256
     mailbox_bytes_max: int = 4 << 20
+    pipes_max: int = 64
+    alarms_max: int = 64
     trace_records_max: int = 65536
     trace_bytes_max: int = 16 << 20
     queue_max: int = 1024

@@ -63,7 +63,7 @@ class Permission:
             case "model" if rest == "{model}":
                 default = self._models.embedder if row.needs.action == "embed" else process.model
                 return self._models.names(args.model or default)
-            case "program" | "tool":
+            case "program" | "tool" | "topic":
                 return (resource.format_map(_Fields(args)),)
             case _ if "{" not in rest:
                 return (resource,)

@@ -6,9 +6,10 @@ from msgspec import Raw
 
 from kernel.clock import Clock
 from kernel.trace import CallEntry, Trace
-from kernel.tracetext import keep_args, keep_result, short
+from kernel.tracetext import KEPT_BYTES_MAX, has_secrets, keep_args, keep_result, short
 from kernel.trap import Trap
 from syscalls.errors import Errno, SyscallError
+from syscalls.row import Flag, Row
 
 
 @final
@@ -23,6 +24,7 @@ class Recorder:
         self._full = trace.config.level == "full"
         self._every = trace.config.every
         self._number = 0
+        self._opens: dict[int, bool] = {}
 
     def begin(self, trap: Trap, raw: Raw) -> None:
         """A call has begun that may wait: it is under way until it is ended."""
@@ -38,6 +40,9 @@ class Recorder:
         """A call was served."""
         self._trace.calls += 1
         if not self._on:
+            return
+        if trap.entry is None and self._full and self._every == 1:
+            self._at_once(trap, bytes(raw), args, packed, result)
             return
         entry = self._end(trap)
         if self._every > 1 and entry.number % self._every:
@@ -63,6 +68,39 @@ class Recorder:
     def refused(self, trap: Trap, raw: Raw, args: Any, refusal: SyscallError) -> None:
         """As `failed`, with the error that the caller is told."""
         self.failed(trap, raw, args, refusal.errno, refusal.message)
+
+    def _at_once(self, trap: Trap, raw: bytes, args: Any, packed: bytes, result: Any) -> None:
+        """As `_end` and what follows it, for the many calls that never wait: one struct, made whole."""
+        self._number += 1
+        row, process = trap.row, trap.process
+        whole = len(raw) <= KEPT_BYTES_MAX and len(packed) <= KEPT_BYTES_MAX and not trap.detail and self._open(row)
+        self._trace.add(
+            CallEntry(
+                self._number,
+                row,
+                process.pid,
+                process.principal,
+                process.account.name,
+                trap.began_s,
+                self._clock.now(),
+                raw if whole else keep_args(row, raw, args),
+                packed if whole else short(trap.detail) if trap.detail else keep_result(row, packed, result),
+                "",
+                trap.right,
+                trap.queued_s,
+                trap.driver_s,
+                trap.prompt_tokens,
+                trap.generated_tokens,
+            )
+        )
+
+    def _open(self, row: Row) -> bool:
+        """Whether nothing of the row's arguments and result is secret."""
+        known = self._opens.get(row.number)
+        if known is None:
+            hidden = Flag.SECRET in row.flags or row.result is None or has_secrets(row.args) or has_secrets(row.result)
+            known = self._opens[row.number] = not hidden
+        return known
 
     def _entry(self, trap: Trap, began_s: float) -> CallEntry:
         self._number += 1

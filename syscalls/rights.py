@@ -14,6 +14,7 @@ from msgspec import Struct
 from syscalls.errors import Invalid
 
 ANY = "*"
+EVERYTHING = "**"
 TEXT_CHARS_MAX = 1024
 """Of one written right."""
 _NAME_CHARS_MAX = 8192
@@ -47,7 +48,10 @@ class Right(Struct, frozen=True, order=True):
 
     def allows(self, action: str, resource: str) -> bool:
         """Whether this right lets its holder do `action` on the concrete `resource`."""
-        return (ANY in self.actions or action in self.actions) and _matches(self.resource, resource)
+        actions = self.actions
+        return (action in actions or ANY in actions) and (
+            self.resource == EVERYTHING or _matches(self.resource, resource)
+        )
 
     def covers(self, other: "Right") -> bool:
         """Whether whatever `other` allows, this allows too (sound; says no where it cannot tell)."""
@@ -123,6 +127,7 @@ def allowed(held: Iterable[Right], action: str, resources: Iterable[str]) -> Rig
     """The first right of `held` that allows `action` on any of the names that one resource goes by, or None."""
     names = tuple(resources)
     for right in held:
-        if any(right.allows(action, name) for name in names):
-            return right
+        for name in names:
+            if right.allows(action, name):
+                return right
     return None

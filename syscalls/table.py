@@ -5,7 +5,13 @@ from collections.abc import Iterable
 from syscalls.calls import clock, context, device, kernel, message, model, process
 from syscalls.row import Row
 
-FREE = frozenset({"process.self", "process.output", "process.note", "message.receive", "time.now", "time.sleep"})
+FREE = frozenset(
+    {
+        "process.self", "process.output", "process.note",
+        "message.receive", "message.pipe", "message.write", "message.read", "message.close",
+        "time.now", "time.sleep", "time.alarm", "time.timer", "time.cancel",
+    }
+)  # fmt: skip
 """The short list of calls that need no right: they touch nothing but the caller itself."""
 
 RESERVED = {0x0A: "process.exec", 0x0B: "process.fork", 0x0C: "process.checkpoint"}

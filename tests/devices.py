@@ -260,6 +260,9 @@ class Bench:
             devices=cast(Any, self.devices),
             contexts=self.contexts,
             executor=nothing,
+            pipes=nothing,
+            topics=nothing,
+            alarms=nothing,
         )
         self._pid = 0
         self.tokens_max = tokens_max

@@ -75,17 +75,18 @@ class ScriptedKernel:
 
     def _serve(self, sock: socket.socket) -> None:
         peer = Peer(CLIENT_LIMITS, Hello())
-        try:
-            while peer.closed is None:
-                sock.sendall(_taken(peer))
-                data = sock.recv(65536)
-                if not data:
-                    return
-                for frame in peer.receive(data):
-                    if isinstance(frame, Call):
-                        self._answer(peer, frame)
-        except OSError:
-            pass
+        with sock:
+            try:
+                while peer.closed is None:
+                    sock.sendall(_taken(peer))
+                    data = sock.recv(65536)
+                    if not data:
+                        return
+                    for frame in peer.receive(data):
+                        if isinstance(frame, Call):
+                            self._answer(peer, frame)
+            except OSError:
+                pass
 
     def _answer(self, peer: Peer, call: Call) -> None:
         assert isinstance(call.number, int)

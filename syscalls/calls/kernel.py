@@ -3,7 +3,8 @@
 from typing import final
 
 from syscalls.calls.process import Nothing
-from syscalls.row import Args, Flag, Needs, Result, Row
+from syscalls.errors import Errno
+from syscalls.row import Args, Flag, Needs, Result, Row, Says
 
 
 @final
@@ -92,11 +93,36 @@ INFO = Row(
     "About the kernel.",
 )
 TRACE = Row(
-    0xA1, "kernel.trace", Trace, Nothing, Needs("trace", "kernel:trace"), Flag.STREAM | Flag.IDEMPOTENT,
-    "What happened, from the ring in memory.", TraceRecord,
-)  # fmt: skip
+    0xA1,
+    "kernel.trace",
+    Trace,
+    Nothing,
+    Needs("trace", "kernel:trace"),
+    Flag.STREAM | Flag.IDEMPOTENT,
+    "What happened, from the ring in memory: system calls that have ended, and events.",
+    TraceRecord,
+    says=Says(
+        waits="With follow it waits for what happens next; and for its reader, whenever that takes too few items.",
+        cancelled="The stream ends; nothing else changes.",
+        errors=(
+            (Errno.ESRCH, "with follow: there is no such process, nor was there one lately."),
+            (Errno.EPIPE, "the reader gives no credit while too much is waiting for it."),
+        ),
+    ),
+)
 SHUTDOWN = Row(
-    0xA2, "kernel.shutdown", Shutdown, Nothing, Needs("shutdown", "kernel:power"), Flag.EFFECT, "Stops the machine."
+    0xA2,
+    "kernel.shutdown",
+    Shutdown,
+    Nothing,
+    Needs("shutdown", "kernel:power"),
+    Flag.EFFECT,
+    "Stops the machine.",
+    says=Says(
+        waits="Returns at once; the machine goes down behind it.",
+        cancelled="It is answered before a cancellation can come; the machine stops all the same.",
+        errors=((Errno.EINVAL, "grace_s is not 0 to 600."),),
+    ),
 )
 
 ROWS = (INFO, TRACE, SHUTDOWN)

@@ -3,7 +3,8 @@
 from typing import final
 
 from syscalls.calls.context import Generated, Piece
-from syscalls.row import Args, Flag, Needs, Result, Row
+from syscalls.errors import Errno
+from syscalls.row import Args, Flag, Needs, Result, Row, Says
 from syscalls.turns import ToolSpec, Turn
 
 
@@ -106,18 +107,80 @@ INFO = Row(
     Needs("info", "model:{model}"),
     Flag.INLINE | Flag.IDEMPOTENT,
     "One model.",
+    says=Says(
+        errors=((Errno.ENOENT, "no such model; the message lists what is registered."),),
+    ),
 )
 ADD = Row(
-    0x22, "model.add", AddModel, ModelInfo, Needs("add", "kernel:models"), Flag.EFFECT,
-    "Registers a model after its driver has read it. EINVAL says what is wrong with the folder.",
-)  # fmt: skip
+    0x22,
+    "model.add",
+    AddModel,
+    ModelInfo,
+    Needs("add", "kernel:models"),
+    Flag.EFFECT,
+    "Registers a model after its driver has read it.",
+    says=Says(
+        waits="For the driver to read the whole of it, minutes for large weights.",
+        cancelled="Nothing is registered.",
+        errors=(
+            (Errno.EINVAL, "the name is no name, or what is wrong with the folder, as its driver says it."),
+            (Errno.ENOENT, "there is nothing at the origin, or no such driver."),
+            (Errno.EAGAIN, "its host did not come up in time."),
+            (Errno.EIO, "its host died, or the disk did not take it."),
+        ),
+    ),
+)
 GENERATE = Row(
-    0x23, "model.generate", OneShot, Generated, Needs("generate", "model:{model}"),
-    Flag.STREAM | Flag.EFFECT | Flag.JOURNALED, "One generation without a context.", Piece,
-)  # fmt: skip
+    0x23,
+    "model.generate",
+    OneShot,
+    Generated,
+    Needs("generate", "model:{model}"),
+    Flag.STREAM | Flag.EFFECT | Flag.JOURNALED,
+    "One generation without a context.",
+    Piece,
+    says=Says(
+        waits=(
+            "For a seat at the model's device and for the driver; at most deadline_s. It never waits for its reader."
+        ),
+        cancelled="The driver stops at its next step; what it did is charged.",
+        costs=(
+            "Prompt and generated tokens as the driver counts them. The worst case is held before, on the account "
+            "and all above it."
+        ),
+        errors=(
+            (Errno.EQUOTA, "the account, or one above it, cannot pay the worst case; clip lowers max_tokens instead."),
+            (Errno.EWINDOW, "the turns exceed the window."),
+            (Errno.EINVAL, "a number is out of range, or there are no turns."),
+            (Errno.ENOENT, "no such model."),
+            (Errno.EAGAIN, "the queue of the device is full (bounds.queue_max), or its model did not come up in time."),
+            (Errno.ETIME, "the answer was not there in deadline_s; what was done is charged."),
+            (Errno.EPIPE, "the reader left more items untaken than are kept for it."),
+            (Errno.EUNKNOWN, "the driver's host died in mid-answer and cannot resume it."),
+            (Errno.EIO, "the model cannot be loaded, or hosts died over this answer."),
+        ),
+    ),
+)
 EMBED = Row(
-    0x24, "model.embed", Embed, Embedded, Needs("embed", "model:{model}"), Flag.IDEMPOTENT | Flag.JOURNALED,
+    0x24,
+    "model.embed",
+    Embed,
+    Embedded,
+    Needs("embed", "model:{model}"),
+    Flag.IDEMPOTENT | Flag.JOURNALED,
     "Vectors for texts.",
-)  # fmt: skip
+    says=Says(
+        waits="For the embedding model.",
+        cancelled="Nothing is kept; the batches that were done are charged.",
+        costs="Tokens as the embedding model counts them; the worst case is held before.",
+        errors=(
+            (Errno.EINVAL, "no texts, or more than 4096."),
+            (Errno.ENOENT, "that model does not embed."),
+            (Errno.EQUOTA, "the account, or one above it, cannot pay the worst case."),
+            (Errno.EAGAIN, "the embedding model did not come up in time."),
+            (Errno.EIO, "the embedding model cannot be loaded, or hosts died over this call."),
+        ),
+    ),
+)
 
 ROWS = (LIST, INFO, ADD, GENERATE, EMBED)

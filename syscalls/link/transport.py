@@ -1,8 +1,7 @@
 """What a link runs over: a connected byte stream; the one over a plain socket can also send without waiting."""
 
 import socket
-from collections.abc import Callable
-from typing import Protocol, final
+from typing import Protocol, final, runtime_checkable
 
 from syscalls.link.loop import Loop
 
@@ -22,8 +21,9 @@ class Transport(Protocol):
 class SocketTransport:
     """A connected socket on any loop.
 
-    `send_now` is why it exists: what is short goes out from where it was made, without waking a task for it. And it
-    asks whether there is something to read before it reads, for on a link there mostly is not.
+    `send_now` is why it exists: what is short goes out from where it was made, without waking a task for it; and
+    `receive_now`, for what has come meanwhile. To wait, it asks whether there is something to read before it reads,
+    for on a link there mostly is not.
     """
 
     def __init__(self, sock: socket.socket, loop: Loop) -> None:
@@ -56,6 +56,13 @@ class SocketTransport:
         except OSError:
             return 0
 
+    def receive_now(self, max_bytes: int, /) -> bytes | None:
+        """What is there already, None if that is nothing yet; what is wrong with the socket is for `receive_some`."""
+        try:
+            return self._sock.recv(max_bytes)
+        except OSError:
+            return None
+
     def close(self) -> None:
         """Closes the socket; who waits on it is told. Closing twice is the same as once."""
         if self._sock.fileno() >= 0:
@@ -63,7 +70,9 @@ class SocketTransport:
             self._sock.close()
 
 
-def quick_sender(transport: Transport) -> Callable[[bytearray], int] | None:
-    """The transport's `send_now`, where it has one."""
-    found: Callable[[bytearray], int] | None = getattr(transport, "send_now", None)
-    return found
+@runtime_checkable
+class Quick(Protocol):
+    """A transport that can also do without waiting what can be done at once."""
+
+    def send_now(self, data: bytes | bytearray, /) -> int: ...
+    def receive_now(self, max_bytes: int, /) -> bytes | None: ...

@@ -31,6 +31,9 @@ ARGUMENTS: dict[str, Any] = {
     "process.logs": process.Logs(pid=1),
     "context.open": context.Open(),
     "message.send": message.Send(pid=1, body=b"\xc0"),  # type: ignore[arg-type]
+    "message.publish": message.Publish(topic="t", body=b"\xc0"),  # type: ignore[arg-type]
+    "message.subscribe": message.Subscribe(topic="t"),
+    "message.give": message.Give(pipe=1, end="reader", pid=1),
     "device.list": device.ListDevices(),
     "device.call": device.CallTool(device="calculator", method="calculate"),
     "model.list": model.ListModels(),

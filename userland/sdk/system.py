@@ -19,6 +19,8 @@ from userland.sdk.context import Answer, Context
 from userland.sdk.door import Door, row_of
 from userland.sdk.encoding import decode, encode
 from userland.sdk.inbox import Inbox
+from userland.sdk.listening import Subscription, Ticks
+from userland.sdk.pipe import Pipe
 from userland.sdk.program import Program
 
 STDIN_TOPIC = "stdin"
@@ -204,6 +206,23 @@ class Sys:
         line = (await self.receive(STDIN_TOPIC)).body
         return None if line is None else str(line).rstrip("\r\n")
 
+    async def pipe(self, id_: int | None = None, *, capacity_bytes: int = 64 * 1024) -> Pipe:
+        """A new pipe with both ends here; with `id_` the one of which this process was given an end."""
+        if id_ is None:
+            made: message.Piped = await self._door.call(message.PIPE, message.Pipe(capacity_bytes=capacity_bytes))
+            id_ = made.pipe
+        return Pipe(self._door, id_)
+
+    async def publish(self, topic: str, body: Any) -> int:
+        """Tells whoever listens to `topic` now; how many that are."""
+        raw = encode(body, what="the publication is a value of type")
+        told: message.Published = await self._door.call(message.PUBLISH, message.Publish(topic=topic, body=raw))
+        return told.subscribers
+
+    def subscribe(self, topic: str, *, queue_max: int = 256) -> Subscription:
+        """Listens to `topic`: see Subscription. What comes while it is slow waits, at most `queue_max`."""
+        return Subscription(self._door.stream(message.SUBSCRIBE, message.Subscribe(topic=topic, queue_max=queue_max)))
+
     def signals(self) -> Inbox:
         """`async for name in sys.signals()`: USR1, CHLD, QUOTA, … as they come. TERM cancels the program instead."""
         assert self._signals is not None, "signals reach programs in a worker only"
@@ -219,3 +238,20 @@ class Sys:
         """The kernel's time."""
         time: Time = await self._door.call(clock.NOW, clock.Now())
         return time
+
+    async def alarm(self, seconds: float | None = None, *, unix_s: float | None = None) -> int:
+        """The signal ALRM, in so many seconds or at a date; the alarm's number, for `cancel_alarm`."""
+        alarm: clock.AlarmSet = await self._door.call(clock.ALARM, clock.Alarm(seconds=seconds, unix_s=unix_s))
+        return alarm.alarm
+
+    async def cancel_alarm(self, alarm: int) -> None:
+        """Raises NotFound (ENOENT) for one that rang."""
+        await self._door.call(clock.CANCEL, clock.CancelAlarm(alarm=alarm))
+
+    def timer(
+        self, *, every_s: float | None = None, calendar: str | None = None, zone: str = "UTC", count: int | None = None
+    ) -> Ticks:
+        """Ticks every so many seconds, or by `calendar` (`"30 9 * * 1-5"`) in the time of `zone`: see Ticks."""
+        return Ticks(
+            self._door.stream(clock.TIMER, clock.Timer(every_s=every_s, calendar=calendar, zone=zone, count=count))
+        )
