@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from syscalls.calls import clock, context, device, kernel, message, model, process
+from syscalls.calls import admission, clock, context, device, kernel, message, model, process
 from syscalls.row import Row
 
 FREE = frozenset(
@@ -29,6 +29,6 @@ def _index(rows: Iterable[Row]) -> dict[int, Row]:
 
 
 TABLE: dict[int, Row] = _index(
-    (*process.ROWS, *context.ROWS, *model.ROWS, *message.ROWS, *device.ROWS, *clock.ROWS, *kernel.ROWS)
+    (*process.ROWS, *context.ROWS, *model.ROWS, *message.ROWS, *device.ROWS, *clock.ROWS, *kernel.ROWS, *admission.ROWS)
 )
 BY_NAME: dict[str, Row] = {row.name: row for row in TABLE.values()}

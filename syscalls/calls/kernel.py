@@ -14,7 +14,7 @@ class Info(Args, frozen=True, kw_only=True):
 
 @final
 class KernelInfo(Result, frozen=True, kw_only=True):
-    """Version, pid, since when, and how much goes on."""
+    """Version, pid, since when, and how much goes on; `listening` is where clients from elsewhere connect."""
 
     version: str
     abi: int
@@ -29,6 +29,7 @@ class KernelInfo(Result, frozen=True, kw_only=True):
     faults: int = 0
     tokens: int = 0
     default_model: str = ""
+    listening: str = ""
 
 
 @final

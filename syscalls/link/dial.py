@@ -10,10 +10,10 @@ import anyio
 
 from syscalls.errors import SyscallError, farewell
 from syscalls.limits import CLIENT_LIMITS
-from syscalls.link.async_ import AnyioTransport, opened
+from syscalls.link.async_ import ANYIO, AnyioTransport, opened
 from syscalls.link.duplex import Duplex
 from syscalls.link.session import Joined, SessionOver, SessionTransport, first_frame
-from syscalls.link.tls import CONNECT_S, Remote, client_context, lasting, refusal
+from syscalls.link.tls import CONNECT_S, Remote, client_context, keep_alive, lasting, refusal
 from syscalls.session import LEASE_S, PAUSE_S_MAX, PAUSE_S_MIN, SessionEnd, greeting, lease_of
 from syscalls.wire import Bye, Hello, WireError, encode
 
@@ -102,7 +102,7 @@ class Dialer:
             tls_standard_compatible=False,
         )
         sock: socket.socket = stream.extra(anyio.abc.SocketAttribute.raw_socket)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        keep_alive(sock)
         return stream
 
 
@@ -113,7 +113,7 @@ async def connect_remote(remote: Remote) -> AsyncIterator[Duplex]:
     end = SessionEnd(CLIENT_LIMITS.frame_bytes_max)
     dialer = Dialer(remote, end)
     await dialer.first()
-    transport = SessionTransport(end, dialer)
+    transport = SessionTransport(end, dialer, ANYIO)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(transport.run)
         try:

@@ -5,18 +5,17 @@ Which of the two is in the `join` that it is given. The link above sees time pas
 the session is over.
 """
 
+import math
 from collections.abc import Awaitable, Callable
 from typing import Protocol, final
 
-import anyio
 from msgspec import Struct
 
 from syscalls.limits import CLIENT_LIMITS
-from syscalls.link.pump import RECEIVE_BYTES
+from syscalls.link.loop import Loop, Scope
+from syscalls.link.pump import LAST_WORDS_S, RECEIVE_BYTES
 from syscalls.session import KEPT_BYTES_MAX, SessionEnd
 from syscalls.wire import Bye, Frame, FrameBuffer, Hello, WireError, decode, encode
-
-_LAST_WORDS_S = 0.5
 
 
 class SessionOver(Exception):
@@ -53,9 +52,16 @@ class SessionTransport:
     """
 
     def __init__(
-        self, end: SessionEnd, join: Join, *, kept_bytes_max: int = KEPT_BYTES_MAX, ends_when_full: bool = False
+        self,
+        end: SessionEnd,
+        join: Join,
+        loop: Loop,
+        *,
+        kept_bytes_max: int = KEPT_BYTES_MAX,
+        ends_when_full: bool = False,
     ) -> None:
         self.reason = ""
+        self._loop = loop
         self._end = end
         self._join = join
         self._kept_bytes_max = kept_bytes_max
@@ -63,10 +69,12 @@ class SessionTransport:
         self._greeted = False
         self._fresh = bytearray()
         self._connection: Connection | None = None
-        self._scope: anyio.CancelScope | None = None
+        self._scope: Scope | None = None
         self._over = False
         self._sending = False
-        self._news = anyio.Event()
+        self._torn = False
+        self._parting = b""
+        self._news = loop.make_flag()
 
     @property
     def away(self) -> bool:
@@ -84,18 +92,19 @@ class SessionTransport:
             self._over = True
             self._tell()
 
-    def drop(self) -> None:
-        """Gives up the connection of now, if there is one."""
+    def drop(self, parting: bytes = b"") -> None:
+        """Gives up the connection of now, if there is one, with a frame that says why."""
+        self._parting = parting if self._connection is not None else b""
         self._connection = None
         if self._scope is not None:
             self._scope.cancel()
         self._tell()
 
-    def end(self, reason: str) -> None:
+    def end(self, reason: str, parting: bytes = b"") -> None:
         """The session is over, whatever the other end does."""
         self.reason = self.reason or reason
         self._over = True
-        self.drop()
+        self.drop(parting)
 
     async def receive_some(self, max_bytes: int, /) -> bytes:
         """What the peer above has not seen yet, over as many connections as it takes. A session that is over says BYE
@@ -143,13 +152,14 @@ class SessionTransport:
     async def _use(self, joined: Joined) -> None:
         """One connection, until it breaks or is dropped."""
         connection = joined.connection
+        self._torn = False
         try:
             self._end.resume(joined.hello.received)
             if not self._greeted:
                 self._fresh += encode(joined.hello)
                 self._greeted = True
             self._connection = connection
-            with anyio.CancelScope() as self._scope:
+            with self._loop.move_on_after(math.inf) as self._scope:
                 self._take(joined.rest) if joined.rest else self._tell()
                 await self._write(connection)
         except WireError as breach:
@@ -157,9 +167,20 @@ class SessionTransport:
         finally:
             if self._connection is connection:
                 self._connection = None
+            self._scope = None
             self._end.lose()
             self._tell()
-            await _close(connection)
+            await self._close(connection)
+
+    async def _close(self, connection: Connection) -> None:
+        parting, self._parting = self._parting, b""
+        with self._loop.move_on_after(LAST_WORDS_S, shield=True):
+            try:
+                if parting and not self._torn:
+                    await connection.send_all(parting)
+                await connection.aclose()
+            except Exception:  # it is gone either way
+                pass
 
     async def _write(self, connection: Connection) -> None:
         """Writes what there is to write, until the connection breaks or the session has said its last."""
@@ -171,9 +192,10 @@ class SessionTransport:
                 continue
             data = bytes(self._end.outbox)
             self._end.outbox.clear()
-            self._sending = True
+            self._sending = self._torn = True
             try:
                 await connection.send_all(data)
+                self._torn = False
             except Exception:  # in whatever words its loop has for that
                 return
             finally:
@@ -182,7 +204,7 @@ class SessionTransport:
 
     def _tell(self) -> None:
         """Wakes all who wait; they look for themselves whether it concerns them."""
-        news, self._news = self._news, anyio.Event()
+        news, self._news = self._news, self._loop.make_flag()
         news.set()
 
 
@@ -215,11 +237,3 @@ async def _received(connection: Connection, max_bytes: int) -> bytes | bytearray
         return await connection.receive_some(max_bytes)
     except Exception:  # in whatever words its loop has for that
         return b""
-
-
-async def _close(connection: Connection) -> None:
-    with anyio.move_on_after(_LAST_WORDS_S, shield=True):
-        try:
-            await connection.aclose()
-        except Exception:  # it is gone either way
-            pass

@@ -3,7 +3,7 @@
 import errno
 import socket
 import ssl
-from typing import final
+from typing import Protocol, final
 
 from msgspec import Struct
 
@@ -12,6 +12,12 @@ from syscalls.errors import BrokenPipe, Errno, Invalid, PermissionDenied, Syscal
 SERVER_NAME = "kernos"
 """Every kernel's certificate is for this name too: its own CA says which kernel it is, the address may be any."""
 CONNECT_S = 10.0
+
+
+class _Options(Protocol):
+    """A TCP socket of any loop."""
+
+    def setsockopt(self, level: int, option: int, value: int, /) -> None: ...
 
 
 @final
@@ -28,17 +34,6 @@ class Remote(Struct, frozen=True, kw_only=True):
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-
-def parse_address(text: str) -> tuple[str, int]:
-    """`HOST:PORT` or `[IPv6]:PORT`. Raises Invalid (EINVAL)."""
-    host, colon, port = text.rpartition(":")
-    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
-    if not colon or not bare or (":" in bare and bare == host) or not port.isascii() or not port.isdigit():
-        raise Invalid(f"{text!r} is no address: write HOST:PORT, as in 127.0.0.1:7600 or [::1]:7600")
-    if int(port) > 65535:
-        raise Invalid(f"{text!r} is no address: ports run to 65535")
-    return bare, int(port)
 
 
 def client_context(remote: Remote) -> ssl.SSLContext:
@@ -63,11 +58,21 @@ def dial(remote: Remote, context: ssl.SSLContext, *, within_s: float = CONNECT_S
     """A blocking connection. Raises OSError and ssl.SSLError as connecting does: see `refusal`."""
     sock = socket.create_connection((remote.host, remote.port), timeout=within_s)
     try:
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        keep_alive(sock)
         return context.wrap_socket(sock, server_hostname=remote.server_name)
     except BaseException:
         sock.close()
         raise
+
+
+def keep_alive(sock: _Options) -> None:
+    """A peer that vanished without a word is noticed within half a minute, and nothing waits to be sent together."""
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 15)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 5)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 30_000)
 
 
 def refusal(remote: Remote, failed: Exception) -> SyscallError:
