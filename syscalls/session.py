@@ -32,7 +32,7 @@ PAUSE_S_MIN, PAUSE_S_MAX = 0.05, 2.0
 """Between two attempts to connect again: doubled each time."""
 _ACK_FRAMES = 32
 _ACK_BYTES = 64 * KIB
-_HELLO_TAG, _ACK_TAG = 0, 11
+_HELLO_TAG, _BYE_TAG, _ACK_TAG = 0, 10, 11
 
 
 @final
@@ -48,7 +48,8 @@ _ACKS: msgspec.msgpack.Decoder[Ack] = msgspec.msgpack.Decoder(Ack)
 
 @final
 class SessionEnd:
-    """One end of a session. `outbox` is what is to be written on the connection of now; the owner takes it."""
+    """One end of a session. `outbox` is what is to be written on the connection of now; the owner takes it. `parted`
+    once the other end has said BYE."""
 
     def __init__(self, frame_bytes_max: int) -> None:
         self.outbox = bytearray()
@@ -57,6 +58,7 @@ class SessionEnd:
         self.kept_bytes = 0
         self._frame_bytes_max = frame_bytes_max
         self._kept: deque[bytes] = deque()
+        self.parted = False
         self._connected = False
         self._buffer = bytearray()
         self._told = 0
@@ -121,6 +123,7 @@ class SessionEnd:
             if _tag(frame) == _ACK_TAG:
                 self._acknowledged(bytes(frame[HEADER_BYTES:]))
             else:
+                self.parted = self.parted or _tag(frame) == _BYE_TAG
                 self.received += 1
                 self._untold_bytes += len(frame)
                 fresh += frame

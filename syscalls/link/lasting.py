@@ -36,12 +36,11 @@ class LastingSocket:
                 data = self._sock.recv(bytes_max)
             except OSError:
                 data = b""
-            if not data:
+            if data:
+                self._take(data)
+            else:
                 self._again()
-                continue
-            self._take(data)
-            if self._end.outbox:
-                self.sendall(b"")
+            self.sendall(b"")
         fresh, self._fresh = self._fresh, b""
         return fresh
 
@@ -54,7 +53,8 @@ class LastingSocket:
             try:
                 self._sock.sendall(outbox)
             except OSError:
-                self._again()
+                if not self._heard_last():
+                    self._again()
 
     def shutdown(self, how: int, /) -> None:
         """Gives up the connection: whoever waits in another thread is woken, and finds the session gone."""
@@ -66,6 +66,16 @@ class LastingSocket:
 
     def close(self) -> None:
         self._sock.close()
+
+    def _heard_last(self) -> bool:
+        """Whether what came before the connection broke ends with BYE: then there is nothing to come back to."""
+        self._sock.settimeout(0)
+        try:
+            while data := self._sock.recv(CLIENT_LIMITS.frame_bytes_max):
+                self._take(data)
+        except OSError:
+            pass
+        return self._end.parted
 
     def _take(self, data: bytes) -> None:
         try:

@@ -12,7 +12,7 @@ from kernel.process import Process
 from kernel.session import Sole
 from kernos import Sys, program
 from kernos.testing import up
-from syscalls.calls import clock, context, device, kernel, message, model, process
+from syscalls.calls import admission, clock, context, device, kernel, message, model, process
 from syscalls.errors import Errno, NoSuchProcess, SyscallError, TimedOut
 from syscalls.limits import CLIENT_LIMITS
 from syscalls.link.duplex import Duplex, NoServer
@@ -44,6 +44,8 @@ ARGUMENTS: dict[str, Any] = {
     "kernel.info": kernel.Info(),
     "kernel.trace": kernel.Trace(),
     "kernel.shutdown": kernel.Shutdown(),
+    "kernel.admit": admission.Admit(principal="ann", rights=("**",)),
+    "kernel.expel": admission.Expel(ids=("cert:1",)),
 }
 """For every row that needs a right and can be asked for with nothing in hand; the rest need a context first."""
 

@@ -27,6 +27,8 @@ COMMANDS = {
     "model": (f"{_AT}.model:model", "Add, list and show models", _MACHINE),
     "device": (f"{_AT}.device:device", "List devices: models, stores, tools", _MACHINE),
     "console": (f"{_AT}.console:console", "A prompt on the kernel", _MACHINE),
+    "cert": (f"{_AT}.cert:cert", "Certificates of clients from elsewhere", _MACHINE),
+    "credential": (f"{_AT}.credential:credential", "Signed permissions for clients from elsewhere", _MACHINE),
     "doctor": (f"{_AT}.doctor:doctor", "Check this machine and say what to mend", _MACHINE),
     "man": (f"{_AT}.man:man", "The manual of the system calls", _HELP),
     "syscalls": (f"{_AT}.man:syscalls", "List the system calls", _HELP),

@@ -19,9 +19,9 @@ from msgspec import Struct
 
 from syscalls.errors import Invalid, PermissionDenied
 from syscalls.rights import Right, meet, parse_rights
+from userland.hosts import CREDENTIAL_PREFIX, credential_bytes
 from userland.remote.folder import Folder
 
-PREFIX = "kernos1"
 BYTES_MAX = 16 * 1024
 BLOCKS_MAX = 16
 _ED25519 = biscuit.Algorithm.Ed25519  # type: ignore[attr-defined]
@@ -137,19 +137,8 @@ def show(text: str) -> Shown:
     return _read(_parsed(text)[1])
 
 
-def raw_of(text: str) -> bytes:
-    """The bytes of a credential, as HELLO carries them. Raises Invalid (EINVAL)."""
-    parts = text.strip().split(".")
-    if len(parts) != 3 or parts[0] != PREFIX:
-        raise Invalid(f"that is no credential: it begins with '{PREFIX}.' and is one line")
-    try:
-        return base64.urlsafe_b64decode(parts[2] + "=" * (-len(parts[2]) % 4))
-    except ValueError:
-        raise Invalid(f"that credential is damaged: {_GET}") from None
-
-
 def _parsed(text: str) -> tuple[bytes, biscuit.Biscuit]:
-    raw = raw_of(text)
+    raw = credential_bytes(text)
     try:
         key = bytes.fromhex(text.strip().split(".")[1])
         return key, biscuit.Biscuit.from_bytes(raw, _public(key))
@@ -163,7 +152,7 @@ def _public(key: bytes) -> biscuit.PublicKey:
 
 def _written(key: bytes, token: biscuit.Biscuit) -> str:
     text = base64.urlsafe_b64encode(bytes(token.to_bytes())).decode().rstrip("=")
-    return f"{PREFIX}.{key.hex()}.{text}"
+    return f"{CREDENTIAL_PREFIX}.{key.hex()}.{text}"
 
 
 def _facts(name: str, rights: tuple[str, ...], values: dict[str, object]) -> list[str]:
