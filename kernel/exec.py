@@ -8,6 +8,7 @@ import msgspec
 import trio
 
 from kernel.account import Accounts
+from kernel.account_record import Account
 from kernel.clock import Clock
 from kernel.config import Config
 from kernel.launch import Launcher, LaunchRequest, folders_of
@@ -23,6 +24,7 @@ from syscalls.calls.process import Exit, Spawn
 from syscalls.errors import BrokenPipe, Errno, Invalid, IOFailed, NotFound, SyscallError
 from syscalls.link.duplex import Duplex
 from syscalls.link.ticket import Ticket
+from syscalls.resources import NAMES, Resource
 from syscalls.rights import Right
 from syscalls.signals import Signal
 
@@ -120,6 +122,20 @@ class Executor:
         """Asks it to end as TERM does, for the reason `why` (a status of Exit)."""
         if process.exit is None:
             self._end(process, why)
+
+    def over_limit(self, account: Account, limited: Account, resource: Resource) -> None:
+        """A limit is hit: QUOTA for the process that was refused, and for the one whose limit it is."""
+        self._trace.event(
+            "over_limit",
+            pid=account.pid,
+            account=limited.shown,
+            resource=NAMES[resource],
+            limit=limited.limits[resource],
+        )
+        for pid in dict.fromkeys((account.pid, limited.pid)):
+            process = self._processes.find(pid)
+            if process is not None:
+                self.signal(process, Signal.QUOTA)
 
     def _end(self, process: Process, why: str) -> None:
         first = process.ending is None
@@ -229,6 +245,7 @@ class Executor:
         """The process has ended: its contexts are given back, its children end or are adopted, its parent is told."""
         self._contexts.release(process)
         self.orphan(process)
+        self._accounts.vacate(process.account, Resource.PROCESSES, 1)
         self._accounts.close(process.account)
         tokens = process.prompt_tokens + process.generated_tokens
         exit_ = msgspec.structs.replace(outcome, tokens=tokens, wall_s=self._clock.now() - process.started_s)

@@ -121,13 +121,14 @@ def _once(refs: Iterable[Ref]) -> Iterable[Ref]:
 
 async def _embed(machine: Machine, trap: Trap, text: str) -> bytes:
     """The question's vector; what it costs is the caller's."""
-    hold = machine.accounts.hold(trap.process.account, min(EMBED_TOKENS_MAX, len(text.encode()) + 2))
+    accounts, port = machine.accounts, machine.devices.embedding()
+    hold = accounts.hold(trap.process.account, accounts.worst(port.name, min(EMBED_TOKENS_MAX, len(text.encode()) + 2)))
     used = 0
     try:
-        embedded = await machine.devices.embedding().embed((text,))
+        embedded = await port.embed((text,))
         used = embedded.tokens
     finally:
-        machine.accounts.settle(hold, used)
+        accounts.settle(hold, accounts.cost(port.name, used), model=port.name)
     return embedded.vectors
 
 

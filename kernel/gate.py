@@ -1,11 +1,12 @@
 """The gate: every system call of every link comes through here, in one order, and nowhere else is a right checked.
 
-decode, authenticate, right, body (which holds the budget before its work and settles it after), outcome, reply. A
-journal will stand between authenticate and right (a recorded outcome is returned as it was) and around the body; the
-order is made for it.
+decode, authenticate, right, budget (the call itself counts; what its body does is held before the work and settled
+after it), body, outcome, reply. A journal will stand between authenticate and right (a recorded outcome is returned as
+it was) and around the body; the order is made for it.
 """
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, final
 
 import trio
@@ -27,7 +28,7 @@ from syscalls.wire import Call
 Handler = Callable[[Machine, Trap, Any], Any]
 """A family handler: plain for INLINE rows, a coroutine function for all others; returns the row's result."""
 
-_GENERATING = frozenset({"context.generate", "model.generate"})
+_GENERATING = frozenset({"context.generate", "model.generate", "model.score"})
 
 
 @final
@@ -64,6 +65,7 @@ class Gate:
         try:
             args = parse_args(row, call.args)
             trap.right = self._permission.check(process, row, args)
+            self._count(process, row)
             result = self._handlers[row.number](self._machine, trap, args)
             packed = link.reply(call.id, result)
         except SyscallError as refused:
@@ -78,6 +80,7 @@ class Gate:
 
     async def _serve(self, link: Duplex, call: Call, process: Process, row: Row, scope: trio.CancelScope) -> None:
         trap = Trap(process=process, row=row, emit=self._emitter(link, call), room=lambda: link.drained(call.id))
+        trap.require = partial(self._permission.require, process, row)
         self._recorder.begin(trap, call.args)
         args: Any = None
         outcome: SyscallError | None = None
@@ -89,6 +92,7 @@ class Gate:
                     args = parse_args(row, call.args)
                     await self._while_stopped(process)
                     trap.right = self._permission.check(process, row, args)
+                    self._count(process, row)
                     result = await self._body(trap, args)
                     await self._while_stopped(process)
                 except SyscallError as refused:
@@ -108,6 +112,12 @@ class Gate:
         else:
             link.fail(call.id, outcome)
             self._recorder.refused(trap, call.args, args, outcome)
+
+    def _count(self, process: Process, row: Row) -> None:
+        """A call that needs a right counts on the caller's account; the others touch nothing but the caller itself.
+        Raises OverQuota."""
+        if row.needs is not None:
+            self._machine.accounts.count_call(process.account)
 
     async def _body(self, trap: Trap, args: Any) -> Any:
         """The call itself; meanwhile its process is running (a generation) or waiting."""

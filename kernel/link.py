@@ -7,7 +7,7 @@ import trio
 
 from kernel.loop import TRIO
 from kernel.process import Process
-from syscalls.errors import Errno
+from syscalls.errors import BrokenPipe, Errno
 from syscalls.limits import CLIENT_LIMITS, OUTBOX_BYTES_MAX, PeerLimits
 from syscalls.link.duplex import Duplex
 from syscalls.link.transport import Transport
@@ -49,12 +49,13 @@ class KernelLink:
     async def run(self, *, handshake_s: float, on_ready: Callable[[], None] = lambda: None) -> str:
         """Serves until the other end goes, breaks the protocol, or says no HELLO in time. Calls under way are
         cancelled."""
+        reason = ""
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
             nursery.start_soon(self._greet, handshake_s, on_ready)
             reason = await self.wire.run(TRIO)
             nursery.cancel_scope.cancel()
-        return reason
+        return reason or self.wire.peer.closed or "the other end said no HELLO"
 
     def on_call(self, link: Duplex, call: Call) -> None:
         process = self._channels.process_on(call.channel)
@@ -85,7 +86,10 @@ class KernelLink:
 
     async def _greet(self, handshake_s: float, on_ready: Callable[[], None]) -> None:
         with trio.move_on_after(handshake_s) as limit:
-            await self.wire.greeted()
+            try:
+                await self.wire.greeted()
+            except BrokenPipe:
+                return  # it broke before it said who it is; the reader knows why
             on_ready()
         if limit.cancelled_caught:
             self.wire.bye(f"no HELLO in {handshake_s:g} s")

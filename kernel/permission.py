@@ -1,11 +1,13 @@
 """Which right a call needs: the names that its resource goes by for this caller, and the check in the gate."""
 
+import re
 from typing import Any, Protocol, final
 
+from kernel.mount import file_names
 from kernel.panic import KernelPanic
 from kernel.process import Process
 from kernel.process_table import ProcessTable
-from syscalls.errors import PermissionDenied
+from syscalls.errors import Invalid, NoSuchProcess, PermissionDenied
 from syscalls.rights import Right, allowed
 from syscalls.row import Row
 
@@ -41,11 +43,17 @@ class Permission:
         says which right is missing and how to grant it; NotFound or NoSuchProcess where there is no such thing."""
         if row.needs is None:
             return ""
-        names = self._names(process, row, args)
-        right = allowed(process.rights, row.needs.action, names)
+        action = row.needs.action
+        if action.startswith("{"):
+            action = action.format_map(_Fields(args)).lower()
+        return self.require(process, row, action, self._names(process, row, args))
+
+    def require(self, process: Process, row: Row, action: str, names: tuple[str, ...]) -> str:
+        """As `check`, of one action on a resource by its names: also for what only shows while a call runs."""
+        right = allowed(process.rights, action, names)
         if right is not None:
             return str(right)
-        missing = Right(names[0], (row.needs.action,))
+        missing = Right(_writable(names[0]), (action,))
         raise PermissionDenied(
             f"process {process.pid} ({process.name}) lacks the right '{missing}' for {row.name}: "
             f"grant it with --allow '{missing}'"
@@ -63,6 +71,8 @@ class Permission:
             case "model" if rest == "{model}":
                 default = self._models.embedder if row.needs.action == "embed" else process.model
                 return self._models.names(args.model or default)
+            case "file":
+                return _file_names(process, args)
             case "program" | "tool" | "topic":
                 return (resource.format_map(_Fields(args)),)
             case _ if "{" not in rest:
@@ -81,6 +91,23 @@ class Permission:
         if self._processes.is_descendant(target, process):
             names.append("process:children")
         return tuple(names)
+
+
+def _file_names(process: Process, args: Any) -> tuple[str, ...]:
+    """Those of the path that is named, or of the one that an open file was opened by."""
+    number = getattr(args, "file", None)
+    if (number is None) == (args.path is None):
+        raise Invalid("name the file by its path or by an open file's handle: one of them")
+    if number is None:
+        return file_names(args.path)
+    if number not in process.files:
+        raise NoSuchProcess(f"process {process.pid} has no open file {number}")
+    return file_names(process.files[number].spot.path)
+
+
+def _writable(name: str) -> str:
+    """A resource as it can be written in a right: what cannot stand there becomes a wildcard."""
+    return re.sub(r"[\s\x00-\x1f\x7f]", "*", name)
 
 
 class _Fields(dict[str, Any]):

@@ -42,9 +42,8 @@ class Sessions:
     def open(self, principal: str, rights: tuple[Right, ...], *, name: str = "session") -> Process:
         """A session's process. Raises SyscallError when there is no room for one."""
         machine = self._machine
-        account = machine.accounts.open(
-            self._init.account, name=f"{name}:{principal}", principal=principal, tokens_max=None, wall_s_max=None
-        )
+        above = self._init.account if principal == "kernel" else machine.ledger.account(principal)
+        account = machine.accounts.open(above, name=f"{name}:{principal}", principal=principal)
         try:
             return machine.processes.add(
                 parent=self._init, principal=principal, kind="session", name=name, account=account, rights=rights

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from syscalls.calls import admission, clock, context, device, kernel, message, model, process
+from syscalls.calls import admission, clock, context, device, file, kernel, message, model, process
 from syscalls.row import Row
 
 FREE = frozenset(
@@ -10,6 +10,7 @@ FREE = frozenset(
         "process.self", "process.output", "process.note",
         "message.receive", "message.pipe", "message.write", "message.read", "message.close",
         "time.now", "time.sleep", "time.alarm", "time.timer", "time.cancel",
+        "file.close",
     }
 )  # fmt: skip
 """The short list of calls that need no right: they touch nothing but the caller itself."""
@@ -29,6 +30,9 @@ def _index(rows: Iterable[Row]) -> dict[int, Row]:
 
 
 TABLE: dict[int, Row] = _index(
-    (*process.ROWS, *context.ROWS, *model.ROWS, *message.ROWS, *device.ROWS, *clock.ROWS, *kernel.ROWS, *admission.ROWS)
+    (
+        *(*process.ROWS, *context.ROWS, *model.ROWS, *message.ROWS, *device.ROWS, *file.ROWS, *clock.ROWS),
+        *(*kernel.ROWS, *admission.ROWS),
+    )
 )
 BY_NAME: dict[str, Row] = {row.name: row for row in TABLE.values()}

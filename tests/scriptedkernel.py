@@ -52,7 +52,9 @@ class ScriptedKernel:
         return [args for called, args in self.calls if called == name]
 
     def close(self) -> None:
-        """Ends every connection and thread."""
+        """Ends every connection and thread; the listener first, so that no connection comes after."""
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._threads[0].join()
         for sock in self._sockets:
             try:
                 sock.shutdown(socket.SHUT_RDWR)

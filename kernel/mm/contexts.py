@@ -5,14 +5,18 @@ with a name stays on disk, and the same name of the same principal opens what wa
 """
 
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import final
 
 import msgspec
 import trio
 
 from kernel.account import Accounts
+from kernel.account_record import Account
 from kernel.clock import Clock
 from kernel.config import Bounds
+from kernel.ledger import Ledger
 from kernel.mm import records
 from kernel.mm.binder import Binder
 from kernel.mm.conversation import Context
@@ -25,6 +29,8 @@ from kernel.trace import Trace
 from kernel.truth import Truth
 from syscalls.calls.context import ContextInfo, Open, Opened
 from syscalls.errors import Busy, Invalid, NotFound, SyscallError, TryAgain
+from syscalls.resources import Resource
+from syscalls.turns import Turn, canonical
 
 NAME = re.compile(r"(?!own$|\d+$)[\w.-]{1,100}")
 
@@ -33,11 +39,12 @@ NAME = re.compile(r"(?!own$|\d+$)[\w.-]{1,100}")
 class _Handle:
     """A process' hold on a conversation."""
 
-    __slots__ = ("context", "pid")
+    __slots__ = ("account", "context", "pid")
 
-    def __init__(self, context: Context, pid: int) -> None:
+    def __init__(self, context: Context, process: Process) -> None:
         self.context = context
-        self.pid = pid
+        self.pid = process.pid
+        self.account = process.account
 
 
 @final
@@ -54,8 +61,11 @@ class Contexts:
         seals: Seals,
         devices: Devices,
         accounts: Accounts,
+        ledger: Ledger,
     ) -> None:
         self._bounds = bounds
+        self._accounts = accounts
+        self._ledger = ledger
         self._trace = trace
         self._truth = truth
         self._devices = devices
@@ -75,6 +85,8 @@ class Contexts:
     async def boot(self) -> None:
         """Sweeps up what the processes of an earlier life left. Raises IOFailed (EIO)."""
         self._next_id = 1 + await self._truth.commit(records.sweep)
+        for principal, size in (await self._truth.read(records.kept_bytes)).items():
+            self._accounts.restore(self._ledger.account(principal), {Resource.BYTES: size})
 
     async def run(self) -> None:
         """Indexes pages, and drops the contexts of processes that have ended; for ever."""
@@ -106,9 +118,14 @@ class Contexts:
     async def open(self, process: Process, asked: Open) -> Opened:
         """A handle of `process` on a new conversation, or on the one it names.
 
-        Raises NotFound (no such model), Invalid, TryAgain (too many contexts), Busy (open with another model).
+        Raises NotFound (no such model), Invalid, TryAgain (too many contexts), Busy (open with another model),
+        OverQuota (the account may have no more of them open).
         """
         self._admit()
+        with self._counted(process):
+            return await self._opened(process, asked)
+
+    async def _opened(self, process: Process, asked: Open) -> Opened:
         if asked.name is not None and not NAME.fullmatch(asked.name):
             raise Invalid(f"{asked.name!r} is no name for a context: letters, digits, '_', '.', '-', not digits alone")
         port = await self._devices.opened(asked.model or process.model)
@@ -125,7 +142,10 @@ class Contexts:
     async def fork(self, process: Process, handle: int) -> Opened:
         """A second conversation that shares all turns so far. It shares whole pages: the parent's open one closes."""
         self._admit()
-        parent = self.get(handle)
+        with self._counted(process):
+            return await self._forked(process, self.get(handle))
+
+    async def _forked(self, process: Process, parent: Context) -> Opened:
         async with parent.writing:
             await self.binder.close_pages(parent, len(parent.tail))
             shared = len(parent.refs())
@@ -155,6 +175,33 @@ class Contexts:
     def port(self, context: Context) -> ModelPort:
         """The port of the conversation's model."""
         return self._devices.model(context.model)
+
+    @contextmanager
+    def growing(self, context: Context, account: Account, turns: tuple[Turn, ...]) -> Iterator[None]:
+        """Frames the writing of `turns`: their bytes are taken before it, and given back if it fails. Raises OverQuota.
+
+        Making pages of turns, or sharing them with a fork, costs nothing more."""
+        size = len(canonical(turns))
+        self._accounts.store(account, size)
+        context.stored_bytes += size
+        context.payers[account] = context.payers.get(account, 0) + size
+        try:
+            yield
+        except BaseException:
+            self._accounts.store(account, -size)
+            context.stored_bytes -= size
+            context.payers[account] -= size
+            raise
+
+    @contextmanager
+    def _counted(self, process: Process) -> Iterator[None]:
+        """Frames the making of a handle: it is counted before, and is not if that fails. Raises OverQuota."""
+        self._accounts.occupy(process.account, Resource.CONTEXTS, 1)
+        try:
+            yield
+        except BaseException:
+            self._accounts.vacate(process.account, Resource.CONTEXTS, 1)
+            raise
 
     # Facts.
 
@@ -195,7 +242,7 @@ class Contexts:
     def _hold(self, context: Context, process: Process) -> Opened:
         handle = self._next_handle
         self._next_handle += 1
-        self._handles[handle] = _Handle(context, process.pid)
+        self._handles[handle] = _Handle(context, process)
         context.handles += 1
         if context.name is not None:
             self._named[context.principal, context.name] = context
@@ -203,7 +250,9 @@ class Contexts:
         return Opened(context=handle, version=context.version, window_tokens=context.window_tokens, model=context.model)
 
     def _let_go(self, handle: int) -> bool:
-        context = self._handles.pop(handle).context
+        held = self._handles.pop(handle)
+        self._accounts.vacate(held.account, Resource.CONTEXTS, 1)
+        context = held.context
         context.handles -= 1
         return self._unneeded(context)
 
@@ -239,6 +288,10 @@ class Contexts:
         async with context.writing:
             gone = await self._truth.commit(records.drop([each.id for each in doomed], context.principal))
         self.index.forget(context.principal, gone)
+        for each in doomed:
+            for account, size in each.payers.items():
+                self._accounts.store(account, -size)
+            each.payers.clear()
 
     def _blank(self, principal: str, name: str | None, model: str, window_tokens: int) -> Context:
         context = Context(
@@ -290,6 +343,8 @@ class Contexts:
             context.id = stored.row.id
             self._configure(context, asked)
             await self.binder.restore(context, stored)
+            context.stored_bytes = stored.row.bytes
+            context.payers = {self._ledger.account(principal): stored.row.bytes}
             row = self._row(context)
             await self._truth.commit(records.configure(context.id, context.model, row.settings))
         return context

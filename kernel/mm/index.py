@@ -253,7 +253,8 @@ class Indexer:
         vectors: list[bytes] = []
         if flat:
             embedded = await self._devices.embedding().embed(flat)
-            self._accounts.charge(self._accounts.overhead, embedded.tokens)
+            name = self._devices.embedding().name
+            self._accounts.charge(self._accounts.overhead, self._accounts.cost(name, embedded.tokens), model=name)
             size = 4 * embedded.dimensions
             vectors = [embedded.vectors[at : at + size] for at in range(0, len(embedded.vectors), size)]
         made: dict[str, Vectors] = {}

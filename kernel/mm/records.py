@@ -33,6 +33,7 @@ class Row(Struct, frozen=True, kw_only=True):
     version: int
     model: str
     settings: bytes
+    bytes: int = 0
 
 
 @final
@@ -56,14 +57,15 @@ class Addition(Struct, frozen=True, kw_only=True):
     pages: tuple[tuple[Ref, bytes], ...] = ()
     tail_first: int = 0
     tail: tuple[tuple[int, bytes], ...] = ()
+    stored_bytes: int = 0
 
 
 def create(row: Row) -> Callable[[apsw.Connection], None]:
     """A new context."""
 
     def work(db: apsw.Connection) -> None:
-        values = (row.id, row.principal, row.name, row.parent, row.shared, row.version, row.model, row.settings)
-        db.execute("INSERT INTO contexts VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)
+        values = (row.id, row.principal, row.name, row.parent, row.shared, row.version, row.model, row.settings, 0)
+        db.execute("INSERT INTO contexts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
 
     return work
 
@@ -81,16 +83,17 @@ def add(addition: Addition) -> Callable[[apsw.Connection], None]:
     """One append: version, pages and open turns together."""
 
     def work(db: apsw.Connection) -> None:
-        db.execute("UPDATE contexts SET version = ? WHERE id = ?", (addition.version, addition.context))
+        values = (addition.version, addition.stored_bytes, addition.context)
+        db.execute("UPDATE contexts SET version = ?, bytes = ? WHERE id = ?", values)
         for position, (ref, body) in enumerate(addition.pages, addition.position):
             db.execute(
                 "INSERT OR IGNORE INTO pages VALUES (?, ?, ?, ?)", (addition.principal, ref.address, ref.slices, body)
             )
-            values = (
+            row = (
                 addition.context, position, addition.principal, ref.address, ref.first, ref.turns, ref.slices,
                 ref.part, ref.parts, ref.resident,
             )  # fmt: skip
-            db.execute("INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
+            db.execute("INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", row)
         if addition.pages:
             db.execute("DELETE FROM tails WHERE context = ? AND position < ?", (addition.context, addition.tail_first))
         for at, body in addition.tail:
@@ -107,10 +110,10 @@ def load(principal: str, name: str) -> Callable[[apsw.Connection], Stored | None
         found = db.execute(query, (principal, name)).fetchone()
         if found is None:
             return None
-        id_, owner, own_name, parent, shared, version, model, settings = found
+        id_, owner, own_name, parent, shared, version, model, settings, size = found
         row = Row(
             id=id_, principal=owner, name=own_name, parent=parent, shared=shared, version=version, model=model,
-            settings=settings,
+            settings=settings, bytes=size,
         )  # fmt: skip
         pages = db.execute(
             "SELECT address, first, turns, slices, part, parts, resident FROM entries WHERE context = ? "
@@ -152,6 +155,12 @@ def sweep(db: apsw.Connection) -> int:
     db.execute("DELETE FROM tails WHERE context NOT IN (SELECT id FROM contexts)")
     db.execute("DELETE FROM pages WHERE (principal, address) NOT IN (SELECT principal, address FROM entries)")
     return int(db.execute("SELECT coalesce(max(id), 0) FROM contexts").get)
+
+
+def kept_bytes(db: apsw.Connection) -> dict[str, int]:
+    """By principal: the bytes of conversations that have a name."""
+    query = "SELECT principal, sum(bytes) FROM contexts WHERE name IS NOT NULL GROUP BY principal"
+    return dict(db.execute(query))
 
 
 def bodies(principal: str, addresses: Sequence[str]) -> Callable[[apsw.Connection], dict[str, bytes]]:

@@ -20,7 +20,8 @@ async def context_append(machine: Machine, trap: Trap, args: context.Append) -> 
     held = machine.contexts.get(args.context)
     if args.resident:
         _bound_instructions(held, args)
-    appended = await machine.contexts.binder.append(held, args)
+    with machine.contexts.growing(held, trap.process.account, args.turns):
+        appended = await machine.contexts.binder.append(held, args)
     if args.resident:
         try:
             async with held.writing:

@@ -215,6 +215,7 @@ OPEN = Row(
             (Errno.EINVAL, "the name is no name, or reserve_tokens leaves no window."),
             (Errno.EBUSY, "the named context is open with another model."),
             (Errno.EAGAIN, "bounds.contexts_max contexts are open, or the model did not come up in time."),
+            (Errno.EQUOTA, "the account, or one above it, may have no more contexts open."),
             (Errno.EIO, "the model cannot be loaded, or the disk failed."),
         ),
     ),
@@ -230,11 +231,12 @@ APPEND = Row(
     says=Says(
         waits="For the disk, and for whoever writes to the same context.",
         cancelled="Either all turns were added or none: the version tells.",
-        costs="Nothing; bytes stored are counted.",
+        costs="The bytes of the turns, until the context is dropped; pages, windows and forks cost no more.",
         errors=(
             (Errno.EBUSY, "the context is at another version than expect_version."),
             (Errno.EINVAL, "a turn has no parts."),
             (Errno.ENOENT, "there is no such context, or it was closed meanwhile."),
+            (Errno.EQUOTA, "the account, or one above it, may not store so many bytes more; nothing was added."),
             (Errno.EWINDOW, "system turns, which are never evicted, that can never fit the window."),
             (Errno.EIO, "the disk did not take it; nothing was added."),
         ),
@@ -256,11 +258,16 @@ GENERATE = Row(
         ),
         cancelled="The driver stops at its next step; what it did is charged; the conversation is as it was before.",
         costs=(
-            "Prompt and generated tokens as the driver counts them. The worst case (prompt and max_tokens) is "
-            "held before, on the account and all above it."
+            "Prompt and generated tokens as the driver counts them, the time in the driver, and money by the price "
+            "table. The worst case (prompt and max_tokens) is held before, on the account and all above it; time, "
+            "where it is limited, a second ahead of its use. The answer's bytes are stored."
         ),
         errors=(
-            (Errno.EQUOTA, "the account, or one above it, cannot pay the worst case; clip lowers max_tokens instead."),
+            (
+                Errno.EQUOTA,
+                "the account, or one above it, cannot pay the worst case (clip lowers max_tokens instead); its "
+                "generation time ran out; or it may not store the answer. What was done is charged.",
+            ),
             (Errno.EWINDOW, "tools, system turns and the last turn alone exceed the window."),
             (Errno.EINVAL, "a number is out of range, or the context is empty."),
             (Errno.ENOENT, "there is no such context, or its model is gone."),
@@ -335,6 +342,7 @@ FORK = Row(
         errors=(
             (Errno.ENOENT, "there is no such context."),
             (Errno.EAGAIN, "bounds.contexts_max contexts are open."),
+            (Errno.EQUOTA, "the account, or one above it, may have no more contexts open."),
             (Errno.EIO, "the disk did not take it."),
         ),
     ),

@@ -25,13 +25,20 @@ class Asker(Protocol):
 class Waiting:
     """A call of ours: what has come of it so far. Who waits for news makes the flag `woken`."""
 
-    __slots__ = ("items", "outcome", "sink", "woken")
+    __slots__ = ("credit", "items", "outcome", "sink", "taken", "woken")
 
-    def __init__(self, sink: Callable[[list[Raw]], None] | None) -> None:
+    def __init__(self, credit: int, sink: Callable[[list[Raw]], None] | None) -> None:
         self.woken: Flag | None = None
         self.sink = sink
-        self.items: deque[Raw] = deque()
+        self.items: deque[Raw] | None = None
+        self.credit = credit
+        self.taken = 0
         self.outcome: Reply | End | Error | None = None
+
+    @property
+    def owes(self) -> bool:
+        """Whether so many items were taken that their credit is worth a frame."""
+        return 4 * self.taken >= self.credit
 
     def wake(self) -> None:
         """There is news."""

@@ -170,6 +170,7 @@ def test_a_second_connection_takes_the_session_over_and_the_first_is_fenced(up: 
     with BlockingLink(first) as link:
         assert link.call(process.SELF, process.Self()).name == "remote"
         second = LastingSocket(up.remote())
+        second.close()
         second._session, second._end = first._session, first._end
         second._greet().close()
         with pytest.raises(Fenced, match="another connection has taken this session over"):
@@ -186,10 +187,10 @@ def test_a_session_is_nobody_elses(up: Listening) -> None:
         (up.credential("kernel:info"), PermissionDenied, "which this credential does not give"),
     ):
         other = LastingSocket(up.remote(thief))
+        other.close()
         other._session = mine._session
         with pytest.raises(errno, match=why):
             other._greet()
-        other.close()
     assert link.call(process.SELF, process.Self()).principal == "ann", "who was turned away fenced nobody"
     link.close()
 
@@ -197,6 +198,7 @@ def test_a_session_is_nobody_elses(up: Listening) -> None:
 def test_a_session_that_the_kernel_does_not_know_is_not_begun_anew(up: Listening) -> None:
     """Calls that were executed in the one that is gone would be executed twice."""
     stranger = LastingSocket(up.remote())
+    stranger.close()
     stranger._session = b"x" * 16
     with pytest.raises(NoSuchProcess, match="no such session: its lease is over"):
         stranger._greet()

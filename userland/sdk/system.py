@@ -1,6 +1,6 @@
 """`Sys`: what a program is handed, and through which it reaches everything."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, final
 
 from msgspec import Struct
@@ -18,8 +18,10 @@ from userland.sdk.child import Child
 from userland.sdk.context import Answer, Context
 from userland.sdk.door import Door, row_of
 from userland.sdk.encoding import decode, encode
+from userland.sdk.files import Files
 from userland.sdk.inbox import Inbox
 from userland.sdk.listening import Subscription, Ticks
+from userland.sdk.models import Models
 from userland.sdk.pipe import Pipe
 from userland.sdk.program import Program
 
@@ -80,14 +82,14 @@ class Sys:
 
     # The table.
 
-    async def call(self, row: Row | str, args: Struct | None = None, /, **fields: Any) -> Any:
+    def call(self, row: Row | str, args: Struct | None = None, /, **fields: Any) -> Coroutine[Any, Any, Any]:
         """Any row that does not stream, by name or row, with its arguments as a struct or as fields.
 
         `await sys.call("process.list", all=True)`
         """
         row = row_of(row)
         assert not row.streams, f"{row.name} streams: use sys.stream"
-        return await self._door.call(row, row.args(**fields) if args is None else args)
+        return self._door.call(row, row.args(**fields) if args is None else args)
 
     def stream(self, row: Row | str, args: Struct | None = None, /, **fields: Any) -> Stream:
         """Any row that streams: `async for item in sys.stream("kernel.trace", pid=7)`; `close()` gives up the rest."""
@@ -114,6 +116,11 @@ class Sys:
         """One answer without a conversation; nothing is kept. Options are those of model.generate."""
         return Answer(self._door, model.GENERATE, model.OneShot(turns=turns, **options))
 
+    @property
+    def models(self) -> Models:
+        """The models of the machine: list, load, unload, score, tokenize."""
+        return Models(self._door)
+
     async def embed(self, *texts: str, model_name: str | None = None) -> list[tuple[float, ...]]:
         """A unit vector for each text."""
         got: model.Embedded = await self._door.call(model.EMBED, model.Embed(texts=texts, model=model_name))
@@ -135,6 +142,13 @@ class Sys:
             device.CALL, device.CallTool(device=device_name, method=method, arguments=raw, timeout_s=call_timeout_s)
         )
         return ToolReply(decode(answer.value), answer.text)
+
+    # Files.
+
+    @property
+    def files(self) -> Files:
+        """Files of the host below the folders that rights name, and the private tree `~`."""
+        return Files(self._door)
 
     # Processes.
 
