@@ -57,8 +57,11 @@ ADMIT = Row(
     "Lets a verified principal in: a ticket for one session.",
     says=Says(
         errors=(
-            (Errno.EINVAL, "the principal's name, a right or the number of ids cannot be; or it is nobody's to assert"),
-            (Errno.EAGAIN, "as many tickets as the kernel keeps wait to be used"),
+            (
+                Errno.EINVAL,
+                "The principal's name, a right or the number of ids cannot be, or the name is nobody's to assert.",
+            ),
+            (Errno.EAGAIN, "As many tickets as the kernel keeps wait to be used."),
         ),
     ),
 )
@@ -70,7 +73,6 @@ EXPEL = Row(
     _NEEDS,
     Flag.INLINE | Flag.IDEMPOTENT,
     "Ends the sessions whose certificate or credential was revoked.",
-    says=Says(cancelled="", errors=()),
 )
 
 ROWS = (ADMIT, EXPEL)
