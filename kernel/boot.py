@@ -47,7 +47,7 @@ from kernel.process_table import ProcessTable
 from kernel.scheduler import Scheduler
 from kernel.seal import Seals
 from kernel.session import Sessions
-from kernel.sys import admission, clock, context, device, file, generate, kernel, message, model, process
+from kernel.sys import account, admission, clock, context, device, file, generate, kernel, message, model, process
 from kernel.tool import Tool
 from kernel.topic import Topics
 from kernel.trace import Trace
@@ -61,7 +61,7 @@ TOOLS_GROUP = "kernos.tools"
 _PR_SET_PDEATHSIG = 1
 _FILES_MAX = 65536
 
-FAMILIES = (process, context, generate, model, message, device, file, clock, kernel, admission)
+FAMILIES = (process, context, generate, model, message, device, file, clock, account, kernel, admission)
 
 
 def handlers() -> dict[int, Handler]:
@@ -145,7 +145,9 @@ async def machine_up(
         topics=Topics(),
         alarms=alarms,
     )
-    gate = Gate(machine, Permission(processes=processes, contexts=contexts, models=devices), handlers())
+    gate = Gate(
+        machine, Permission(processes=processes, contexts=contexts, models=devices, accounts=machine.roster), handlers()
+    )
     init = processes.add(
         parent=None, principal="kernel", kind="session", name="kernos", account=ledger.root, rights=OPERATOR
     )

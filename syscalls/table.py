@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from syscalls.calls import admission, clock, context, device, file, kernel, message, model, process
+from syscalls.calls import account, admission, clock, context, device, file, kernel, message, model, process
 from syscalls.row import Row
 
 FREE = frozenset(
@@ -31,8 +31,16 @@ def _index(rows: Iterable[Row]) -> dict[int, Row]:
 
 TABLE: dict[int, Row] = _index(
     (
-        *(*process.ROWS, *context.ROWS, *model.ROWS, *message.ROWS, *device.ROWS, *file.ROWS, *clock.ROWS),
-        *(*kernel.ROWS, *admission.ROWS),
+        *process.ROWS,
+        *context.ROWS,
+        *model.ROWS,
+        *message.ROWS,
+        *device.ROWS,
+        *file.ROWS,
+        *clock.ROWS,
+        *account.ROWS,
+        *kernel.ROWS,
+        *admission.ROWS,
     )
 )
 BY_NAME: dict[str, Row] = {row.name: row for row in TABLE.values()}

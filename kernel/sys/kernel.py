@@ -33,6 +33,8 @@ def info(machine: Machine, trap: Trap, args: abi.Info) -> abi.KernelInfo:
         tokens=machine.accounts.tokens,
         default_model=machine.devices.default,
         listening=machine.listening,
+        queued=machine.scheduler.queued,
+        generating=machine.scheduler.seated,
     )
 
 
