@@ -14,7 +14,7 @@ class Info(Args, frozen=True, kw_only=True):
 
 @final
 class KernelInfo(Result, frozen=True, kw_only=True):
-    """Version, pid, since when, where clients from elsewhere connect, and how much goes on: `queued` requests wait for a
+    """Version, pid, since when, where clients from elsewhere connect, how much goes on: `queued` requests wait for a
     device, `generating` have one."""
 
     version: str
