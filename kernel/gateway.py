@@ -93,7 +93,8 @@ class Gateway:
         transport = SocketTransport(ours, TRIO)
         try:
             process = self._sessions.open("kernel", RIGHTS, name="gateway")
-            await self._sessions.serve(process, self._sessions.link(process, transport))
+            link = self._sessions.link(process, transport)
+            await self._sessions.serve(process, link, handshake_s=self._machine.config.bounds.host_ready_s)
         except SyscallError:  # no room in the process table: later, then
             pass
         finally:

@@ -11,6 +11,7 @@ from kernel.clock import Clock
 from kernel.config import Config
 from kernel.device import Registry
 from kernel.exec import Executor
+from kernel.handles import Handles
 from kernel.ledger import Ledger
 from kernel.mm.contexts import Contexts
 from kernel.pipe import Pipes
@@ -44,6 +45,7 @@ class Machine:
         pipes: Pipes,
         topics: Topics,
         alarms: Alarms,
+        handles: Handles,
     ) -> None:
         self.config = config
         self.clock = clock
@@ -60,6 +62,7 @@ class Machine:
         self.pipes = pipes
         self.topics = topics
         self.alarms = alarms
+<<<<<<< HEAD
         bounds = config.bounds
         self.admissions = Admissions(
             clock.now,
@@ -69,6 +72,9 @@ class Machine:
             guests_each_max=bounds.guests_each_max,
         )
         self.listening = ""
+=======
+        self.handles = handles
+>>>>>>> main
         self.power = trio.Event()
         self.hurry = trio.Event()
         self.grace_s = config.bounds.grace_s

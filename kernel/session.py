@@ -57,15 +57,17 @@ class Sessions:
         info = {"kernos": VERSION, "pid": str(process.pid)}
         return KernelLink(transport, self._gate, Sole(process), hello=hello or Hello(info=info))
 
-    async def serve(self, process: Process, link: KernelLink) -> None:
-        """Serves the session until its link ends or it is killed, then frees all that it held."""
+    async def serve(self, process: Process, link: KernelLink, *, handshake_s: float | None = None) -> None:
+        """Serves the session until its link ends or it is killed, then frees all that it held. The other end says HELLO
+        within `handshake_s` (None: as bounds say)."""
         machine = self._machine
+        within_s = machine.config.bounds.handshake_s if handshake_s is None else handshake_s
         reason = ""
         self._links.add(link)
         try:
             with trio.CancelScope() as scope:
                 process.stop_scope = scope
-                reason = await link.run(handshake_s=machine.config.bounds.handshake_s)
+                reason = await link.run(handshake_s=within_s)
         except Exception as bug:
             reason = contain(bug)
             machine.trace.event("bug", pid=process.pid, error=repr(bug))

@@ -49,6 +49,8 @@ ARGUMENTS: dict[str, Any] = {
     "model.add": model.AddModel(name="m", origin="sim:"),
     "model.generate": model.OneShot(turns=()),
     "model.embed": model.Embed(texts=("x",)),
+    "device.open": device.OpenDevice(device="calculator"),
+    "device.stream": device.CallTool(device="calculator", method="calculate"),
     "context.list": context.ListContexts(),
     "context.forget": context.Forget(name="notes"),
     "model.score": model.Score(continuations=("x",), prompt="y"),

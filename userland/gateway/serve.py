@@ -6,6 +6,7 @@ kernel's bounds: here lie at most `CHUNK_BYTES` a client and direction.
 
 import socket
 import ssl
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import final
@@ -91,6 +92,9 @@ class Clients:
                 await _splice(tls, kernel)
             finally:
                 self.connected -= 1
+        except Exception:  # a bug of ours, or a file that is not what it was, costs this client and no other
+            self.refused += 1
+            traceback.print_exc()
         finally:
             self._handshakes.pop(scope, None)
             await _part(stream, kernel)
@@ -101,7 +105,7 @@ class Clients:
         """The client's connection to the kernel; None for one that is none, with why where it can hear it."""
         try:
             keep_alive(stream.socket)
-            await tls.do_handshake()
+            await _handshake(tls, stream)
             joined = await first_frame(tls)
         except (trio.BrokenResourceError, trio.ClosedResourceError, OSError, WireError):
             return None
@@ -130,6 +134,16 @@ class Clients:
             await trio.aclose_forcefully(kernel)
             raise
         return kernel
+
+
+async def _handshake(tls: "trio.SSLStream[trio.SocketStream]", stream: trio.SocketStream) -> None:
+    """Raises BrokenResourceError; the client then hears why in TLS's own words, which trio keeps to itself."""
+    try:
+        await tls.do_handshake()
+    except trio.BrokenResourceError:
+        alert: ssl.MemoryBIO = getattr(tls, "_outgoing")  # noqa: B009 (mypy does not know what is not public)
+        await stream.send_all(alert.read())
+        raise
 
 
 async def _splice(tls: Connection, kernel: Connection) -> None:

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from msgspec import Struct
 
-from syscalls.errors import Busy, Invalid, NotFound
+from syscalls.errors import Busy, Invalid, IOFailed, NotFound
 from syscalls.rights import Right, parse_rights
 from userland.remote.folder import Folder
 
@@ -151,7 +151,10 @@ class Authority:
 
     def _clients(self) -> list[Client]:
         found = self._folder.read_json(self._folder.clients) or []
-        return msgspec.convert(found, list[Client])
+        try:
+            return msgspec.convert(found, list[Client])
+        except msgspec.ValidationError as bad:
+            raise IOFailed(f"{self._folder.clients} is not what it was ({bad}): bring it back from a backup") from None
 
     def _register(self, clients: list[Client]) -> None:
         self._folder.write_json(self._folder.clients, msgspec.to_builtins(clients))
