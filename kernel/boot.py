@@ -30,12 +30,9 @@ from kernel.device import Registry
 from kernel.door import Door
 from kernel.exec import Executor
 from kernel.gate import Gate, Handler
-<<<<<<< HEAD
 from kernel.gateway import Gateway, bind
 from kernel.guest import Guests
-=======
 from kernel.handles import Handles
->>>>>>> main
 from kernel.host_process import StartHost, start_child
 from kernel.jail import JailLauncher
 from kernel.launch import Launcher

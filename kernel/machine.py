@@ -62,7 +62,6 @@ class Machine:
         self.pipes = pipes
         self.topics = topics
         self.alarms = alarms
-<<<<<<< HEAD
         bounds = config.bounds
         self.admissions = Admissions(
             clock.now,
@@ -72,9 +71,7 @@ class Machine:
             guests_each_max=bounds.guests_each_max,
         )
         self.listening = ""
-=======
         self.handles = handles
->>>>>>> main
         self.power = trio.Event()
         self.hurry = trio.Event()
         self.grace_s = config.bounds.grace_s

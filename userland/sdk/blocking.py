@@ -14,8 +14,9 @@ from syscalls.turns import Turn
 from userland.sdk.child import Child
 from userland.sdk.connect import FileOrText, connect
 from userland.sdk.context import Answer
+from userland.sdk.device import ToolReply
 from userland.sdk.program import Program
-from userland.sdk.system import Sys, ToolReply
+from userland.sdk.system import Sys
 
 
 @final
