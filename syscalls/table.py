@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from syscalls.calls import account, clock, context, device, file, kernel, message, model, process
+from syscalls.calls import account, admission, clock, context, device, file, kernel, message, model, process
 from syscalls.row import Row
 
 FREE = frozenset(
@@ -40,6 +40,7 @@ TABLE: dict[int, Row] = _index(
         *clock.ROWS,
         *account.ROWS,
         *kernel.ROWS,
+        *admission.ROWS,
     )
 )
 BY_NAME: dict[str, Row] = {row.name: row for row in TABLE.values()}
