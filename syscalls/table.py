@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from syscalls.calls import account, clock, context, device, file, kernel, message, model, process, watch
+from syscalls.calls import account, admission, clock, context, device, file, kernel, message, model, process, watch
 from syscalls.row import Row
 
 FREE = frozenset(
@@ -41,6 +41,7 @@ TABLE: dict[int, Row] = _index(
         *account.ROWS,
         *kernel.ROWS,
         *watch.ROWS,
+        *admission.ROWS,
     )
 )
 BY_NAME: dict[str, Row] = {row.name: row for row in TABLE.values()}

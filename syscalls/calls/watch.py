@@ -166,7 +166,7 @@ METRICS = Row(
     "Counters, gauges and histograms of the machine, as one struct.",
 )
 REPORT = Row(
-    0xA6,
+    0xA8,
     "kernel.report",
     Report,
     Nothing,
