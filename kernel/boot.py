@@ -44,7 +44,7 @@ from kernel.process import Process
 from kernel.process_table import ProcessTable
 from kernel.scheduler import Scheduler
 from kernel.seal import Seals
-from kernel.sys import clock, context, device, file, generate, kernel, message, model, process
+from kernel.sys import clock, context, device, file, generate, kernel, message, model, net, process
 from kernel.tool import Tool
 from kernel.topic import Topics
 from kernel.trace import Trace
@@ -58,7 +58,7 @@ TOOLS_GROUP = "kernos.tools"
 _PR_SET_PDEATHSIG = 1
 _FILES_MAX = 65536
 
-FAMILIES = (process, context, generate, model, message, device, file, clock, kernel)
+FAMILIES = (process, context, generate, model, message, device, file, net, clock, kernel)
 
 
 def handlers() -> dict[int, Handler]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from syscalls.calls import clock, context, device, file, kernel, message, model, process
+from syscalls.calls import clock, context, device, file, kernel, message, model, net, process
 from syscalls.row import Row
 
 FREE = frozenset(
@@ -29,7 +29,6 @@ def _index(rows: Iterable[Row]) -> dict[int, Row]:
     return table
 
 
-TABLE: dict[int, Row] = _index(
-    (*process.ROWS, *context.ROWS, *model.ROWS, *message.ROWS, *device.ROWS, *file.ROWS, *clock.ROWS, *kernel.ROWS)
-)
+_FAMILIES = (process, context, model, message, device, file, net, clock, kernel)
+TABLE: dict[int, Row] = _index(row for family in _FAMILIES for row in family.ROWS)
 BY_NAME: dict[str, Row] = {row.name: row for row in TABLE.values()}
