@@ -100,6 +100,7 @@ class Bounds(Struct, frozen=True, forbid_unknown_fields=True):
 
     processes_max: int = 4096
     sessions_max: int = 512
+    shared_processes_max: int = 256
     contexts_max: int = 8192
     mailbox_messages_max: int = 256
     mailbox_bytes_max: int = 4 << 20
@@ -132,7 +133,8 @@ class Bounds(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 TINY_BOUNDS = Bounds(
-    processes_max=8, sessions_max=4, contexts_max=4, mailbox_messages_max=2, mailbox_bytes_max=4096,
+    processes_max=8, sessions_max=4, shared_processes_max=2, contexts_max=4, mailbox_messages_max=2,
+    mailbox_bytes_max=4096,
     trace_records_max=64, trace_bytes_max=65536, queue_max=2, stream_items_max=16, page_tokens_max=32,
 )  # fmt: skip
 

@@ -42,7 +42,7 @@ class KernelLink:
     ) -> None:
         self._gate = gate
         self._channels = channels
-        self._scopes: dict[int, trio.CancelScope] = {}
+        self._scopes: dict[int, tuple[int, trio.CancelScope]] = {}
         self._nursery: trio.Nursery | None = None
         self.wire = Duplex(Peer(limits, hello), transport, self, trio.Event, outbox_bytes_max=OUTBOX_BYTES_MAX)
 
@@ -63,19 +63,28 @@ class KernelLink:
             link.error(call.id, Errno.EPERM, f"channel {call.channel} is not this link's")
             link.bye(f"a call on channel {call.channel}, which is not this link's")
             return
+        if process.exit is not None:
+            link.error(call.id, Errno.ESRCH, f"process {process.pid} ({process.name}) has ended")
+            return
         if link.peer.unsent_bytes > link.peer.limits.blob_total_bytes_max:
             link.error(call.id, Errno.EAGAIN, f"{link.peer.unsent_bytes} bytes of answers wait to be read: read them")
             return
         scope = self._gate.enter(link, call, process, self._nursery)
         if scope is not None:
-            self._scopes[call.id] = scope
+            self._scopes[call.id] = call.channel, scope
             if len(self._scopes) > 2 * self.wire.peer.limits.calls_max:
                 self._forget()
 
     def on_cancel(self, link: Duplex, cancel: Cancel) -> None:
-        scope = self._scopes.pop(cancel.id, None)
-        if scope is not None:
-            scope.cancel()
+        found = self._scopes.pop(cancel.id, None)
+        if found is not None:
+            found[1].cancel()
+
+    def cancel_channel(self, channel: int) -> None:
+        """Cancels every call that is under way on `channel`."""
+        for on, scope in tuple(self._scopes.values()):
+            if on == channel:
+                scope.cancel()
 
     def on_event(self, link: Duplex, event: Event) -> None:
         pass

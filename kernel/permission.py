@@ -67,7 +67,7 @@ class Permission:
         match kind:
             case "process" if rest == "{pid}":
                 return self._process_names(process, args.pid)
-            case "context":
+            case "context" if rest == "{context}":
                 return self._contexts.names(args.context, process) if args.context else ("context:own",)
             case "model" if rest == "{model}":
                 default = self._models.embedder if row.needs.action == "embed" else process.model
@@ -76,7 +76,7 @@ class Permission:
                 return parse_url(args.url).names
             case "file":
                 return _file_names(process, args)
-            case "program" | "tool" | "topic":
+            case "program" | "tool" | "topic" | "context" if "{" in rest:
                 return (resource.format_map(_Fields(args)),)
             case _ if "{" not in rest:
                 return (resource,)

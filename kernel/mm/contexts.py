@@ -4,9 +4,7 @@ A conversation is in memory while somebody holds it, or a fork of it. One withou
 with a name stays on disk, and the same name of the same principal opens what was appended before.
 """
 
-import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import final
 
 import msgspec
@@ -19,20 +17,19 @@ from kernel.config import Bounds
 from kernel.ledger import Ledger
 from kernel.mm import records
 from kernel.mm.binder import Binder
+from kernel.mm.charges import Charges
 from kernel.mm.conversation import Context
 from kernel.mm.index import Indexer
 from kernel.mm.library import Library
+from kernel.mm.names import Names, check_name
 from kernel.ports import Devices, ModelPort
 from kernel.process import Process
 from kernel.seal import Seals
 from kernel.trace import Trace
 from kernel.truth import Truth
-from syscalls.calls.context import ContextInfo, Open, Opened
+from syscalls.calls.context import ContextInfo, Open, Opened, Saved
 from syscalls.errors import Busy, Invalid, NotFound, SyscallError, TryAgain
-from syscalls.resources import Resource
 from syscalls.turns import Turn, canonical
-
-NAME = re.compile(r"(?!own$|\d+$)[\w.-]{1,100}")
 
 
 @final
@@ -64,8 +61,6 @@ class Contexts:
         ledger: Ledger,
     ) -> None:
         self._bounds = bounds
-        self._accounts = accounts
-        self._ledger = ledger
         self._trace = trace
         self._truth = truth
         self._devices = devices
@@ -75,8 +70,8 @@ class Contexts:
         )
         self.binder = Binder(bounds=bounds, truth=truth, library=self.library, index=self.index)
         self._handles: dict[int, _Handle] = {}
-        self._named: dict[tuple[str, str], Context] = {}
-        self._opening = trio.Lock()
+        self.charges = Charges(accounts, ledger)
+        self.named = Names(truth, self.index, self.charges)
         self._next_handle = 1
         self._next_id = 1
         self._dead: list[Context] = []
@@ -85,8 +80,7 @@ class Contexts:
     async def boot(self) -> None:
         """Sweeps up what the processes of an earlier life left. Raises IOFailed (EIO)."""
         self._next_id = 1 + await self._truth.commit(records.sweep)
-        for principal, size in (await self._truth.read(records.kept_bytes)).items():
-            self._accounts.restore(self._ledger.account(principal), {Resource.BYTES: size})
+        self.charges.booted(await self._truth.read(records.kept_bytes))
 
     async def run(self) -> None:
         """Indexes pages, and drops the contexts of processes that have ended; for ever."""
@@ -122,17 +116,17 @@ class Contexts:
         OverQuota (the account may have no more of them open).
         """
         self._admit()
-        with self._counted(process):
+        with self.charges.handle(process.account):
             return await self._opened(process, asked)
 
     async def _opened(self, process: Process, asked: Open) -> Opened:
-        if asked.name is not None and not NAME.fullmatch(asked.name):
-            raise Invalid(f"{asked.name!r} is no name for a context: letters, digits, '_', '.', '-', not digits alone")
+        if asked.name is not None:
+            check_name(asked.name)
         port = await self._devices.opened(asked.model or process.model)
         if asked.name is None:
             return self._hold(await self._create(process.principal, None, port, asked), process)
-        async with self._opening:
-            context = self._named.get((process.principal, asked.name))
+        async with self.named.changing:
+            context = self.named.get(process.principal, asked.name)
             if context is None:
                 context = await self._reopen(process.principal, asked.name, port, asked)
             elif port.name != context.model:
@@ -142,7 +136,7 @@ class Contexts:
     async def fork(self, process: Process, handle: int) -> Opened:
         """A second conversation that shares all turns so far. It shares whole pages: the parent's open one closes."""
         self._admit()
-        with self._counted(process):
+        with self.charges.handle(process.account):
             return await self._forked(process, self.get(handle))
 
     async def _forked(self, process: Process, parent: Context) -> Opened:
@@ -156,6 +150,12 @@ class Contexts:
             parent.children += 1
             child.window = parent.window.copy()
         return self._hold(child, process)
+
+    async def save(self, process: Process, handle: int, name: str) -> Saved:
+        """Gives the conversation a name. Raises Invalid, NotFound, Busy (another has it), OverQuota, IOFailed."""
+        context = self.get(handle)
+        await self._erase(self._parted(await self.named.give(context, name, process.account)))
+        return Saved(name=name, version=context.version)
 
     async def close(self, process: Process, handle: int) -> None:
         """Gives a handle back; an unnamed conversation that nobody holds is dropped with its pages."""
@@ -176,32 +176,9 @@ class Contexts:
         """The port of the conversation's model."""
         return self._devices.model(context.model)
 
-    @contextmanager
-    def growing(self, context: Context, account: Account, turns: tuple[Turn, ...]) -> Iterator[None]:
-        """Frames the writing of `turns`: their bytes are taken before it, and given back if it fails. Raises OverQuota.
-
-        Making pages of turns, or sharing them with a fork, costs nothing more."""
-        size = len(canonical(turns))
-        self._accounts.store(account, size)
-        context.stored_bytes += size
-        context.payers[account] = context.payers.get(account, 0) + size
-        try:
-            yield
-        except BaseException:
-            self._accounts.store(account, -size)
-            context.stored_bytes -= size
-            context.payers[account] -= size
-            raise
-
-    @contextmanager
-    def _counted(self, process: Process) -> Iterator[None]:
-        """Frames the making of a handle: it is counted before, and is not if that fails. Raises OverQuota."""
-        self._accounts.occupy(process.account, Resource.CONTEXTS, 1)
-        try:
-            yield
-        except BaseException:
-            self._accounts.vacate(process.account, Resource.CONTEXTS, 1)
-            raise
+    def growing(self, context: Context, account: Account, turns: tuple[Turn, ...]) -> AbstractContextManager[None]:
+        """Frames the writing of `turns`: see Charges. Raises OverQuota."""
+        return self.charges.growing(context, account, len(canonical(turns)))
 
     # Facts.
 
@@ -223,6 +200,7 @@ class Contexts:
             faults=context.faults,
             indexed=self.index.indexed(context.principal, addresses),
             refilled_tokens=context.refilled_tokens,
+            pinned_tokens=context.window.pinned_tokens,
         )
 
     def sizes(self, process: Process) -> tuple[int, int]:
@@ -244,14 +222,13 @@ class Contexts:
         self._next_handle += 1
         self._handles[handle] = _Handle(context, process)
         context.handles += 1
-        if context.name is not None:
-            self._named[context.principal, context.name] = context
+        self.named.enter(context)
         process.contexts.add(handle)
         return Opened(context=handle, version=context.version, window_tokens=context.window_tokens, model=context.model)
 
     def _let_go(self, handle: int) -> bool:
         held = self._handles.pop(handle)
-        self._accounts.vacate(held.account, Resource.CONTEXTS, 1)
+        self.charges.handle_gone(held.account)
         context = held.context
         context.handles -= 1
         return self._unneeded(context)
@@ -265,7 +242,8 @@ class Contexts:
             context.closed = True
         elif not context.writing.locked():
             context.closed = True
-            self._named.pop((context.principal, context.name), None)
+            self.named.leave(context)
+            self.charges.left(context)
         return context.name is None
 
     async def _bury(self, context: Context) -> None:
@@ -277,21 +255,28 @@ class Contexts:
 
     async def _drop(self, context: Context) -> None:
         """Forgets a closed conversation, and those above it that only it kept alive."""
-        doomed = [context]
-        parent = context.parent
+        doomed = [context, *self._parted(context.parent)]
+        async with context.writing:
+            await self._erase(doomed)
+
+    async def _erase(self, doomed: list[Context]) -> None:
+        if doomed:
+            principal = doomed[0].principal
+            gone = await self._truth.commit(records.drop([each.id for each in doomed], principal))
+            self.index.forget(principal, gone)
+            for each in doomed:
+                self.charges.gone(each)
+
+    def _parted(self, parent: Context | None) -> list[Context]:
+        """A fork of `parent` is gone: those of it and above that nobody needs any more."""
+        doomed: list[Context] = []
         while parent is not None:
             parent.children -= 1
             if not self._unneeded(parent):
                 break
             doomed.append(parent)
             parent = parent.parent
-        async with context.writing:
-            gone = await self._truth.commit(records.drop([each.id for each in doomed], context.principal))
-        self.index.forget(context.principal, gone)
-        for each in doomed:
-            for account, size in each.payers.items():
-                self._accounts.store(account, -size)
-            each.payers.clear()
+        return doomed
 
     def _blank(self, principal: str, name: str | None, model: str, window_tokens: int) -> Context:
         context = Context(
@@ -343,8 +328,7 @@ class Contexts:
             context.id = stored.row.id
             self._configure(context, asked)
             await self.binder.restore(context, stored)
-            context.stored_bytes = stored.row.bytes
-            context.payers = {self._ledger.account(principal): stored.row.bytes}
+            self.charges.reopened(context, stored.row.bytes)
             row = self._row(context)
             await self._truth.commit(records.configure(context.id, context.model, row.settings))
         return context

@@ -233,17 +233,19 @@ class Indexer:
             return vectors, None
 
     async def _delete(self, principal: str, shelf: Shelf) -> None:
-        """Deletes what is in no context any more; a page that was written again meanwhile stays."""
-        gone = dict(shelf.gone)
-        there = await self._library.present(principal, tuple(gone))
-        ids = tuple(each for address, n in gone.items() if address not in there for each in vector_ids(address, n))
-        if ids:
-            await self._devices.store().delete(shelf.collection, ids)
-        for address in gone:
-            shelf.gone.pop(address, None)
-            if address not in there:
-                shelf.done.discard(address)
-                shelf.fresh.pop(address, None)
+        """Deletes what is in no context any more; a page that was written again meanwhile stays. What is being placed
+        is placed first, and goes with the rest."""
+        async with shelf.placing:
+            gone = dict(shelf.gone)
+            there = await self._library.present(principal, tuple(gone))
+            ids = tuple(each for address, n in gone.items() if address not in there for each in vector_ids(address, n))
+            if ids:
+                await self._devices.store().delete(shelf.collection, ids)
+            for address in gone:
+                shelf.gone.pop(address, None)
+                if address not in there:
+                    shelf.done.discard(address)
+                    shelf.fresh.pop(address, None)
 
     async def _embed(self, principal: str, addresses: list[str]) -> dict[str, Vectors]:
         """Vectors for pages; those that are gone by now are left out."""

@@ -113,6 +113,8 @@ class InProcess:
     async def spawn(self, program: Program | str, *args: Any, **options: Any) -> Child:
         """As Sys.spawn, from the session; a decorated function is made known first."""
         name = self.know(program) if isinstance(program, Program) else program
+        if isinstance(program, Program):
+            options.setdefault("shared", program.shared)
         return await self.sys.spawn(name, *args, **options)
 
     async def run(self, program: Program | str, *args: Any, stdin: Sequence[str] | None = None, **options: Any) -> Any:

@@ -43,7 +43,9 @@ class Spawn(Args, frozen=True, kw_only=True):
     (msgpack map) are the program's. `rights` are written rights, None hands on the caller's own; no more than the
     caller's. A right `file:/folder/** read` is what the worker sees of the host: that folder, read-only, at the same
     path. `nice` runs from -20 (more) to 19 (less) and is added to the parent's. `model` is the default of its contexts.
-    With `detach` it goes on when its parent ends; otherwise it ends with it.
+    With `detach` it goes on when its parent ends; otherwise it ends with it. With `shared` it may live in one worker
+    with others of the same program, principal, parent account and rights: there is no wall between them, what one may
+    do all may, and a worker that dies takes all of them along.
     """
 
     program: str
@@ -55,6 +57,7 @@ class Spawn(Args, frozen=True, kw_only=True):
     nice: int = 0
     model: str | None = None
     detach: bool = False
+    shared: bool = False
 
 
 @final

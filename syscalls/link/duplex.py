@@ -18,7 +18,7 @@ from syscalls.errors import BrokenPipe, Errno, Invalid, SyscallError, TryAgain, 
 from syscalls.limits import STREAM_CREDIT
 from syscalls.link.loop import Flag, Loop
 from syscalls.link.pump import Pump
-from syscalls.link.ticket import Stream, Ticket, Waiting
+from syscalls.link.ticket import Answer, Stream, Ticket, Waiting
 from syscalls.link.transport import Transport
 from syscalls.peer import Peer
 from syscalls.row import Row
@@ -105,6 +105,13 @@ class Duplex:
             raise
         del self._waiting[call_id]
         return parse_answer(row.result, _result_of(waiting.outcome), name=row.name)
+
+    def ask(self, row: Row, args: Any, done: Callable[[Answer], None], *, channel: int = 0) -> int:
+        """Makes the call for somebody who has no task to wait in: `done` is told the answer, once, an Error with EPIPE
+        when the link ends before it. The id of the call."""
+        call_id = self._start(row, args, channel, 0, None)
+        self._waiting[call_id].done = done
+        return call_id
 
     def begin(self, row: Row, args: Any, *, channel: int = 0) -> Ticket:
         """Makes the call without waiting for it."""
@@ -216,7 +223,7 @@ class Duplex:
         self._hung_up = True
         self._end.set()
         self._greeted.set()
-        for call_id, waiting in self._waiting.items():
+        for call_id, waiting in tuple(self._waiting.items()):
             waiting.outcome = waiting.outcome or Error(call_id, Errno.EPIPE, reason)
             waiting.wake()
         for flag in self._credited.values():
@@ -230,6 +237,8 @@ class Duplex:
             waiting = self._waiting.get(frame.id)
             if waiting is not None and waiting.outcome is None:
                 waiting.outcome = frame
+                if waiting.done is not None:
+                    del self._waiting[frame.id]
                 waiting.wake()
         elif isinstance(frame, Items):
             self._arrived(frame)

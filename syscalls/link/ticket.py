@@ -21,11 +21,14 @@ class Asker(Protocol):
     async def next_item(self, call_id: int) -> Raw | None: ...
 
 
+Answer = Reply | End | Error
+
+
 @final
 class Waiting:
     """A call of ours: what has come of it so far. Who waits for news makes the flag `woken`."""
 
-    __slots__ = ("credit", "items", "outcome", "sink", "taken", "woken")
+    __slots__ = ("credit", "done", "items", "outcome", "sink", "taken", "woken")
 
     def __init__(self, credit: int, sink: Callable[[list[Raw]], None] | None) -> None:
         self.woken: Flag | None = None
@@ -33,7 +36,8 @@ class Waiting:
         self.items: deque[Raw] | None = None
         self.credit = credit
         self.taken = 0
-        self.outcome: Reply | End | Error | None = None
+        self.outcome: Answer | None = None
+        self.done: Callable[[Answer], None] | None = None
 
     @property
     def owes(self) -> bool:
@@ -44,6 +48,9 @@ class Waiting:
         """There is news."""
         if self.woken is not None:
             self.woken.set()
+        if self.done is not None and self.outcome is not None:
+            done, self.done = self.done, None
+            done(self.outcome)
 
 
 @final

@@ -50,6 +50,8 @@ ARGUMENTS: dict[str, Any] = {
     "model.add": model.AddModel(name="m", origin="sim:"),
     "model.generate": model.OneShot(turns=()),
     "model.embed": model.Embed(texts=("x",)),
+    "context.list": context.ListContexts(),
+    "context.forget": context.Forget(name="notes"),
     "model.score": model.Score(continuations=("x",), prompt="y"),
     "model.tokenize": model.Tokenize(text="x"),
     "model.load": model.ModelName(model="sim"),

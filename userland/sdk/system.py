@@ -17,6 +17,7 @@ from syscalls.row import Row
 from syscalls.turns import ToolSpec, Turn
 from userland.sdk.child import Child
 from userland.sdk.context import Answer, Context
+from userland.sdk.contexts import Contexts
 from userland.sdk.door import Door, row_of
 from userland.sdk.encoding import decode, encode
 from userland.sdk.files import Files
@@ -119,6 +120,11 @@ class Sys:
         return Answer(self._door, model.GENERATE, model.OneShot(turns=turns, **options))
 
     @property
+    def contexts(self) -> Contexts:
+        """The named conversations: `async for each in sys.contexts`, and `forget`."""
+        return Contexts(self._door)
+
+    @property
     def models(self) -> Models:
         """The models of the machine: list, load, unload, score, tokenize."""
         return Models(self._door)
@@ -184,6 +190,7 @@ class Sys:
         nice: int = 0,
         model: str | None = None,
         detach: bool = False,
+        shared: bool | None = None,
     ) -> Child:
         """Starts a program: the name of an installed one, `/absolute/file.py:NAME`, or a decorated function.
 
@@ -201,6 +208,7 @@ class Sys:
                 nice=nice,
                 model=model,
                 detach=detach,
+                shared=shared if shared is not None else isinstance(program, Program) and program.shared,
             ),
         )
         return Child(self._door, spawned.pid)
