@@ -44,7 +44,7 @@ from kernel.process import Process
 from kernel.process_table import ProcessTable
 from kernel.scheduler import Scheduler
 from kernel.seal import Seals
-from kernel.sys import clock, context, device, file, generate, kernel, message, model, net, process
+from kernel.sys import account, clock, context, device, file, generate, kernel, message, model, net, process
 from kernel.tool import Tool
 from kernel.topic import Topics
 from kernel.trace import Trace
@@ -58,7 +58,7 @@ TOOLS_GROUP = "kernos.tools"
 _PR_SET_PDEATHSIG = 1
 _FILES_MAX = 65536
 
-FAMILIES = (process, context, generate, model, message, device, file, net, clock, kernel)
+FAMILIES = (process, context, generate, model, message, device, file, net, clock, account, kernel)
 
 
 def handlers() -> dict[int, Handler]:
@@ -142,7 +142,9 @@ async def machine_up(
         topics=Topics(),
         alarms=alarms,
     )
-    gate = Gate(machine, Permission(processes=processes, contexts=contexts, models=devices), handlers())
+    gate = Gate(
+        machine, Permission(processes=processes, contexts=contexts, models=devices, accounts=machine.roster), handlers()
+    )
     init = processes.add(
         parent=None, principal="kernel", kind="session", name="kernos", account=ledger.root, rights=OPERATOR
     )

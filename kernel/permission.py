@@ -30,14 +30,23 @@ class ModelNames(Protocol):
     def names(self, model: str | None) -> tuple[str, ...]: ...
 
 
+class AccountNames(Protocol):
+    """Knows the names an account goes by for a process."""
+
+    def names(self, process: Process, address: str | None) -> tuple[str, ...]: ...
+
+
 @final
 class Permission:
     """The only place where a right is checked."""
 
-    def __init__(self, *, processes: ProcessTable, contexts: ContextNames, models: ModelNames) -> None:
+    def __init__(
+        self, *, processes: ProcessTable, contexts: ContextNames, models: ModelNames, accounts: AccountNames
+    ) -> None:
         self._processes = processes
         self._contexts = contexts
         self._models = models
+        self._accounts = accounts
 
     def check(self, process: Process, row: Row, args: Any) -> str:
         """The right that lets the call in, as text ("" where none is needed). Raises PermissionDenied (EPERM) that
@@ -74,6 +83,8 @@ class Permission:
                 return self._models.names(args.model or default)
             case "net":
                 return parse_url(args.url).names
+            case "account":
+                return self._accounts.names(process, args.source if rest == "{source}" else args.account)
             case "file":
                 return _file_names(process, args)
             case "program" | "tool" | "topic" | "context" if "{" in rest:

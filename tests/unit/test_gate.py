@@ -12,7 +12,7 @@ from kernel.link import KernelLink
 from kernel.process import Process
 from kernos import Sys, program
 from kernos.testing import up
-from syscalls.calls import clock, context, device, file, kernel, message, model, net, process
+from syscalls.calls import account, clock, context, device, file, kernel, message, model, net, process
 from syscalls.errors import Errno, NoSuchProcess, SyscallError, TimedOut
 from syscalls.limits import CLIENT_LIMITS
 from syscalls.link.duplex import Duplex, NoServer
@@ -56,6 +56,9 @@ ARGUMENTS: dict[str, Any] = {
     "model.tokenize": model.Tokenize(text="x"),
     "model.load": model.ModelName(model="sim"),
     "model.unload": model.Unload(model="sim"),
+    "account.usage": account.Usage(),
+    "account.limit": account.Limit(limits={"tokens": 1}),
+    "account.transfer": account.Transfer(target="kernel", amounts={"tokens": 1}),
     "kernel.info": kernel.Info(),
     "kernel.trace": kernel.Trace(),
     "kernel.shutdown": kernel.Shutdown(),
