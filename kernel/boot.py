@@ -30,6 +30,7 @@ from kernel.device import Registry
 from kernel.door import Door
 from kernel.exec import Executor
 from kernel.gate import Gate, Handler
+from kernel.handles import Handles
 from kernel.host_process import StartHost, start_child
 from kernel.jail import JailLauncher
 from kernel.launch import Launcher
@@ -125,7 +126,8 @@ async def machine_up(
     alarms = Alarms(
         clock=clock_, ring=lambda whose: executor.signal(whose, Signal.ALRM), alarms_max=config.bounds.alarms_max
     )
-    processes.at_end += [pipes.release, alarms.release]
+    handles = Handles(each_max=config.bounds.device_handles_max)
+    processes.at_end += [pipes.release, alarms.release, handles.release]
     machine = Machine(
         config=config,
         clock=clock_,
@@ -141,6 +143,7 @@ async def machine_up(
         pipes=pipes,
         topics=Topics(),
         alarms=alarms,
+        handles=handles,
     )
     gate = Gate(
         machine, Permission(processes=processes, contexts=contexts, models=devices, accounts=machine.roster), handlers()

@@ -17,6 +17,7 @@ from kernel.panic import KernelPanic, contain
 from kernel.permission import Permission
 from kernel.process import Process
 from kernel.recorder import Recorder
+from kernel.tracetext import short
 from kernel.trap import Trap
 from syscalls.codec import pack, parse_args
 from syscalls.errors import BrokenPipe, Canceled, Errno, IOFailed, NoSyscall, SyscallError
@@ -50,6 +51,7 @@ class Gate:
             row = row_of(call.number)
         except SyscallError as unknown:
             link.fail(call.id, unknown)
+            self._machine.trace.event("unknown_call", pid=process.pid, call=short(call.number))
             return None
         if row.inline and not process.stopped:
             self._inline(link, call, process, row)

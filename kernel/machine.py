@@ -10,6 +10,7 @@ from kernel.clock import Clock
 from kernel.config import Config
 from kernel.device import Registry
 from kernel.exec import Executor
+from kernel.handles import Handles
 from kernel.ledger import Ledger
 from kernel.mm.contexts import Contexts
 from kernel.pipe import Pipes
@@ -43,6 +44,7 @@ class Machine:
         pipes: Pipes,
         topics: Topics,
         alarms: Alarms,
+        handles: Handles,
     ) -> None:
         self.config = config
         self.clock = clock
@@ -59,6 +61,7 @@ class Machine:
         self.pipes = pipes
         self.topics = topics
         self.alarms = alarms
+        self.handles = handles
         self.power = trio.Event()
         self.hurry = trio.Event()
         self.grace_s = config.bounds.grace_s

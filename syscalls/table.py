@@ -10,7 +10,7 @@ FREE = frozenset(
         "process.self", "process.output", "process.note",
         "message.receive", "message.pipe", "message.write", "message.read", "message.close",
         "time.now", "time.sleep", "time.alarm", "time.timer", "time.cancel",
-        "file.close",
+        "file.close", "device.close",
     }
 )  # fmt: skip
 """The short list of calls that need no right: they touch nothing but the caller itself."""

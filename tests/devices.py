@@ -268,6 +268,7 @@ class Bench:
             pipes=nothing,
             topics=nothing,
             alarms=nothing,
+            handles=nothing,
         )
         self._pid = 0
         self.tokens_max = tokens_max
