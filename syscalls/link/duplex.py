@@ -109,7 +109,7 @@ class Duplex:
     def ask(self, row: Row, args: Any, done: Callable[[Answer], None], *, channel: int = 0) -> int:
         """Makes the call for somebody who has no task to wait in: `done` is told the answer, once, an Error with EPIPE
         when the link ends before it. The id of the call."""
-        call_id = self._start(row, args, channel, 0, None)
+        call_id = self._start(row, args, channel, 0, None, self._pump.flush_later)
         self._waiting[call_id].done = done
         return call_id
 
@@ -284,7 +284,15 @@ class Duplex:
         self.peer.take(call_id, waiting.taken)
         waiting.taken = 0
 
-    def _start(self, row: Row, args: Any, channel: int, credit: int, sink: Callable[[list[Raw]], None] | None) -> int:
+    def _start(
+        self,
+        row: Row,
+        args: Any,
+        channel: int,
+        credit: int,
+        sink: Callable[[list[Raw]], None] | None,
+        flush: Callable[[], None] | None = None,
+    ) -> int:
         try:
             call_id = self.peer.call(row.number, pack(args), channel=channel, credit=credit)
         except WireError as ended:
@@ -294,7 +302,7 @@ class Duplex:
         except ValueError as too_long:
             raise Invalid(str(too_long)) from None
         self._waiting[call_id] = Waiting(credit, sink)
-        self.flush()
+        (flush or self.flush)()
         return call_id
 
     async def outcome(self, call_id: int) -> Raw:

@@ -19,11 +19,12 @@ from syscalls.link.duplex import Duplex, NoServer
 from syscalls.peer import Peer
 from syscalls.row import Row
 from syscalls.table import FREE, TABLE
-from syscalls.wire import Error, Hello
+from syscalls.wire import NIL, Error, Hello
 from userland.link import run
 
 ARGUMENTS: dict[str, Any] = {
     "process.spawn": process.Spawn(program="tries"),
+    "process.spawn_many": process.SpawnMany(program="tries", args=(NIL,)),
     "process.wait": process.Wait(pid=1),
     "process.kill": process.Kill(pid=1),
     "process.nice": process.Nice(pid=1, nice=3),
