@@ -4,8 +4,6 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import final
 
-import trio
-
 from kernel.account_record import Account
 from kernel.clock import Clock
 from kernel.process import Process
@@ -53,9 +51,7 @@ class ProcessTable:
         model: str | None = None,
     ) -> Process:
         """A new process, ready. Raises TryAgain (EAGAIN) when the table is full."""
-        bound = self._max - self._max // KEPT_FREE if kind == "program" else self._max
-        if len(self._alive) >= bound:
-            raise TryAgain(f"the table holds {bound} processes: wait for some to end, or raise bounds.processes_max")
+        self.check_room(1, kind)
         process = Process(
             pid=self._next,
             parent=parent,
@@ -76,6 +72,15 @@ class ProcessTable:
             parent.children[process.pid] = process
         self._trace.event("spawn", pid=process.pid, parent=parent.pid if parent else 0, name=name, type=kind)
         return process
+
+    def check_room(self, count: int, kind: Kind = "program") -> None:
+        """Raises TryAgain (EAGAIN) unless so many more fit."""
+        bound = self._max - self._max // KEPT_FREE if kind == "program" else self._max
+        if len(self._alive) + count > bound:
+            raise TryAgain(
+                f"the table holds {bound} processes, {len(self._alive)} are there, {count} more do not fit: "
+                "wait for some to end, or raise bounds.processes_max"
+            )
 
     def get(self, pid: int) -> Process:
         """The process that is alive or a zombie under `pid`. Raises NoSuchProcess (ESRCH)."""
@@ -108,8 +113,7 @@ class ProcessTable:
         if parent is None or parent.pid == INIT_PID or parent.exit is not None or process.kind != "program":
             self.reap(process)
             return
-        changed, parent.child_changed = parent.child_changed, trio.Event()
-        changed.set()
+        parent.child_changed.ring()
 
     def reap(self, process: Process) -> None:
         """Forgets a zombie, all but what it printed."""

@@ -147,3 +147,23 @@ def allowed(held: Iterable[Right], action: str, resources: Iterable[str]) -> Rig
             if right.allows(action, name):
                 return right
     return None
+
+
+def meet(some: Iterable[Right], others: Iterable[Right]) -> tuple[Right, ...]:
+    """What both allow, as rights: sound; where neither of two patterns lies within the other it gives nothing."""
+    theirs = tuple(others)
+    both = (_meet(mine, right) for mine in some for right in theirs)
+    return tuple(sorted({right for right in both if right is not None}))
+
+
+def _meet(one: Right, other: Right) -> Right | None:
+    if ANY in one.actions:
+        actions = other.actions
+    elif ANY in other.actions:
+        actions = one.actions
+    else:
+        actions = tuple(action for action in one.actions if action in other.actions)
+    for narrow, wide in ((one, other), (other, one)):
+        if actions and Right(wide.resource).covers(Right(narrow.resource)):
+            return Right(narrow.resource, actions)
+    return None

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from syscalls.calls import account, clock, context, device, file, kernel, message, model, net, process
+from syscalls.calls import account, admission, clock, context, device, file, kernel, message, model, net, process
 from syscalls.row import Row
 
 FREE = frozenset(
@@ -29,6 +29,6 @@ def _index(rows: Iterable[Row]) -> dict[int, Row]:
     return table
 
 
-_FAMILIES = (process, context, model, message, device, file, net, clock, account, kernel)
+_FAMILIES = (process, context, model, message, device, file, net, clock, account, kernel, admission)
 TABLE: dict[int, Row] = _index(row for family in _FAMILIES for row in family.ROWS)
 BY_NAME: dict[str, Row] = {row.name: row for row in TABLE.values()}
