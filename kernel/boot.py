@@ -59,6 +59,7 @@ from kernel.sys import (
     kernel,
     message,
     model,
+    net,
     process,
     watch,
 )
@@ -75,7 +76,7 @@ TOOLS_GROUP = "kernos.tools"
 _PR_SET_PDEATHSIG = 1
 _FILES_MAX = 65536
 
-FAMILIES = (process, context, generate, model, message, device, file, clock, account, kernel, admission, watch)
+FAMILIES = (process, context, generate, model, message, device, file, net, clock, account, kernel, admission, watch)
 
 
 def handlers() -> dict[int, Handler]:

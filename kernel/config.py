@@ -27,6 +27,23 @@ class ModelConfig(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 @final
+class NetConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    """The web as the broker sees it: `hosts` are names of your own with their addresses, before DNS is asked; `ca_file`
+    has the authorities to trust instead of the machine's (PEM); `options` are the driver's own."""
+
+    hosts: dict[str, tuple[str, ...]] = {}
+    ca_file: str = ""
+    options: dict[str, str] = {}
+
+    @property
+    def driver_options(self) -> dict[str, str]:
+        """As the fetch driver takes them."""
+        hosts = "\n".join(f"{name} {','.join(addresses)}" for name, addresses in self.hosts.items())
+        told = {"hosts": hosts, "ca_file": self.ca_file, **self.options}
+        return {name: value for name, value in told.items() if value}
+
+
+@final
 class ToolConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """A sandboxed tool: `program` is `MODULE:NAME`, `rights` are what it holds."""
 
@@ -130,6 +147,7 @@ class Bounds(Struct, frozen=True, forbid_unknown_fields=True):
     worker_ready_s: float = 10.0
     stream_items_max: int = 8192
     open_files_max: int = 64
+    fetches_max: int = 16
     device_handles_max: int = 64
     file_io_s: float = 30.0
     page_tokens_max: int = 512
@@ -172,6 +190,8 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     store: str = "chroma"
     files: str = "files"
     file_threads: int = 32
+    fetch: str = "fetch"
+    net: NetConfig = NetConfig()
     tools: dict[str, ToolConfig] = {}
     programs: dict[str, str] = {}
     accounts: dict[str, AccountConfig] = {}

@@ -12,7 +12,7 @@ from kernel.process import Process
 from kernel.session import Sole
 from kernos import Sys, program
 from kernos.testing import up
-from syscalls.calls import account, admission, clock, context, device, file, kernel, message, model, process, watch
+from syscalls.calls import account, admission, clock, context, device, file, kernel, message, model, net, process, watch
 from syscalls.errors import Errno, NoSuchProcess, SyscallError, TimedOut
 from syscalls.limits import CLIENT_LIMITS
 from syscalls.link.duplex import Duplex, NoServer
@@ -37,6 +37,7 @@ ARGUMENTS: dict[str, Any] = {
     "message.give": message.Give(pipe=1, end="reader", pid=1),
     "device.list": device.ListDevices(),
     "device.call": device.CallTool(device="calculator", method="calculate"),
+    "net.fetch": net.Fetch(url="https://example.com/"),
     "file.open": file.OpenFile(path="~/a"),
     "file.read": file.ReadFile(path="~/a"),
     "file.write": file.WriteFile(path="~/a", data=b""),
