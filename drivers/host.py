@@ -7,6 +7,7 @@ Libraries that print get stderr: descriptor 1 is pointed there. Ctrl-C in the te
 """
 
 import argparse
+import mmap
 import os
 import signal
 import socket
@@ -18,6 +19,7 @@ import trio
 from drivers.loading import load
 from drivers.serving import DriverServer
 from drivers.tether import follow_parent
+from syscalls.driver import LEDGER_PAGE
 from syscalls.limits import DRIVER_LIMITS
 from syscalls.link.async_ import ANYIO, run
 from syscalls.link.duplex import Duplex
@@ -33,11 +35,13 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m drivers.host", description="Serves one driver over a socket.")
     parser.add_argument("driver", help="its name, or MODULE:ATTRIBUTE")
     parser.add_argument("--fd", type=int, required=True, help="a connected AF_UNIX stream socket, inherited")
+    parser.add_argument("--ledger", type=int, help="a memory file, inherited, in which to count; see LEDGER_PAGE")
     parser.add_argument("--parent", type=int, default=None, help="the pid this process must not outlive")
     chosen = parser.parse_args(argv)
     follow_parent(chosen.parent if chosen.parent is not None else os.getppid())
     _quiet()
-    trio.run(serve, chosen.driver, socket.socket(fileno=chosen.fd))
+    page = None if chosen.ledger is None else memoryview(mmap.mmap(chosen.ledger, LEDGER_PAGE.size))
+    trio.run(serve, chosen.driver, socket.socket(fileno=chosen.fd), page)
     return 0
 
 
@@ -48,11 +52,11 @@ def _quiet() -> None:
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 
-async def serve(name: str, sock: socket.socket) -> None:
+async def serve(name: str, sock: socket.socket, page: memoryview | None = None) -> None:
     """Serves the driver `name` over `sock` until the other end is gone."""
     transport = SocketTransport(sock, ANYIO)
     async with trio.open_nursery() as nursery:
-        server = DriverServer(name, lambda: load(name), nursery)
+        server = DriverServer(name, lambda: load(name), nursery, page=page)
         hello = Hello(info={"driver": name, "pid": str(os.getpid())})
         link = Duplex(Peer(DRIVER_LIMITS, hello), transport, server, anyio.Event)
         await run(link)

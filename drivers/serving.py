@@ -55,7 +55,13 @@ class DriverServer:
     HELLO need not wait for it; a `driver` that is there already needs no thread (on the virtual clock)."""
 
     def __init__(
-        self, name: str, load: Callable[[], Driver], nursery: trio.Nursery, *, driver: Driver | None = None
+        self,
+        name: str,
+        load: Callable[[], Driver],
+        nursery: trio.Nursery,
+        *,
+        driver: Driver | None = None,
+        page: memoryview | None = None,
     ) -> None:
         self._name = name
         self._load = load
@@ -64,7 +70,7 @@ class DriverServer:
         self._devices: dict[int, Device] = {}
         self._next_device = 1
         self._scopes: dict[int, trio.CancelScope] = {}
-        self._tally = Tally()
+        self.tally = Tally(page)
 
     def on_call(self, link: Duplex, call: Call) -> None:
         row = abi.TABLE.get(call.number) if isinstance(call.number, int) else None
@@ -115,7 +121,7 @@ class DriverServer:
             case abi.Device():
                 return await self._close(args)
             case abi.Nothing():
-                return self._tally.ledger()
+                return self.tally.ledger()
             case _:
                 return await self._verb(row, args)
 
@@ -144,20 +150,24 @@ class DriverServer:
 
     async def _generate(self, link: Duplex, call_id: int, args: abi.Generate) -> abi.Finished:
         generate = self._method(args.device, "generate")
-        emitted = 0
+        begun, emitted = len(args.prompt) + len(args.generated), 0
 
         def emit(tokens: abi.Tokens) -> None:
             nonlocal emitted
             emitted += len(tokens.ids)
-            self._tally.emitted(tokens)
+            self.tally.emitted(tokens)
             link.items(call_id, [Raw(pack(tokens))])
 
+        self.tally.began(begun)
         try:
             finished: abi.Finished = await generate(args, emit)
         except trio.Cancelled:
-            self._tally.cancelled(len(args.prompt) + len(args.generated))
+            self.tally.cancelled()
             raise
-        self._tally.finished(finished, emitted=emitted)
+        except Exception:
+            self.tally.refused(begun=begun, emitted=emitted)
+            raise
+        self.tally.finished(finished, begun=begun, emitted=emitted)
         return finished
 
     async def _verb(self, row: Row, args: Any) -> Any:
@@ -166,12 +176,12 @@ class DriverServer:
             result = await method(args)
         except trio.Cancelled:
             if isinstance(args, abi.Score):
-                self._tally.scored(read_by(args))
+                self.tally.scored(read_by(args))
             raise
         if isinstance(result, abi.Embedded):
-            self._tally.embedded(result)
+            self.tally.embedded(result)
         elif isinstance(result, abi.Scored):
-            self._tally.scored(result.prompt_tokens)
+            self.tally.scored(result.prompt_tokens)
         return abi.Done() if result is None else result
 
     def _method(self, handle: int, verb: str) -> Callable[..., Awaitable[Any]]:

@@ -11,6 +11,7 @@ from kernel.config import Config, ModelConfig
 from kernel.fetch import Web
 from kernel.files import Files
 from kernel.host import Host
+from kernel.host_books import HostBooks
 from kernel.host_process import StartHost, start_child
 from kernel.hosted import HostedEmbedding, HostedModel, HostedStore
 from kernel.models import Model, ModelRecord, Models
@@ -234,9 +235,7 @@ class Registry:
 
     def _make(self, record: ModelRecord) -> Model:
         host = self._host(record.ref, record.driver, "model", origin=record.origin, options=record.options)
-        return Model(
-            record, host, HostedModel(record.ref, host, trace=self._trace, overhead=partial(self._overhead, record.ref))
-        )
+        return Model(record, host, HostedModel(record.ref, host, trace=self._trace))
 
     def _admit(self, record: ModelRecord) -> Model:
         entry = self._make(record)
@@ -264,11 +263,13 @@ class Registry:
             trace=self._trace,
             logs=self._logs,
             start=self._start_host,
+            books=HostBooks(partial(self._overhead, name)),
         )
 
-    def _overhead(self, model: str, read: int) -> None:
-        """What a model read again because a host died is the kernel's to pay."""
-        self._accounts.charge(self._accounts.overhead, self._accounts.cost(model, read), model=model)
+    def _overhead(self, device: str, read: int, generated: int) -> None:
+        """What hosts did and nobody was charged for is the kernel's to pay."""
+        self._trace.event("recovered", device=device, read=read, generated=generated)
+        self._accounts.charge(self._accounts.overhead, self._accounts.cost(device, read, generated), model=device)
 
 
 async def _supervise(host: Host, scope: trio.CancelScope) -> None:

@@ -9,6 +9,7 @@ import trio
 from msgspec import Raw
 
 from kernel.config import Bounds
+from kernel.host_books import HostBooks
 from kernel.host_process import StartHost
 from kernel.loop import TRIO
 from kernel.trace import Trace
@@ -49,6 +50,7 @@ class Host:
         trace: Trace,
         logs: Path,
         start: StartHost,
+        books: HostBooks,
     ) -> None:
         self.name = name
         self.driver = driver_name
@@ -63,6 +65,7 @@ class Host:
         self._trace = trace
         self._logs = logs
         self._start = start
+        self.books = books
         self._wire: Duplex | None = None
         self._complaint: SyscallError | None = None
         self._wanted = trio.Event()
@@ -222,6 +225,7 @@ class Host:
             self._complaint = failed
             return False
         self.pid = process.pid
+        self.books.take(process.counted)
         was_ready = False
         try:
             await self._serve(process.transport)
@@ -229,6 +233,7 @@ class Host:
             was_ready, self._wire = self._wire is not None, None
             self._set("restarting")  # before anything that waits: a device without a wire is not ready
             status = await process.end()
+            self.books.balance()
             self._trace.event("host_lost", device=self.name, host=process.pid, status=status)
         return was_ready
 

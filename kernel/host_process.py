@@ -1,27 +1,32 @@
 """The OS process of a driver host: how it is started, what it is reached by, how it is ended."""
 
+import mmap
 import os
 import socket
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol, final
 
 import trio
 
 from kernel.loop import TRIO
+from syscalls.driver import LEDGER_PAGE
 from syscalls.errors import IOFailed
 from syscalls.link.transport import SocketTransport, Transport
 
 
 class HostProcess(Protocol):
-    """A driver host that is starting. `pid` is 0 where it is no OS process (in tests)."""
+    """A driver host that is starting. `pid` is 0 where it is no OS process (in tests). `counted` is its own count of
+    tokens read and generated, also after its end."""
 
     @property
     def pid(self) -> int: ...
     @property
     def transport(self) -> Transport: ...
+    def counted(self) -> tuple[int, int]: ...
     async def end(self) -> int | None: ...
 
 
@@ -33,8 +38,9 @@ StartHost = Callable[[str, Path], Awaitable[HostProcess]]
 class ChildProcess:
     """A host as a child of the kernel."""
 
-    def __init__(self, process: trio.Process, transport: SocketTransport) -> None:
+    def __init__(self, process: trio.Process, transport: SocketTransport, page: mmap.mmap) -> None:
         self._process = process
+        self._page = page
         self._transport = transport
 
     @property
@@ -44,6 +50,11 @@ class ChildProcess:
     @property
     def transport(self) -> Transport:
         return self._transport
+
+    def counted(self) -> tuple[int, int]:
+        """What it wrote into the page that it shares with us."""
+        read, generated = LEDGER_PAGE.unpack_from(self._page)
+        return read, generated
 
     async def end(self) -> int | None:
         """Kills and reaps it; its exit status."""
@@ -60,10 +71,10 @@ async def start_child(driver: str, log_file: Path) -> HostProcess:
     ours, theirs = socket.socketpair()
     try:
         log_file.parent.mkdir(parents=True, exist_ok=True)
-        with theirs, log_file.open("ab") as log:
+        with theirs, _shared_page() as (page, ledger), log_file.open("ab") as log:
             process = await trio.lowlevel.open_process(
-                [sys.executable, "-m", "drivers.host", driver, "--fd", str(theirs.fileno())],
-                pass_fds=[theirs.fileno()],
+                [sys.executable, "-m", "drivers.host", driver, "--fd", str(theirs.fileno()), "--ledger", str(ledger)],
+                pass_fds=[theirs.fileno(), ledger],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -73,4 +84,15 @@ async def start_child(driver: str, log_file: Path) -> HostProcess:
     except OSError as failed:
         ours.close()
         raise IOFailed(f"the host of driver {driver} cannot be started: {failed}") from None
-    return ChildProcess(process, SocketTransport(ours, TRIO))
+    return ChildProcess(process, SocketTransport(ours, TRIO), page)
+
+
+@contextmanager
+def _shared_page() -> Iterator[tuple[mmap.mmap, int]]:
+    """Memory to share with a child: as we see it, and the descriptor to hand on. The memory outlives both."""
+    file = os.memfd_create("kernos-ledger")
+    try:
+        os.ftruncate(file, LEDGER_PAGE.size)
+        yield mmap.mmap(file, LEDGER_PAGE.size), file
+    finally:
+        os.close(file)

@@ -5,13 +5,14 @@ from collections.abc import Callable
 from functools import partial
 from typing import final
 
+import trio
 from msgspec.structs import replace
 
 from kernel.host import REISSUES_MAX, Host
 from kernel.trace import Trace
 from syscalls import driver
 from syscalls.driver import Embedded, Finished, Opened, Rendered, Sampling, Score, Scored, StoreHits, Tokens
-from syscalls.errors import BrokenPipe, IOFailed, OutcomeUnknown
+from syscalls.errors import BrokenPipe, IOFailed, OutcomeUnknown, SyscallError
 from syscalls.turns import ToolSpec, Turn
 
 
@@ -19,11 +20,10 @@ from syscalls.turns import ToolSpec, Turn
 class HostedModel:
     """A model in a host. A generation that the host's death cuts goes on from its last token where resume is exact."""
 
-    def __init__(self, name: str, host: Host, *, trace: Trace, overhead: Callable[[int], None]) -> None:
+    def __init__(self, name: str, host: Host, *, trace: Trace) -> None:
         self._name = name
         self._host = host
         self._trace = trace
-        self._overhead = overhead
 
     @property
     def name(self) -> str:
@@ -53,39 +53,70 @@ class HostedModel:
         tools: tuple[ToolSpec, ...],
         sink: Callable[[Tokens], None],
     ) -> Finished:
-        """See ModelPort. What a dead host had read of the prompt, and is read again, is charged to the kernel."""
-        made: list[int] = []
-        spoken = False
-        deaths = 0
+        """See ModelPort. What a dead host had read of the prompt is read again: the kernel's to pay, see HostBooks."""
+        with self._host.books.charging() as books:
+            made: list[int] = []
 
-        def keep(tokens: Tokens) -> None:
-            nonlocal spoken, deaths
-            spoken = True
-            deaths = 0
-            made.extend(tokens.ids)
-            sink(tokens)
+            def keep(tokens: Tokens) -> None:
+                made.extend(tokens.ids)
+                books.generated += len(tokens.ids)
+                sink(tokens)
 
+            books.read += len(prompt)
+            try:
+                finished = await self._resumed(sampling, prompt, turns, tools, made, keep)
+            except SyscallError:
+                if not made:
+                    books.read -= len(prompt)
+                raise
+            books.read += finished.prompt_tokens - len(prompt)
+            books.generated += max(0, finished.generated_tokens - len(made))
+            return finished
+
+    async def _resumed(
+        self,
+        sampling: Sampling,
+        prompt: tuple[int, ...],
+        turns: tuple[Turn, ...],
+        tools: tuple[ToolSpec, ...],
+        made: list[int],
+        keep: Callable[[Tokens], None],
+    ) -> Finished:
+        """A generation on as many hosts as it takes; its count is that of one host that did it all."""
+        deaths, before = 0, 0
         while True:
+            resumed = tuple(made)
             request = driver.Generate(
-                device=0, sampling=sampling, prompt=prompt, generated=tuple(made), turns=turns, tools=tools
+                device=0, sampling=sampling, prompt=prompt, generated=resumed, turns=turns, tools=tools
             )
             try:
                 finished: Finished = await self._host.pour(driver.GENERATE, partial(_addressed, request), keep)
             except BrokenPipe:
                 exact = "resume-exact" in self.opened.can
-                if spoken and not exact:
+                if made and not exact:
                     raise OutcomeUnknown(f"the host of {self.name} died in mid-answer and cannot resume it") from None
-                deaths += 1
+                deaths = deaths + 1 if len(made) == before else 1
+                before = len(made)
                 if deaths >= REISSUES_MAX:
                     raise IOFailed(f"{deaths} hosts of {self.name} in a row died over this answer") from None
-                self._overhead(len(prompt) + len(made))
                 self._trace.event("reissue", device=self.name, generated=len(made))
                 continue
-            return finished
+            return replace(
+                finished,
+                prompt_tokens=finished.prompt_tokens - len(resumed),
+                generated_tokens=finished.generated_tokens + len(resumed),
+            )
 
     async def score(self, asked: Score) -> Scored:
-        scored: Scored = await self._host.call(driver.SCORE, lambda device: replace(asked, device=device))
-        return scored
+        with self._host.books.charging() as books:
+            scored: Scored | None = None
+            try:
+                scored = await self._host.call(driver.SCORE, lambda device: replace(asked, device=device))
+            except trio.Cancelled:
+                books.read += _read_by(asked)
+                raise
+            books.read += scored.prompt_tokens
+            return scored
 
     async def tokenize(self, text: str) -> tuple[int, ...]:
         found: driver.Tokenized = await self._host.call(
@@ -98,6 +129,12 @@ class HostedModel:
             driver.DETOKENIZE, lambda device: driver.Detokenize(device=device, ids=ids)
         )
         return found.text
+
+
+def _read_by(asked: Score) -> int:
+    """What a score that was cancelled counts: all that was asked, of texts an upper bound."""
+    ids = sum(len(asked.prompt) + len(each) for each in asked.continuations)
+    return ids + sum(len((asked.prompt_text + text).encode()) for text in asked.texts)
 
 
 def _addressed(request: driver.Generate, device: int) -> driver.Generate:
@@ -117,10 +154,12 @@ class HostedEmbedding:
         return self._name
 
     async def embed(self, texts: tuple[str, ...]) -> Embedded:
-        embedded: Embedded = await self._host.call(
-            driver.EMBED, lambda device: driver.Embed(device=device, texts=texts)
-        )
-        return embedded
+        with self._host.books.charging() as books:
+            embedded: Embedded = await self._host.call(
+                driver.EMBED, lambda device: driver.Embed(device=device, texts=texts)
+            )
+            books.read += embedded.tokens
+            return embedded
 
 
 @final

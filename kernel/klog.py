@@ -28,7 +28,10 @@ LINES: dict[str, tuple[Level, str]] = {
     "host_unloaded": ("info", "device {device} was unloaded"),
     "model_failed": ("error", "model {model} cannot be loaded: {error}"),
     "reissue": ("warning", "a generation on {device} goes on after {generated} tokens on a new host"),
-    "recovered": ("warning", "device {device}: {tokens} tokens of a dead host reached nobody: kernel:overhead pays"),
+    "recovered": (
+        "debug",
+        "{device}: nobody asked for {read} tokens read, {generated} made: kernel:overhead pays",
+    ),
     "window_refused": ("warning", "a host refused a prompt of {prompt_tokens} tokens: {why}"),
     "recall_by_words": ("warning", "recall goes by words alone: {error}"),
     "index_waits": ("warning", "pages wait to be indexed: {error}"),

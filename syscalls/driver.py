@@ -6,6 +6,7 @@ a file host does what `syscalls.filing` says, a fetch broker what `syscalls.fetc
 what it did not declare in `can`.
 """
 
+import struct
 from typing import Literal, final
 
 from msgspec import Struct
@@ -13,6 +14,9 @@ from msgspec import Struct
 from syscalls import fetching, filing
 from syscalls.row import Args, Flag, Result, Row
 from syscalls.turns import ToolCall, ToolSpec, Turn
+
+LEDGER_PAGE = struct.Struct("<2q")
+"""How a host keeps its count in the page that it shares with the kernel: tokens read, and generated."""
 
 Kind = Literal["model", "embedding", "store", "files", "fetch"]
 

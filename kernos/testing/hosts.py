@@ -8,6 +8,7 @@ from typing import Any, final
 import trio
 import trio.testing
 
+from kernel.host_books import Counted
 from kernel.host_process import HostProcess
 from kernel.launch import Launched, LaunchRequest
 from syscalls.limits import CLIENT_LIMITS, DRIVER_LIMITS
@@ -24,8 +25,9 @@ from userland.serving import Worker
 class Task:
     """Something that runs on one end of a memory stream; the other end is `transport`."""
 
-    def __init__(self, transport: Transport) -> None:
+    def __init__(self, transport: Transport, counted: Counted = lambda: (0, 0)) -> None:
         self.transport = transport
+        self.counted = counted
         self.pid = 0
         self.scope = trio.CancelScope()
         self.ended = trio.Event()
@@ -76,10 +78,14 @@ class TaskLauncher:
 
 @final
 class TaskHosts:
-    """Starts driver hosts as tasks: the server that runs in a host's process, without the process."""
+    """Starts driver hosts as tasks: the server that runs in a host's process, without the process.
+
+    `running` and `counts` are all that were ever started, and what each of them counted."""
 
     def __init__(self, nursery: trio.Nursery) -> None:
         self._nursery = nursery
+        self.running: list[Task] = []
+        self.counts: list[Counted] = []
 
     async def __call__(self, driver: str, log_file: Path) -> HostProcess:
         await trio.lowlevel.checkpoint()
@@ -88,7 +94,10 @@ class TaskHosts:
         make_server: Any = importlib.import_module("drivers.serving").DriverServer
         load: Any = importlib.import_module("drivers.loading").load
 
+        server: Any = None
+
         async def serve() -> None:
+            nonlocal server
             async with trio.open_nursery() as nursery:
                 server = make_server(driver, load, nursery, driver=load(driver))
                 await run(Duplex(Peer(DRIVER_LIMITS, Hello()), theirs, server, trio.Event))
@@ -96,7 +105,14 @@ class TaskHosts:
                     await server.close()
                 nursery.cancel_scope.cancel()
 
-        return _start(self._nursery, Task(ours), serve)
+        def counted() -> tuple[int, int]:
+            told: tuple[int, int] = (0, 0) if server is None else server.tally.counted()
+            return told
+
+        task = Task(ours, counted)
+        self.running.append(task)
+        self.counts.append(counted)
+        return _start(self._nursery, task, serve)
 
 
 def _start(nursery: trio.Nursery, task: Task, body: Callable[[], Any]) -> Task:

@@ -93,12 +93,19 @@ class InProcess:
             _put(private_root(self._config.state_folder, PRINCIPAL) / path, data)
         self._stack = AsyncExitStack()
         self._running: Running | None = None
+        self._hosts: TaskHosts | None = None
         self._sys: Sys | None = None
 
     @property
     def machine(self) -> Machine:
         assert self._running is not None, "use it as: async with up() as machine"
         return self._running.machine
+
+    @property
+    def hosts(self) -> TaskHosts:
+        """The driver hosts that were started, and what each counted."""
+        assert self._hosts is not None, "use it as: async with up() as machine"
+        return self._hosts
 
     @property
     def sys(self) -> Sys:
@@ -156,13 +163,14 @@ class InProcess:
             stack.callback(truth.close)
             hosts = await stack.enter_async_context(trio.open_nursery())
             stack.callback(hosts.cancel_scope.cancel)
+            self._hosts = TaskHosts(hosts)
             self._running = await stack.enter_async_context(
                 machine_up(
                     self._config,
                     truth=truth,
                     seals=keys(Path(self._folder.name) / "keys", self._seed),
                     make_launcher=lambda trace: TaskLauncher(hosts, self._programs),
-                    start_host=TaskHosts(hosts),
+                    start_host=self._hosts,
                 )
             )
             stack.callback(self._check)

@@ -11,6 +11,7 @@ from msgspec import Raw
 from kernel.clock import Clock
 from kernel.config import Bounds
 from kernel.host import Host
+from kernel.host_books import HostBooks
 from kernel.host_process import HostProcess
 from kernel.panic import KernelPanic, contain
 from kernel.process import LOG_CHARS_MAX
@@ -209,7 +210,7 @@ async def test_a_trace_of_one_process_takes_its_reader_along(autojump_clock: Any
 def host(start: Callable[[str, Path], Awaitable[HostProcess]], **bounds: Any) -> Host:
     return Host(
         "m", "sim", driver.Open(kind="model", origin="sim:"), bounds=Bounds(**bounds), trace=Trace(Clock(), 100),
-        logs=Path("/nowhere"), start=start,
+        logs=Path("/nowhere"), start=start, books=HostBooks(lambda read, generated: None),
     )  # fmt: skip
 
 
