@@ -11,15 +11,16 @@ from typing import Any, final
 import trio
 from msgspec import Raw
 
+from kernel.capability import how_to_grant
 from kernel.machine import Machine
 from kernel.panic import KernelPanic, contain
-from kernel.permission import Permission
+from kernel.permission import Lacking, Permission
 from kernel.process import Process
 from kernel.trace import short
 from kernel.trap import Trap
 from syscalls.calls.kernel import TraceRecord
 from syscalls.codec import pack, parse_args
-from syscalls.errors import BrokenPipe, Errno, IOFailed, NoSyscall, SyscallError
+from syscalls.errors import BrokenPipe, Errno, IOFailed, NoSyscall, PermissionDenied, SyscallError
 from syscalls.link.duplex import Duplex
 from syscalls.row import Flag, Row
 from syscalls.table import BY_NAME, RESERVED, TABLE
@@ -51,32 +52,41 @@ class Gate:
         except SyscallError as unknown:
             link.fail(call.id, unknown)
             return None
-        if row.inline and not process.stopped:
-            self._inline(link, call, process, row)
+        if row.inline and not process.stopped and self._inline(link, call, process, row):
             return None
         scope = trio.CancelScope()
         nursery.start_soon(self._serve, link, call, process, row, scope)
         return scope
 
-    def _inline(self, link: Duplex, call: Call, process: Process, row: Row) -> None:
+    def _inline(self, link: Duplex, call: Call, process: Process, row: Row) -> bool:
+        """Answers in the reader's task; whether it did: a process that asks waits for what it lacks."""
         trap = Trap(process=process, row=row, emit=_no_items, room=trio.lowlevel.checkpoint)
         began = self._machine.clock.now()
         args: Any = None
         try:
             args = parse_args(row, call.args)
-            trap.right = self._permission.check(process, row, args)
+            trap.capability = self._permission.check(process, row, args, call.channel)
             result = self._handlers[row.number](self._machine, trap, args)
             link.reply(call.id, result)
         except SyscallError as refused:
+            if isinstance(refused, Lacking) and process.asks:
+                return False
             link.fail(call.id, refused)
             self._record(trap, began, args, refused)
         except Exception as bug:
             link.fail(call.id, self._bug(trap, bug))
         else:
             self._record(trap, began, args, None, result)
+        return True
 
     async def _serve(self, link: Duplex, call: Call, process: Process, row: Row, scope: trio.CancelScope) -> None:
-        trap = Trap(process=process, row=row, emit=self._emitter(link, call), room=lambda: link.drained(call.id))
+        trap = Trap(
+            process=process,
+            row=row,
+            emit=self._emitter(link, call),
+            room=lambda: link.drained(call.id),
+            scope=scope,
+        )
         began = self._machine.clock.now()
         args: Any = None
         outcome: SyscallError | None = None
@@ -85,14 +95,18 @@ class Gate:
             try:
                 args = parse_args(row, call.args)
                 await self._while_stopped(process)
-                trap.right = self._permission.check(process, row, args)
+                await self._let_in(trap, args, call.channel)
                 result = await self._body(trap, args)
                 await self._while_stopped(process)
             except SyscallError as refused:
                 outcome = refused
             except Exception as bug:
                 outcome = self._bug(trap, bug)
-        if scope.cancelled_caught:
+        if scope.cancelled_caught and trap.withdrawn:
+            outcome = _withdrawn(trap)
+            link.fail(call.id, outcome)
+            self._record(trap, began, args, outcome)
+        elif scope.cancelled_caught:
             link.error(call.id, Errno.ECANCELED, f"{row.name} was cancelled")
             self._record(trap, began, args, None, errno="ECANCELED")
         elif outcome is not None:
@@ -101,6 +115,19 @@ class Gate:
         else:
             self._answer(link, call, row, result)
             self._record(trap, began, args, None, result)
+
+    async def _let_in(self, trap: Trap, args: Any, channel: int) -> None:
+        """The right. A process that asks waits for the answer instead of being refused."""
+        process = trap.process
+        try:
+            capability = self._permission.check(process, trap.row, args, channel)
+        except Lacking as lacking:
+            if not process.asks:
+                raise
+            await self._machine.requests.ask(process, lacking.right, reason=f"for {trap.row.name}")
+            capability = self._permission.check(process, trap.row, args, channel)
+        if capability is not None:
+            self._machine.processes.capabilities.follow(capability, trap)
 
     async def _body(self, trap: Trap, args: Any) -> Any:
         """The call itself; meanwhile its process is running (a generation) or waiting."""
@@ -111,6 +138,7 @@ class Gate:
             return await answer if isinstance(answer, Awaitable) else answer
         finally:
             trap.process.finish(generating=generating)
+            self._machine.processes.capabilities.leave(trap)
 
     async def _while_stopped(self, process: Process) -> None:
         """STOP holds the calls of a process, coming in and going out."""
@@ -176,6 +204,13 @@ class Gate:
                 right=short(trap.right),
             )
         )
+
+
+def _withdrawn(trap: Trap) -> PermissionDenied:
+    """What a call is told whose right was revoked under it."""
+    assert trap.capability is not None
+    again = how_to_grant(trap.process.pid, trap.capability.right)
+    return PermissionDenied(f"{trap.row.name} was ended: {trap.withdrawn}; {again}")
 
 
 def row_of(number: int | str) -> Row:

@@ -2,15 +2,27 @@
 
 from typing import Any, Protocol, final
 
+from kernel.capability import Capability, how_to_grant
 from kernel.panic import KernelPanic
 from kernel.process import Process
 from kernel.process_table import ProcessTable
 from syscalls.errors import PermissionDenied
-from syscalls.rights import Right, allowed
+from syscalls.rights import Right
 from syscalls.row import Row
 
 OPERATOR = (Right("**"),)
 """What the operator holds: every action on everything."""
+OWN = "capability:own"
+"""A name of what the caller holds itself, or made from what it holds: whoever has a handle needs no right to it."""
+
+
+@final
+class Lacking(PermissionDenied):
+    """EPERM for want of `right`, which may be asked for."""
+
+    def __init__(self, message: str, right: Right) -> None:
+        super().__init__(message)
+        self.right = right
 
 
 class ContextNames(Protocol):
@@ -33,22 +45,33 @@ class Permission:
 
     def __init__(self, *, processes: ProcessTable, contexts: ContextNames, models: ModelNames) -> None:
         self._processes = processes
+        self._capabilities = processes.capabilities
         self._contexts = contexts
         self._models = models
 
-    def check(self, process: Process, row: Row, args: Any) -> str:
-        """The right that lets the call in, as text ("" where none is needed). Raises PermissionDenied (EPERM) that
-        says which right is missing and how to grant it; NotFound or NoSuchProcess where there is no such thing."""
+    def check(self, process: Process, row: Row, args: Any, channel: int = 0) -> Capability | None:
+        """The capability that lets the call in, one use of it counted (None where none is needed). What was lent for
+        the call that `channel` serves counts too.
+
+        Raises PermissionDenied (EPERM) that says which right is missing and how to grant it; NotFound or
+        NoSuchProcess where there is no such thing."""
         if row.needs is None:
-            return ""
+            return None
         names = self._names(process, row, args)
-        right = allowed(process.rights, row.needs.action, names)
-        if right is not None:
-            return str(right)
-        missing = Right(names[0], (row.needs.action,))
-        raise PermissionDenied(
+        action = row.needs.action
+        found = process.held.find(action, names)
+        if found is None and OWN in names:
+            return None
+        if found is None and process.lent:
+            found = _lent(process.lent.get(channel, ()), action, names)
+        if found is not None:
+            self._capabilities.use(found)
+            return found
+        missing = Right(names[0], (action,))
+        raise Lacking(
             f"process {process.pid} ({process.name}) lacks the right '{missing}' for {row.name}: "
-            f"grant it with --allow '{missing}'"
+            f"{how_to_grant(process.pid, missing)}",
+            missing,
         )
 
     def _names(self, process: Process, row: Row, args: Any) -> tuple[str, ...]:
@@ -63,6 +86,8 @@ class Permission:
             case "model" if rest == "{model}":
                 default = self._models.embedder if row.needs.action == "embed" else process.model
                 return self._models.names(args.model or default)
+            case "capability":
+                return self._capability_names(process, args.capability)
             case "program" | "tool":
                 return (resource.format_map(_Fields(args)),)
             case _ if "{" not in rest:

@@ -6,6 +6,7 @@ from typing import Any, final
 import trio
 
 from kernel.account import Account
+from kernel.capability import Capability, Held
 from kernel.panic import KernelPanic
 from syscalls.calls.message import Message
 from syscalls.calls.process import Exit, Kind, LogLine, State
@@ -52,7 +53,7 @@ class Process:
         kind: Kind,
         name: str,
         account: Account,
-        rights: tuple[Right, ...],
+        held: Held,
         nice: int,
         model: str | None,
         started_s: float,
@@ -64,7 +65,6 @@ class Process:
         self.kind: Kind = kind
         self.name = name
         self.account = account
-        self.rights = rights
         self.model = model
         self.started_s = started_s
         self.program: int = pid if parent is None or parent.kind == "session" else parent.program
@@ -76,6 +76,10 @@ class Process:
         self.generating = 0
         self.calling = 0
         self.story: deque[str] = deque(maxlen=STORY_MAX)
+        # What it may do: the table of capabilities.
+        self.held = held
+        self.lent: dict[int, tuple[Capability, ...]] = {}
+        self.asks = False
         # What it has: the family handlers.
         self.children: dict[int, Process] = {}
         self.contexts: set[int] = set()
@@ -104,6 +108,11 @@ class Process:
         self.total = 0
         # Whatever hosts it (a link and a channel), for signals; None for in-kernel tests.
         self.host: Any = None
+
+    @property
+    def rights(self) -> tuple[Right, ...]:
+        """What it may do now."""
+        return self.held.rights
 
     def begin(self, *, generating: bool) -> None:
         """A call of its begins to wait."""

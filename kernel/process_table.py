@@ -7,6 +7,7 @@ from typing import final
 import trio
 
 from kernel.account import Account
+from kernel.capability import Capabilities, Capability
 from kernel.clock import Clock
 from kernel.process import Process
 from kernel.trace import Trace
@@ -29,6 +30,7 @@ class ProcessTable:
         self._trace = trace
         self._max = processes_max
         self._next = INIT_PID
+        self.capabilities = Capabilities(clock.now, self._tell)
         self._alive: dict[int, Process] = {}
         self._reaped: deque[Process] = deque(maxlen=REAPED_KEPT_MAX)
 
@@ -50,18 +52,22 @@ class ProcessTable:
         nice: int = 0,
         model: str | None = None,
     ) -> Process:
-        """A new process, ready. Raises TryAgain (EAGAIN) when the table is full."""
+        """A new process, ready. Raises TryAgain (EAGAIN) when the table is full, PermissionDenied (EPERM) for a right
+        that the parent lacks."""
         bound = self._max - self._max // KEPT_FREE if kind == "program" else self._max
         if len(self._alive) >= bound:
             raise TryAgain(f"the table holds {bound} processes: wait for some to end, or raise bounds.processes_max")
+        pid = self._next
+        capabilities = self.capabilities
+        held = capabilities.origin(pid, rights) if parent is None else capabilities.inherit(parent, pid, rights)
         process = Process(
-            pid=self._next,
+            pid=pid,
             parent=parent,
             principal=principal,
             kind=kind,
             name=name,
             account=account,
-            rights=rights,
+            held=held,
             nice=nice,
             model=model,
             started_s=self._clock.now(),
@@ -72,6 +78,12 @@ class ProcessTable:
             parent.children[process.pid] = process
         self._trace.event("spawn", pid=process.pid, parent=parent.pid if parent else 0, name=name, type=kind)
         return process
+
+    def _tell(self, event: str, capability: Capability, why: str) -> None:
+        above = capability.parent.id if capability.parent is not None else 0
+        self._trace.event(
+            event, pid=capability.holder, capability=capability.id, right=capability.text, derived=above, why=why
+        )
 
     def get(self, pid: int) -> Process:
         """The process that is alive or a zombie under `pid`. Raises NoSuchProcess (ESRCH)."""

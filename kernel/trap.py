@@ -3,6 +3,9 @@
 from collections.abc import Awaitable, Callable
 from typing import Any, final
 
+import trio
+
+from kernel.capability import Capability
 from kernel.process import Process
 from syscalls.row import Row
 
@@ -14,18 +17,43 @@ class Trap:
     `emit(item)` streams one struct of the row's item type and never waits; it raises BrokenPipe (EPIPE) beyond the
     bound that is kept for a reader that does not read. `await room()` waits until the reader has taken what was
     emitted: for streams that may wait for their reader, as generations never do. `detail` goes into the trace record.
+    `capability` let it in; `scope` is cancelled when that is revoked, and `withdrawn` says why.
     """
 
     def __init__(
-        self, *, process: Process, row: Row, emit: Callable[[Any], None], room: Callable[[], Awaitable[None]]
+        self,
+        *,
+        process: Process,
+        row: Row,
+        emit: Callable[[Any], None],
+        room: Callable[[], Awaitable[None]],
+        scope: trio.CancelScope | None = None,
     ) -> None:
         self.process = process
         self.row = row
         self.emit = emit
         self.room = room
-        self.right = ""
+        self.scope = scope
+        self.capability: Capability | None = None
+        self.withdrawn = ""
         self.prompt_tokens = 0
         self.generated_tokens = 0
         self.queued_s = 0.0
         self.driver_s = 0.0
         self.detail = ""
+
+    @property
+    def holder(self) -> Process:
+        """Who makes it, as the table of capabilities says it."""
+        return self.process
+
+    @property
+    def right(self) -> str:
+        """The right that let it in, "" where none was needed."""
+        return self.capability.text if self.capability is not None else ""
+
+    def withdraw(self, why: str) -> None:
+        """What let it in is no more: the call is cancelled and answered with EPERM and `why`."""
+        self.withdrawn = self.withdrawn or why
+        if self.scope is not None:
+            self.scope.cancel()
