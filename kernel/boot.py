@@ -12,6 +12,7 @@ import resource
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -22,6 +23,8 @@ import trio
 
 from kernel import config as configuration
 from kernel.account import Accounts
+from kernel.alarm import Alarms
+from kernel.capability import Capabilities
 from kernel.clock import Clock
 from kernel.config import Config, ModelConfig, ToolConfig
 from kernel.device import Registry
@@ -35,23 +38,28 @@ from kernel.machine import Machine
 from kernel.mm.contexts import Contexts
 from kernel.panic import first
 from kernel.permission import OPERATOR, Permission
+from kernel.pipe import Pipes
 from kernel.power import Switch, stop_programs
 from kernel.process import Process
 from kernel.process_table import ProcessTable
+from kernel.requests import Requests
 from kernel.scheduler import Scheduler
 from kernel.seal import Seals
-from kernel.sys import clock, context, device, generate, kernel, message, model, process
+from kernel.sys import capability, clock, context, device, generate, kernel, message, model, process
 from kernel.tool import Tool
+from kernel.topic import Topics
 from kernel.trace import Trace
+from kernel.trace_file import TraceFile
 from kernel.truth import FILE, Truth
 from kernel.version import VERSION
 from syscalls.errors import SyscallError
+from syscalls.signals import Signal
 
 TOOLS_GROUP = "kernos.tools"
 _PR_SET_PDEATHSIG = 1
 _FILES_MAX = 65536
 
-FAMILIES = (process, context, generate, model, message, device, clock, kernel)
+FAMILIES = (process, context, generate, model, message, device, clock, capability, kernel)
 
 
 def handlers() -> dict[int, Handler]:
@@ -82,10 +90,13 @@ async def machine_up(
     seals: Seals,
     make_launcher: Callable[[Trace], Launcher],
     start_host: StartHost = start_child,
+    wall: Callable[[], float] | None = None,
 ) -> AsyncIterator[Running]:
-    """The whole machine but its front door; leaving the block takes it down: TERM, the grace time, then the end."""
-    clock_ = Clock()
-    trace = Trace(clock_, config.bounds.trace_records_max)
+    """The whole machine but its front door; leaving the block takes it down: TERM, the grace time, then the end.
+
+    `wall` tells the date (None: that of a virtual clock)."""
+    clock_ = Clock(wall)
+    trace = Trace(clock_, config.bounds.trace_records_max, bytes_max=config.bounds.trace_bytes_max, config=config.trace)
     accounts = Accounts(clock_.now)
     processes = ProcessTable(clock=clock_, trace=trace, processes_max=config.bounds.processes_max)
     scheduler = Scheduler(clock=clock_, queue_max=config.bounds.queue_max)
@@ -103,6 +114,12 @@ async def machine_up(
         contexts=contexts,
         launcher=launcher,
     )
+    pipes = Pipes(pipes_max=config.bounds.pipes_max)
+    alarms = Alarms(
+        clock=clock_, ring=lambda whose: executor.signal(whose, Signal.ALRM), alarms_max=config.bounds.alarms_max
+    )
+    processes.at_end += [pipes.release, alarms.release]
+    requests = Requests(config.requests, clock=clock_, trace=trace, truth=truth, seals=seals, processes=processes)
     machine = Machine(
         config=config,
         clock=clock_,
@@ -114,15 +131,24 @@ async def machine_up(
         devices=devices,
         contexts=contexts,
         executor=executor,
+        pipes=pipes,
+        topics=Topics(),
+        alarms=alarms,
+        requests=requests,
     )
     gate = Gate(machine, Permission(processes=processes, contexts=contexts, models=devices), handlers())
     root = accounts.open(None, name="kernel", principal="kernel", tokens_max=None, wall_s_max=None)
     init = processes.add(parent=None, principal="kernel", kind="session", name="kernos", account=root, rights=OPERATOR)
     async with _ending(launcher), trio.open_nursery() as nursery:
+        if config.trace.file:
+            nursery.start_soon(TraceFile(config.state_folder / config.trace.file, config.trace, trace).run)
         executor.attach(nursery, gate)
         await devices.boot(nursery)
         await contexts.boot()
+        await requests.boot()
+        nursery.start_soon(_expire, processes.capabilities, clock_)
         nursery.start_soon(contexts.run)
+        nursery.start_soon(alarms.run)
         for name, tool in installed_tools(config).items():
             served = Tool(name, tool, bounds=config.bounds, clock=clock_, launcher=launcher)
             devices.tools[name] = served
@@ -143,6 +169,16 @@ async def _ending(launcher: Launcher) -> AsyncIterator[None]:
     finally:
         with trio.CancelScope(shield=True):
             await launcher.aclose()
+
+
+async def _expire(capabilities: Capabilities, clock_: Clock) -> None:
+    """Ends capabilities when their time is over, with the calls that they let in."""
+    while True:
+        sooner = trio.Event()
+        capabilities.sooner = sooner.set
+        with trio.move_on_after(max(capabilities.next_deadline_s - clock_.now(), 0.0)):
+            await sooner.wait()
+        capabilities.expire()
 
 
 async def _supervise_tool(tool: Tool, gate: Gate, processes: ProcessTable, init: Process) -> None:
@@ -174,6 +210,7 @@ async def _serve(config: Config, switch: Switch, ready_fd: int | None) -> None:
             truth=truth,
             seals=seals,
             make_launcher=lambda trace: JailLauncher(trace=trace, without=config.weak_sandbox),
+            wall=time.time,
         ) as running:
             switch.attach(running.machine)
             await _until_told(running, config, ready_fd)

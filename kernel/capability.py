@@ -27,6 +27,8 @@ DEPTH_MAX: Final = 128
 FOUND_MAX: Final = 512
 """Decisions remembered for one set; beyond it they are made anew."""
 _TOO_DEEP = f"capabilities are derived {DEPTH_MAX} deep: let a process further up give this one"
+_GRAIN_S = 1e-6
+"""Whoever sleeps until a deadline may wake so much before it, by rounding."""
 LIFE_S_MAX: Final = 10 * 365 * 86400.0
 USES_MAX: Final = 1 << 40
 
@@ -35,13 +37,13 @@ Tell = Callable[[str, "Capability", str], None]
 
 
 class Admitted(Protocol):
-    """A call under way, let in by `capability`."""
+    """A call under way, and the capabilities that let it in."""
 
-    capability: "Capability | None"
+    admitted: "tuple[Capability, ...]"
 
     @property
     def holder(self) -> "Holder": ...
-    def withdraw(self, why: str) -> None: ...
+    def withdraw(self, capability: "Capability", why: str) -> None: ...
 
 
 class Holder(Protocol):
@@ -63,8 +65,21 @@ class Capability:
     `limited` are those, itself included, whose uses its own are counted on."""
 
     __slots__ = (
-        "__weakref__", "_text", "alive", "bound", "calls", "children", "depth", "expires_s", "holder", "id", "limited",
-        "lent", "parent", "right", "uses_left",
+        "__weakref__",
+        "_text",
+        "alive",
+        "bound",
+        "calls",
+        "children",
+        "depth",
+        "expires_s",
+        "holder",
+        "id",
+        "lent",
+        "limited",
+        "parent",
+        "right",
+        "uses_left",
     )  # fmt: skip
 
     def __init__(
@@ -88,10 +103,10 @@ class Capability:
         self.lent = lent
         self.alive = True
         self.uses_left = uses
-        self.expires_s = min([expires_s, *(each.expires_s for each in above)])
+        self.expires_s: float = min([expires_s, *(each.expires_s for each in above)])
         limited = dict.fromkeys(each for one in above for each in one.limited)
         self.limited: tuple[Capability, ...] = (*limited, self) if uses is not None else tuple(limited)
-        self.depth = 1 + max((each.depth for each in above), default=0)
+        self.depth: int = 1 + max((each.depth for each in above), default=0)
         self.children: WeakSet[Capability] | None = None
         self.calls: set[Admitted] | None = None
         self._text = ""
@@ -132,7 +147,7 @@ class Capability:
 
 @final
 class Held:
-    """What a process holds: a set that never changes, shared by all who hold the same, with its decisions remembered."""
+    """What a process holds: a set that never changes, shared by all who hold the same; its decisions are remembered."""
 
     __slots__ = ("_capabilities", "_found", "_ledger", "_rights", "_rights_at")
 
@@ -188,7 +203,8 @@ class Held:
 
 @final
 class Capabilities:
-    """The table of all capabilities of a kernel. `now` is the clock's."""
+    """The table of all capabilities of a kernel. `now` is the clock's; `changes` counts what ended, `sooner` is called
+    when `next_deadline_s` has come nearer."""
 
     def __init__(self, now: Callable[[], float], tell: Tell = lambda event, capability, why: None) -> None:
         self._now = now
@@ -198,6 +214,7 @@ class Capabilities:
         self._deadlines: list[tuple[float, int]] = []
         self.changes = 0
         self.none = Held(self, ())
+        self.sooner: Callable[[], None] = lambda: None
 
     def __len__(self) -> int:
         return len(self._table)
@@ -329,7 +346,7 @@ class Capabilities:
     def expire(self) -> None:
         """Ends those whose time is over; cheap when there are none."""
         deadlines = self._deadlines
-        while deadlines and deadlines[0][0] <= self._now():
+        while deadlines and deadlines[0][0] <= self._now() + _GRAIN_S:
             _, number = heapq.heappop(deadlines)
             capability = self._table.get(number)
             if capability is not None and capability.alive:
@@ -348,17 +365,19 @@ class Capabilities:
             each.uses_left -= 1
             self.changes += each.uses_left == 0
 
-    def follow(self, capability: Capability, call: Admitted) -> None:
-        """The call that `capability` let in falls with it, until `leave`."""
-        call.capability = capability
-        if capability.calls is None:
-            capability.calls = set()
-        capability.calls.add(call)
+    def follow(self, admitted: tuple[Capability, ...], call: Admitted) -> None:
+        """The call that these let in falls with any of them, until `leave`."""
+        call.admitted = admitted
+        for each in admitted:
+            if each.calls is None:
+                each.calls = set()
+            each.calls.add(call)
 
     def leave(self, call: Admitted) -> None:
         """The call has ended."""
-        if call.capability is not None and call.capability.calls is not None:
-            call.capability.calls.discard(call)
+        for each in call.admitted:
+            if each.calls is not None:
+                each.calls.discard(call)
 
     def get(self, number: int) -> Capability | None:
         """The living capability of that number."""
@@ -393,7 +412,7 @@ class Capabilities:
             fallen += 1
             todo.extend(each.children or ())
             for call in tuple(each.calls or ()):
-                call.withdraw(why)
+                call.withdraw(each, why)
         self.changes += 1
         return fallen
 
@@ -444,6 +463,8 @@ class Capabilities:
                 self._deadlines = [each for each in self._deadlines if self.get(each[1]) is not None]
                 heapq.heapify(self._deadlines)
             heapq.heappush(self._deadlines, (made.expires_s, made.id))
+            if self._deadlines[0][1] == made.id:
+                self.sooner()
         return made
 
 
@@ -465,4 +486,4 @@ def _move_calls(old: Capability, new: Capability, pids: set[int]) -> None:
         for call in moving:
             assert old.calls is not None
             old.calls.discard(call)
-            call.capability = new
+            call.admitted = tuple(new if each is old else each for each in call.admitted)

@@ -1,12 +1,13 @@
 """kernos.toml as one checked struct; unknown keys are refused."""
 
 from pathlib import Path
-from typing import final
+from typing import Literal, final
 
 import msgspec
 from msgspec import Struct
 
 from syscalls.paths import socket_path, state_dir
+from syscalls.rights import parse_rights
 
 
 @final
@@ -27,6 +28,23 @@ class ToolConfig(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 @final
+class TraceConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    """What is written down of system calls: none (`off`; they are counted), all without arguments and results
+    (`calls`), or all (`full`); of calls that succeed one in `every`. With `file` (0600) as JSON lines too, without
+    arguments and results; at `rotate_bytes` it is renamed FILE.1 and so on, of which `files_max` are kept."""
+
+    level: Literal["off", "calls", "full"] = "full"
+    every: int = 1
+    file: str = ""
+    rotate_bytes: int = 64 << 20
+    files_max: int = 4
+
+    def __post_init__(self) -> None:
+        if self.every < 1 or self.files_max < 1 or self.rotate_bytes < 4096:
+            raise ValueError("in [trace], every and files_max are at least 1, rotate_bytes at least 4096")
+
+
+@final
 class Bounds(Struct, frozen=True, forbid_unknown_fields=True):
     """Every bound of the kernel. Relations between them are asserted at boot."""
 
@@ -35,7 +53,10 @@ class Bounds(Struct, frozen=True, forbid_unknown_fields=True):
     contexts_max: int = 8192
     mailbox_messages_max: int = 256
     mailbox_bytes_max: int = 4 << 20
+    pipes_max: int = 64
+    alarms_max: int = 64
     trace_records_max: int = 65536
+    trace_bytes_max: int = 16 << 20
     queue_max: int = 1024
     grace_s: float = 2.0
     handshake_s: float = 5.0
@@ -59,8 +80,23 @@ class Bounds(Struct, frozen=True, forbid_unknown_fields=True):
 
 TINY_BOUNDS = Bounds(
     processes_max=8, sessions_max=4, contexts_max=4, mailbox_messages_max=2, mailbox_bytes_max=4096,
-    trace_records_max=64, queue_max=2, stream_items_max=16, page_tokens_max=32,
+    trace_records_max=64, trace_bytes_max=65536, queue_max=2, stream_items_max=16, page_tokens_max=32,
 )  # fmt: skip
+
+
+@final
+class RequestsConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    """Who answers when a program asks for a right: what `allow` covers is granted, what `deny` touches is refused, the
+    rest waits `wait_s` seconds for the operator."""
+
+    allow: tuple[str, ...] = ()
+    deny: tuple[str, ...] = ()
+    wait_s: float = 300.0
+
+    def __post_init__(self) -> None:
+        parse_rights((*self.allow, *self.deny))
+        if not 0 < self.wait_s <= 7 * 86400:
+            raise ValueError("wait_s in [requests] is a number of seconds, more than 0 and at most a week")
 
 
 @final
@@ -75,7 +111,9 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     store: str = "chroma"
     tools: dict[str, ToolConfig] = {}
     programs: dict[str, str] = {}
+    requests: RequestsConfig = RequestsConfig()
     bounds: Bounds = Bounds()
+    trace: TraceConfig = TraceConfig()
     weak_sandbox: tuple[str, ...] = ()
 
     @property

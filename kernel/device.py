@@ -81,6 +81,20 @@ class Registry:
                 scope.cancel()
         return self.info(settled.record.ref)
 
+    async def load(self, name: str) -> ModelInfo:
+        """Waits until a model is ready. Raises why it cannot be."""
+        entry = self._models.find(name)
+        opened = await entry.host.ready()
+        if not entry.record.checksum:  # named in the configuration, and never opened before
+            entry = await self._models.settle(entry, opened)
+        return self.info(entry.record.ref)
+
+    async def unload(self, name: str, *, timeout_s: float, force: bool) -> ModelInfo:
+        """Ends the host of a model until somebody needs it again: see Host.unload."""
+        entry = self._models.find(name)
+        await entry.host.unload(timeout_s=timeout_s, force=force)
+        return self.info(entry.record.ref)
+
     def model(self, name: str | None) -> ModelPort:
         """The port of a model; its host is started. Raises NotFound (ENOENT) listing what there is."""
         entry = self._models.find(name)

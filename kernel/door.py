@@ -13,6 +13,7 @@ import trio
 
 from kernel.exec import Executor
 from kernel.link import Entrance, KernelLink
+from kernel.loop import TRIO
 from kernel.machine import Machine
 from kernel.panic import contain
 from kernel.permission import OPERATOR
@@ -20,6 +21,7 @@ from kernel.process import Process
 from kernel.version import VERSION
 from syscalls.calls.process import Exit
 from syscalls.errors import Busy, Invalid, IOFailed, SyscallError
+from syscalls.link.transport import SocketTransport
 from syscalls.paths import SOCKET_BYTES_MAX
 from syscalls.wire import Bye, Hello, encode
 
@@ -106,18 +108,19 @@ class Door:
             return
         reason = ""
         hello = Hello(info={"kernos": VERSION, "pid": str(process.pid)})
-        link = KernelLink(stream, self._gate, Session(process), hello=hello)
+        transport = SocketTransport(socket.socket(fileno=stream.socket.detach()), TRIO)
+        link = KernelLink(transport, self._gate, Session(process), hello=hello)
         self._links.add(link)
         try:
             with trio.CancelScope() as scope:
                 process.stop_scope = scope
-                async with stream:
-                    reason = await link.run(handshake_s=machine.config.bounds.handshake_s)
+                reason = await link.run(handshake_s=machine.config.bounds.handshake_s)
         except Exception as bug:
             reason = contain(bug)
             machine.trace.event("bug", pid=process.pid, error=repr(bug))
         finally:
             self._links.discard(link)
+            transport.close()
             self._leave(process, machine.executor, reason)
 
     def _leave(self, process: Process, executor: Executor, reason: str) -> None:

@@ -16,21 +16,19 @@ from kernel.machine import Machine
 from kernel.panic import KernelPanic, contain
 from kernel.permission import Lacking, Permission
 from kernel.process import Process
-from kernel.trace import short
+from kernel.recorder import Recorder
 from kernel.trap import Trap
-from syscalls.calls.kernel import TraceRecord
 from syscalls.codec import pack, parse_args
-from syscalls.errors import BrokenPipe, Errno, IOFailed, NoSyscall, PermissionDenied, SyscallError
+from syscalls.errors import BrokenPipe, Canceled, Errno, IOFailed, NoSyscall, PermissionDenied, SyscallError
 from syscalls.link.duplex import Duplex
-from syscalls.row import Flag, Row
+from syscalls.row import Row
 from syscalls.table import BY_NAME, RESERVED, TABLE
 from syscalls.wire import Call
 
 Handler = Callable[[Machine, Trap, Any], Any]
 """A family handler: plain for INLINE rows, a coroutine function for all others; returns the row's result."""
 
-_GENERATING = frozenset({"context.generate", "model.generate"})
-_UNTRACED = frozenset({"process.output", "kernel.trace", "process.logs"})
+_GENERATING = frozenset({"context.generate", "model.generate", "model.score"})
 
 
 @final
@@ -43,6 +41,7 @@ class Gate:
         self._machine = machine
         self._permission = permission
         self._handlers = handlers
+        self._recorder = Recorder(machine.trace, machine.clock)
 
     def enter(self, link: Duplex, call: Call, process: Process, nursery: trio.Nursery) -> trio.CancelScope | None:
         """Serves `call` of `process`: at once where it cannot wait, else in a task of its own whose scope is
@@ -61,22 +60,24 @@ class Gate:
     def _inline(self, link: Duplex, call: Call, process: Process, row: Row) -> bool:
         """Answers in the reader's task; whether it did: a process that asks waits for what it lacks."""
         trap = Trap(process=process, row=row, emit=_no_items, room=trio.lowlevel.checkpoint)
-        began = self._machine.clock.now()
+        trap.began_s = self._machine.clock.now()
         args: Any = None
         try:
             args = parse_args(row, call.args)
-            trap.capability = self._permission.check(process, row, args, call.channel)
+            trap.admitted = self._permission.check(process, row, args, call.channel)
             result = self._handlers[row.number](self._machine, trap, args)
-            link.reply(call.id, result)
+            packed = link.reply(call.id, result)
         except SyscallError as refused:
             if isinstance(refused, Lacking) and process.asks:
                 return False
             link.fail(call.id, refused)
-            self._record(trap, began, args, refused)
+            self._recorder.refused(trap, call.args, args, refused)
         except Exception as bug:
-            link.fail(call.id, self._bug(trap, bug))
+            failure = self._bug(trap, bug)
+            link.fail(call.id, failure)
+            self._recorder.refused(trap, call.args, args, failure)
         else:
-            self._record(trap, began, args, None, result)
+            self._recorder.done(trap, call.args, args, packed, result)
         return True
 
     async def _serve(self, link: Duplex, call: Call, process: Process, row: Row, scope: trio.CancelScope) -> None:
@@ -87,47 +88,48 @@ class Gate:
             room=lambda: link.drained(call.id),
             scope=scope,
         )
-        began = self._machine.clock.now()
+        self._recorder.begin(trap, call.args)
         args: Any = None
         outcome: SyscallError | None = None
         result: Any = None
-        with scope:
-            try:
-                args = parse_args(row, call.args)
-                await self._while_stopped(process)
-                await self._let_in(trap, args, call.channel)
-                result = await self._body(trap, args)
-                await self._while_stopped(process)
-            except SyscallError as refused:
-                outcome = refused
-            except Exception as bug:
-                outcome = self._bug(trap, bug)
-        if scope.cancelled_caught and trap.withdrawn:
-            outcome = _withdrawn(trap)
-            link.fail(call.id, outcome)
-            self._record(trap, began, args, outcome)
-        elif scope.cancelled_caught:
-            link.error(call.id, Errno.ECANCELED, f"{row.name} was cancelled")
-            self._record(trap, began, args, None, errno="ECANCELED")
-        elif outcome is not None:
-            link.fail(call.id, outcome)
-            self._record(trap, began, args, outcome)
+        over = False
+        try:
+            with scope:
+                try:
+                    args = parse_args(row, call.args)
+                    await self._while_stopped(process)
+                    await self._let_in(trap, args, call.channel)
+                    result = await self._body(trap, args)
+                    await self._while_stopped(process)
+                except SyscallError as refused:
+                    outcome = refused
+                except Exception as bug:
+                    outcome = self._bug(trap, bug)
+            over = True
+        finally:
+            if not over:
+                self._recorder.failed(trap, call.args, args, Errno.EPIPE, "its caller has gone while it was under way")
+        if scope.cancelled_caught:
+            outcome = _withdrawn(trap) if trap.fallen else Canceled(f"{row.name} was cancelled")
+        if outcome is None:
+            outcome, packed = self._answer(link, call, row, result)
+        if outcome is None:
+            self._recorder.done(trap, call.args, args, packed, result)
         else:
-            self._answer(link, call, row, result)
-            self._record(trap, began, args, None, result)
+            link.fail(call.id, outcome)
+            self._recorder.refused(trap, call.args, args, outcome)
 
     async def _let_in(self, trap: Trap, args: Any, channel: int) -> None:
         """The right. A process that asks waits for the answer instead of being refused."""
         process = trap.process
         try:
-            capability = self._permission.check(process, trap.row, args, channel)
+            admitted = self._permission.check(process, trap.row, args, channel)
         except Lacking as lacking:
             if not process.asks:
                 raise
             await self._machine.requests.ask(process, lacking.right, reason=f"for {trap.row.name}")
-            capability = self._permission.check(process, trap.row, args, channel)
-        if capability is not None:
-            self._machine.processes.capabilities.follow(capability, trap)
+            admitted = self._permission.check(process, trap.row, args, channel)
+        self._machine.processes.capabilities.follow(admitted, trap)
 
     async def _body(self, trap: Trap, args: Any) -> Any:
         """The call itself; meanwhile its process is running (a generation) or waiting."""
@@ -156,14 +158,12 @@ class Gate:
 
         return emit
 
-    def _answer(self, link: Duplex, call: Call, row: Row, result: Any) -> None:
+    def _answer(self, link: Duplex, call: Call, row: Row, result: Any) -> tuple[SyscallError | None, bytes]:
+        """Sends the result; what it was on the wire, or why it could not cross."""
         try:
-            if row.streams:
-                link.end(call.id, result)
-            else:
-                link.reply(call.id, result)
+            return None, link.end(call.id, result) if row.streams else link.reply(call.id, result)
         except SyscallError as unencodable:
-            link.fail(call.id, unencodable)
+            return unencodable, b""
 
     def _bug(self, trap: Trap, bug: Exception) -> SyscallError:
         """A bug of ours in a family handler costs one call, not the machine; it is shouted about."""
@@ -171,45 +171,11 @@ class Gate:
         self._machine.trace.event("bug", pid=trap.process.pid, call=trap.row.name, error=repr(bug))
         return IOFailed(f"the kernel failed in {trap.row.name}: {why}")
 
-    def _record(
-        self,
-        trap: Trap,
-        began: float,
-        args: Any,
-        refused: SyscallError | None,
-        result: Any = None,
-        *,
-        errno: str = "",
-    ) -> None:
-        row = trap.row
-        if row.name in _UNTRACED and refused is None:
-            return
-        shown = "" if args is None or Flag.SECRET in row.flags else short(_fields(args))
-        now = self._machine.clock.now()
-        self._machine.trace.add(
-            TraceRecord(
-                seq=0,
-                at_s=now,
-                kind="call",
-                pid=trap.process.pid,
-                name=row.name,
-                args=shown,
-                result=short(refused.message if refused else trap.detail or _fields(result)),
-                errno=refused.errno.name if refused else errno,
-                took_s=now - began,
-                queued_s=trap.queued_s,
-                driver_s=trap.driver_s,
-                prompt_tokens=trap.prompt_tokens,
-                generated_tokens=trap.generated_tokens,
-                right=short(trap.right),
-            )
-        )
-
 
 def _withdrawn(trap: Trap) -> PermissionDenied:
     """What a call is told whose right was revoked under it."""
-    assert trap.capability is not None
-    again = how_to_grant(trap.process.pid, trap.capability.right)
+    assert trap.fallen is not None
+    again = how_to_grant(trap.process.pid, trap.fallen.right)
     return PermissionDenied(f"{trap.row.name} was ended: {trap.withdrawn}; {again}")
 
 
@@ -221,22 +187,6 @@ def row_of(number: int | str) -> Row:
     if isinstance(number, int) and number in RESERVED:
         raise NoSyscall(f"{RESERVED[number]} is reserved for a later kernel")
     raise NoSyscall(f"there is no system call {number!r}; 'kernos man' lists them all")
-
-
-def _fields(value: Any) -> str:
-    """The fields of a struct that were set, as `name=value, …`."""
-    if value is None:
-        return ""
-    fields = getattr(value, "__struct_fields__", ())
-    shown = ((name, getattr(value, name)) for name in fields)
-    return ", ".join(f"{name}={_brief(item)}" for name, item in shown if item not in (None, "", (), 0, False))
-
-
-def _brief(item: Any) -> str:
-    if isinstance(item, Raw | bytes):
-        return f"<{len(bytes(item))} bytes>"
-    text = repr(item)
-    return text if len(text) <= 60 else text[:59] + "…"
 
 
 def _no_items(item: Any) -> None:

@@ -15,7 +15,7 @@ from kernel.prompt import Prompt, fit, prompt_of
 from kernel.trap import Trap
 from syscalls.calls.context import Generate, Generated, Piece, Usage
 from syscalls.calls.model import OneShot
-from syscalls.driver import Finished, Sampling, Tokens
+from syscalls.driver import Finished, Sampling, Scored, Tokens
 from syscalls.errors import Invalid, OverQuota, OverWindow, SyscallError, TimedOut
 from syscalls.turns import Turn, assistant
 
@@ -38,7 +38,7 @@ class Done(Struct, frozen=True):
 async def in_context(machine: Machine, trap: Trap, context: Context, asked: Generate) -> Generated:
     """Lets the model of `context` speak; one at a time per context. Raises what the table says of context.generate."""
     check(asked)
-    with _deadline(asked.deadline_s) as scope:
+    with deadline(asked.deadline_s) as scope:
         async with context.speaking:
             done = await _persistent(machine, trap, context, asked)
             version = context.version
@@ -53,7 +53,7 @@ async def in_context(machine: Machine, trap: Trap, context: Context, asked: Gene
                 pages=context.window.pages(),
                 faults=faults,
             )
-    raise _late(asked.deadline_s, scope)
+    raise late(asked.deadline_s, scope)
 
 
 async def one_shot(machine: Machine, trap: Trap, port: ModelPort, asked: OneShot) -> Generated:
@@ -61,7 +61,7 @@ async def one_shot(machine: Machine, trap: Trap, port: ModelPort, asked: OneShot
     check(asked)
     if not asked.turns:
         raise Invalid("no turns: give at least a user's turn")
-    with _deadline(asked.deadline_s) as scope:
+    with deadline(asked.deadline_s) as scope:
         prompt = prompt_of(asked.turns, asked.tools, await port.render(asked.turns, asked.tools))
         window = port.opened.window_tokens
         if prompt.tokens >= window:
@@ -70,7 +70,7 @@ async def one_shot(machine: Machine, trap: Trap, port: ModelPort, asked: OneShot
             )
         done = await run(machine, trap, port, prompt, asked)
         return Generated(turn=done.turn, finish=done.finished.finish, usage=done.usage)
-    raise _late(asked.deadline_s, scope)
+    raise late(asked.deadline_s, scope)
 
 
 def check(asked: Generate | OneShot) -> None:
@@ -83,8 +83,13 @@ def check(asked: Generate | OneShot) -> None:
         raise Invalid(f"top_p {asked.top_p}: above 0, at most 1")
     if any(not stop for stop in asked.stop):
         raise Invalid("a stop string is empty: it would stop everything")
-    if asked.deadline_s is not None and not 0.0 <= asked.deadline_s < math.inf:
-        raise Invalid(f"deadline_s {asked.deadline_s}: seconds from now, 0 or more")
+    check_deadline(asked.deadline_s)
+
+
+def check_deadline(seconds: float | None) -> None:
+    """Raises Invalid (EINVAL) for what is no time from now."""
+    if seconds is not None and not 0.0 <= seconds < math.inf:
+        raise Invalid(f"deadline_s {seconds}: seconds from now, 0 or more")
 
 
 async def _persistent(machine: Machine, trap: Trap, context: Context, asked: Generate) -> Done:
@@ -128,7 +133,7 @@ async def run(machine: Machine, trap: Trap, port: ModelPort, prompt: Prompt, ask
                 trap.process.driver_s += took_s
                 seat.absorb(meter.service)
     finally:
-        _settle(machine, trap, hold, meter)
+        settle(machine, trap, hold, meter)
     usage = Usage(
         prompt_tokens=finished.prompt_tokens,
         generated_tokens=finished.generated_tokens,
@@ -167,6 +172,11 @@ class Meter:
         """The driver gave an error; without a token before it, it did nothing."""
         if not self.generated_tokens:
             self.prompt_tokens = 0
+
+    def read(self, scored: Scored) -> None:
+        """The driver's own count of what it read and only scored."""
+        self.prompt_tokens = scored.prompt_tokens
+        self.cached_tokens = scored.cached_tokens
 
     def finished(self, done: Finished) -> None:
         """The driver's own count, which is what is charged."""
@@ -221,7 +231,7 @@ def _affordable(machine: Machine, trap: Trap, prompt: Prompt, most: int) -> int:
     return room - prompt.tokens
 
 
-def _settle(machine: Machine, trap: Trap, hold: Hold, meter: Meter) -> None:
+def settle(machine: Machine, trap: Trap, hold: Hold, meter: Meter) -> None:
     """Charges what was done to the account, the process and the trace record."""
     excess = machine.accounts.settle(hold, meter.prompt_tokens + meter.generated_tokens)
     process = trap.process
@@ -233,10 +243,12 @@ def _settle(machine: Machine, trap: Trap, hold: Hold, meter: Meter) -> None:
     trap.generated_tokens += meter.generated_tokens
 
 
-def _deadline(seconds: float | None) -> trio.CancelScope:
+def deadline(seconds: float | None) -> trio.CancelScope:
+    """The scope of a call that has until `seconds` from now."""
     return trio.CancelScope() if seconds is None else trio.move_on_after(seconds)
 
 
-def _late(seconds: float | None, scope: trio.CancelScope) -> SyscallError:
+def late(seconds: float | None, scope: trio.CancelScope) -> SyscallError:
+    """What such a call ends with."""
     assert scope.cancelled_caught
     return TimedOut(f"the answer was not there in {seconds} s, waiting for a seat included: allow more (deadline_s)")

@@ -5,12 +5,14 @@ from typing import Protocol, final
 
 import trio
 
+from kernel.loop import TRIO
 from kernel.process import Process
 from syscalls.errors import Errno
 from syscalls.limits import CLIENT_LIMITS, OUTBOX_BYTES_MAX, PeerLimits
-from syscalls.link.duplex import Duplex, LinkBroken, Transport
+from syscalls.link.duplex import Duplex
+from syscalls.link.transport import Transport
 from syscalls.peer import Peer
-from syscalls.wire import Call, Cancel, Event, Hello, WireError
+from syscalls.wire import Call, Cancel, Event, Hello
 
 
 class Entrance(Protocol):
@@ -47,23 +49,11 @@ class KernelLink:
     async def run(self, *, handshake_s: float, on_ready: Callable[[], None] = lambda: None) -> str:
         """Serves until the other end goes, breaks the protocol, or says no HELLO in time. Calls under way are
         cancelled."""
-        reason = "the other end closed the link"
-        try:
-            async with trio.open_nursery() as nursery:
-                self._nursery = nursery
-                nursery.start_soon(_write, self.wire, nursery.cancel_scope)
-                nursery.start_soon(self._greet, handshake_s, on_ready)
-                try:
-                    await self.wire.reader()
-                except WireError as breach:
-                    reason = str(breach)
-                except LinkBroken as broken:
-                    reason = str(broken)
-                await _last_words(self.wire)
-                nursery.cancel_scope.cancel()
-        finally:
-            reason = self.wire.peer.closed or reason
-            self.wire.hang_up(reason)
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            nursery.start_soon(self._greet, handshake_s, on_ready)
+            reason = await self.wire.run(TRIO)
+            nursery.cancel_scope.cancel()
         return reason
 
     def on_call(self, link: Duplex, call: Call) -> None:
@@ -99,21 +89,6 @@ class KernelLink:
             on_ready()
         if limit.cancelled_caught:
             self.wire.bye(f"no HELLO in {handshake_s:g} s")
+            await self.wire.last_words(TRIO)
             assert self._nursery is not None
-            await _last_words(self.wire)
             self._nursery.cancel_scope.cancel()
-
-
-async def _write(wire: Duplex, scope: trio.CancelScope) -> None:
-    try:
-        await wire.writer()
-    except LinkBroken:
-        pass
-    scope.cancel()
-
-
-async def _last_words(wire: Duplex) -> None:
-    """Gives the writer a moment to send a BYE that explains why this end hangs up."""
-    with trio.move_on_after(0.5):
-        while wire.peer.outbox and wire.peer.closed is not None:  # noqa: ASYNC110 (the outbox is plain bytes)
-            await trio.sleep(0.001)

@@ -5,13 +5,17 @@ from typing import final
 import trio
 
 from kernel.account import Accounts
+from kernel.alarm import Alarms
 from kernel.clock import Clock
 from kernel.config import Config
 from kernel.device import Registry
 from kernel.exec import Executor
 from kernel.mm.contexts import Contexts
+from kernel.pipe import Pipes
 from kernel.process_table import ProcessTable
+from kernel.requests import Requests
 from kernel.scheduler import Scheduler
+from kernel.topic import Topics
 from kernel.trace import Trace
 from kernel.truth import Truth
 
@@ -34,6 +38,10 @@ class Machine:
         devices: Registry,
         contexts: Contexts,
         executor: Executor,
+        pipes: Pipes,
+        topics: Topics,
+        alarms: Alarms,
+        requests: Requests,
     ) -> None:
         self.config = config
         self.clock = clock
@@ -45,6 +53,10 @@ class Machine:
         self.devices = devices
         self.contexts = contexts
         self.executor = executor
+        self.pipes = pipes
+        self.topics = topics
+        self.alarms = alarms
+        self.requests = requests
         self.power = trio.Event()
         self.hurry = trio.Event()
         self.grace_s = config.bounds.grace_s

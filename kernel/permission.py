@@ -8,7 +8,7 @@ from kernel.process import Process
 from kernel.process_table import ProcessTable
 from syscalls.errors import PermissionDenied
 from syscalls.rights import Right
-from syscalls.row import Row
+from syscalls.row import Needs, Row
 
 OPERATOR = (Right("**"),)
 """What the operator holds: every action on everything."""
@@ -26,9 +26,10 @@ class Lacking(PermissionDenied):
 
 
 class ContextNames(Protocol):
-    """Knows the names a context goes by for a process."""
+    """Knows the names a context goes by for a process, and the model that it is with."""
 
     def names(self, context: int, process: Process) -> tuple[str, ...]: ...
+    def model(self, context: int) -> str: ...
 
 
 class ModelNames(Protocol):
@@ -49,34 +50,41 @@ class Permission:
         self._contexts = contexts
         self._models = models
 
-    def check(self, process: Process, row: Row, args: Any, channel: int = 0) -> Capability | None:
-        """The capability that lets the call in, one use of it counted (None where none is needed). What was lent for
+    def check(self, process: Process, row: Row, args: Any, channel: int = 0) -> tuple[Capability, ...]:
+        """The capabilities that let the call in, one use of each counted; none where none is needed. What was lent for
         the call that `channel` serves counts too.
 
         Raises PermissionDenied (EPERM) that says which right is missing and how to grant it; NotFound or
         NoSuchProcess where there is no such thing."""
         if row.needs is None:
-            return None
-        names = self._names(process, row, args)
-        action = row.needs.action
-        found = process.held.find(action, names)
-        if found is None and OWN in names:
-            return None
-        if found is None and process.lent:
-            found = _lent(process.lent.get(channel, ()), action, names)
+            return ()
+        found = self._find(process, row, row.needs, args, channel)
+        if row.also is not None:
+            found += self._find(process, row, row.also, args, channel)
+        for each in found:
+            if each.limited:
+                self._capabilities.use(each)
+        return found
+
+    def _find(self, process: Process, row: Row, needs: Needs, args: Any, channel: int) -> tuple[Capability, ...]:
+        names = self._names(process, row, needs, args)
+        found = process.held.find(needs.action, names)
         if found is not None:
-            self._capabilities.use(found)
-            return found
-        missing = Right(names[0], (action,))
+            return (found,)
+        if OWN in names:
+            return ()
+        for each in process.lent.get(channel, ()):
+            if each.usable and any(each.right.allows(needs.action, name) for name in names):
+                return (each,)
+        missing = Right(names[0], (needs.action,))
         raise Lacking(
             f"process {process.pid} ({process.name}) lacks the right '{missing}' for {row.name}: "
             f"{how_to_grant(process.pid, missing)}",
             missing,
         )
 
-    def _names(self, process: Process, row: Row, args: Any) -> tuple[str, ...]:
-        assert row.needs is not None
-        resource = row.needs.resource
+    def _names(self, process: Process, row: Row, needs: Needs, args: Any) -> tuple[str, ...]:
+        resource = needs.resource
         kind, _, rest = resource.partition(":")
         match kind:
             case "process" if rest == "{pid}":
@@ -84,11 +92,13 @@ class Permission:
             case "context":
                 return self._contexts.names(args.context, process) if args.context else ("context:own",)
             case "model" if rest == "{model}":
-                default = self._models.embedder if row.needs.action == "embed" else process.model
+                default = self._models.embedder if needs.action == "embed" else process.model
                 return self._models.names(args.model or default)
+            case "model" if rest == "{context}":
+                return self._models.names(self._contexts.model(args.context))
             case "capability":
                 return self._capability_names(process, args.capability)
-            case "program" | "tool":
+            case "program" | "tool" | "topic":
                 return (resource.format_map(_Fields(args)),)
             case _ if "{" not in rest:
                 return (resource,)
@@ -106,6 +116,10 @@ class Permission:
         if self._processes.is_descendant(target, process):
             names.append("process:children")
         return tuple(names)
+
+    def _capability_names(self, process: Process, number: int) -> tuple[str, ...]:
+        theirs = self._capabilities.below(process, number)
+        return (f"capability:{number}", OWN) if theirs else (f"capability:{number}",)
 
 
 class _Fields(dict[str, Any]):

@@ -57,6 +57,7 @@ class Process:
         nice: int,
         model: str | None,
         started_s: float,
+        image: str = "",
     ) -> None:
         # Who it is: never changes.
         self.pid = pid
@@ -67,6 +68,7 @@ class Process:
         self.account = account
         self.model = model
         self.started_s = started_s
+        self.image = image
         self.program: int = pid if parent is None or parent.kind == "session" else parent.program
         # What it is at: the gate.
         self.nice = nice

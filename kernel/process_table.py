@@ -1,7 +1,7 @@
 """The process table: who is alive, who is a zombie, who was here lately."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import final
 
 import trio
@@ -33,6 +33,8 @@ class ProcessTable:
         self.capabilities = Capabilities(clock.now, self._tell)
         self._alive: dict[int, Process] = {}
         self._reaped: deque[Process] = deque(maxlen=REAPED_KEPT_MAX)
+        self.at_end: list[Callable[[Process], None]] = []
+        """Called with each process that has ended: whoever keeps things for processes gives them back."""
 
     def __iter__(self) -> Iterator[Process]:
         return iter(tuple(self._alive.values()))
@@ -51,6 +53,7 @@ class ProcessTable:
         rights: tuple[Right, ...],
         nice: int = 0,
         model: str | None = None,
+        image: str = "",
     ) -> Process:
         """A new process, ready. Raises TryAgain (EAGAIN) when the table is full, PermissionDenied (EPERM) for a right
         that the parent lacks."""
@@ -70,6 +73,7 @@ class ProcessTable:
             held=held,
             nice=nice,
             model=model,
+            image=image,
             started_s=self._clock.now(),
         )
         self._next += 1
@@ -104,6 +108,8 @@ class ProcessTable:
     def ended(self, process: Process, exit_: Exit) -> None:
         """`process` has ended: a zombie for its parent, or reaped at once where nobody will wait."""
         process.die(exit_)
+        for give_back in self.at_end:
+            give_back(process)
         self._trace.event("exit", pid=process.pid, status=exit_.status, code=exit_.code, error=exit_.error)
         self._orphan(process)
         parent = process.parent

@@ -55,6 +55,15 @@ class Record(Struct, frozen=True):
 
 
 @final
+class _Waiter:
+    """A process that waits for an answer, and the answer."""
+
+    def __init__(self) -> None:
+        self.told = trio.Event()
+        self.answer: Record | None = None
+
+
+@final
 class Requests:
     """All requests of a kernel. `boot` reads those of its former lives."""
 
@@ -78,7 +87,7 @@ class Requests:
         self._processes = processes
         self._records: dict[int, Record] = {}
         self._versions: dict[int, int] = {}
-        self._waiting: dict[int, dict[Process, trio.Event]] = {}
+        self._waiting: dict[int, dict[Process, _Waiter]] = {}
         self._news = trio.Event()
         self._next = 1
         self.version = 0
@@ -94,9 +103,7 @@ class Requests:
 
     # Asking.
 
-    async def ask(
-        self, process: Process, right: Right, *, reason: str, wait_s: float | None = None
-    ) -> Capability:
+    async def ask(self, process: Process, right: Right, *, reason: str, wait_s: float | None = None) -> Capability:
         """A capability of the process for `right`: the one it holds, or one that is granted now.
 
         Raises PermissionDenied (EPERM) with why not, TryAgain (EAGAIN) where too many requests wait."""
@@ -114,8 +121,7 @@ class Requests:
             return self._carry_out(process, right, *ruled)
         record = await self._record(process, right, reason, wait_s)
         if record.state == "pending":
-            await self._answered(process, record, wait_s)
-            record = self._records.get(record.id, record)
+            record = await self._answered(process, record, wait_s)
         if record.state == "pending":
             return self._carry_out(process, right, False, f"nobody answered request {record.id} within {wait_s:g} s")
         if not record.always and not self._waiting.get(record.id):
@@ -167,10 +173,10 @@ class Requests:
         else:
             later_s = max(until_s, found.until_s or until_s)
             found = replace(found, reason=reason, name=process.name, pid=process.pid, until_s=later_s)
-        self._waiting.setdefault(found.id, {})[process] = trio.Event()
+        self._waiting.setdefault(found.id, {})[process] = _Waiter()
         try:
             await self._keep(found)
-        except SyscallError:
+        except BaseException:
             self._leave(process, found.id)
             raise
         self._trace.event("request", pid=process.pid, request=found.id, right=right, reason=reason)
@@ -183,13 +189,15 @@ class Requests:
         if sum(process in each for each in self._waiting.values()) >= OF_ONE_PROCESS_MAX:
             raise TryAgain(f"process {process.pid} waits for {OF_ONE_PROCESS_MAX} answers: wait for one of them")
 
-    async def _answered(self, process: Process, record: Record, wait_s: float) -> None:
-        """Until there is an answer, or the time is over."""
+    async def _answered(self, process: Process, record: Record, wait_s: float) -> Record:
+        """The record as it is when there is an answer, or when the time is over."""
+        waiter = self._waiting[record.id][process]
         try:
             with trio.move_on_after(wait_s):
-                await self._waiting[record.id][process].wait()
+                await waiter.told.wait()
         finally:
             self._leave(process, record.id)
+        return waiter.answer or record
 
     def _leave(self, process: Process, number: int) -> None:
         waiting = self._waiting.get(number)
@@ -214,16 +222,14 @@ class Requests:
             "answer", pid=record.pid, request=number, right=record.right, answer=state, always=always, by=by.pid
         )
         info = self._info(record)
-        self._wake(number)
+        self._wake(record)
         return info
 
     async def forget(self, number: int, *, by: Process) -> None:
         """Drops a request, as a no for whoever waits, or an answer. Raises NotFound (ENOENT)."""
         record = self._find(number)
-        if record.state == "pending":
-            self._records[number] = replace(record, state="denied")
         self._trace.event("answer", pid=record.pid, request=number, right=record.right, answer="forgotten", by=by.pid)
-        self._wake(number)
+        self._wake(replace(record, state="denied"))
         await self._drop(record)
 
     def changed_since(self, version: int) -> Iterator[RequestInfo]:
@@ -237,9 +243,10 @@ class Requests:
         """Waits for the next request or answer."""
         await self._news.wait()
 
-    def _wake(self, number: int) -> None:
-        for waiter in self._waiting.get(number, {}).values():
-            waiter.set()
+    def _wake(self, answer: Record) -> None:
+        for waiter in self._waiting.get(answer.id, {}).values():
+            waiter.answer = answer
+            waiter.told.set()
 
     def _find(self, number: int) -> Record:
         record = self._records.get(number)

@@ -7,6 +7,7 @@ import trio
 
 from kernel.capability import Capability
 from kernel.process import Process
+from kernel.trace import CallEntry
 from syscalls.row import Row
 
 
@@ -16,8 +17,9 @@ class Trap:
 
     `emit(item)` streams one struct of the row's item type and never waits; it raises BrokenPipe (EPIPE) beyond the
     bound that is kept for a reader that does not read. `await room()` waits until the reader has taken what was
-    emitted: for streams that may wait for their reader, as generations never do. `detail` goes into the trace record.
-    `capability` let it in; `scope` is cancelled when that is revoked, and `withdrawn` says why.
+    emitted: for streams that may wait for their reader, as generations never do. `detail` stands for the result in the
+    trace; `entry` is the call's own there, once it may wait. `admitted` let it in; when one of them is revoked
+    (`fallen`), `scope` is cancelled, and `withdrawn` says why.
     """
 
     def __init__(
@@ -34,8 +36,11 @@ class Trap:
         self.emit = emit
         self.room = room
         self.scope = scope
-        self.capability: Capability | None = None
+        self.admitted: tuple[Capability, ...] = ()
+        self.fallen: Capability | None = None
         self.withdrawn = ""
+        self.began_s = 0.0
+        self.entry: CallEntry | None = None
         self.prompt_tokens = 0
         self.generated_tokens = 0
         self.queued_s = 0.0
@@ -50,10 +55,11 @@ class Trap:
     @property
     def right(self) -> str:
         """The right that let it in, "" where none was needed."""
-        return self.capability.text if self.capability is not None else ""
+        return self.admitted[0].text if self.admitted else ""
 
-    def withdraw(self, why: str) -> None:
+    def withdraw(self, capability: Capability, why: str) -> None:
         """What let it in is no more: the call is cancelled and answered with EPERM and `why`."""
-        self.withdrawn = self.withdrawn or why
+        if self.fallen is None:
+            self.fallen, self.withdrawn = capability, why
         if self.scope is not None:
             self.scope.cancel()

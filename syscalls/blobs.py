@@ -59,6 +59,9 @@ class Departures:
         self._next = 1
         self._open: dict[int, Sending] = {}
 
+    def __bool__(self) -> bool:
+        return bool(self._open)
+
     @property
     def held_bytes(self) -> int:
         """What is kept until the other end has room for it."""

@@ -14,6 +14,7 @@ from msgspec import Struct
 from syscalls.errors import Invalid
 
 ANY = "*"
+EVERYTHING = "**"
 TEXT_CHARS_MAX = 1024
 """Of one written right."""
 _NAME_CHARS_MAX = 8192
@@ -47,7 +48,10 @@ class Right(Struct, frozen=True, order=True):
 
     def allows(self, action: str, resource: str) -> bool:
         """Whether this right lets its holder do `action` on the concrete `resource`."""
-        return (ANY in self.actions or action in self.actions) and _matches(self.resource, resource)
+        actions = self.actions
+        return (action in actions or ANY in actions) and (
+            self.resource == EVERYTHING or _matches(self.resource, resource)
+        )
 
     def covers(self, other: "Right") -> bool:
         """Whether whatever `other` allows, this allows too (sound; says no where it cannot tell)."""
@@ -55,6 +59,11 @@ class Right(Struct, frozen=True, order=True):
             return False
         literal = other.resource.replace("**", _STARS).replace("*", _STAR)
         return _matches(self.resource, literal)
+
+    def overlaps(self, other: "Right") -> bool:
+        """Whether there is anything that both allow."""
+        acts = ANY in self.actions or ANY in other.actions or bool(set(self.actions) & set(other.actions))
+        return acts and _meet(_tokens(self.resource), _tokens(other.resource))
 
 
 def _matches(pattern: str, name: str) -> bool:
@@ -82,7 +91,7 @@ class _Globs:
     several wildcards would try them one after another, and a right that a program writes could hold up the kernel."""
 
     def __init__(self, pattern: str) -> None:
-        tokens = [part for part in re.split(r"(\*+|[^*])", pattern) if part]
+        tokens = _tokens(pattern)
         self._end = 1 << len(tokens)
         self._stars = sum(1 << at for at, token in enumerate(tokens) if token == "*")
         self._wild = sum(1 << at for at, token in enumerate(tokens) if token[0] == "*")
@@ -108,6 +117,35 @@ class _Globs:
         return here | (here & self._wild) << 1
 
 
+def _tokens(pattern: str) -> list[str]:
+    """The characters and wildcards of a pattern."""
+    return [part for part in re.split(r"(\*+|[^*])", pattern) if part]
+
+
+def _meet(one: list[str], other: list[str]) -> bool:
+    """Whether some name matches both patterns. `here` are the places in `other` at which a name may be that has come
+    to a place in `one`, as the bits of one number: so it takes one step for each token of `one`, whoever wrote them."""
+    stars = sum(1 << at for at, token in enumerate(other) if token[0] == "*")
+    doubles = sum(1 << at for at, token in enumerate(other) if token[:2] == "**")
+    literal: dict[str, int] = {}
+    for at, token in enumerate(other):
+        if token[0] != "*":
+            literal[token] = literal.get(token, 0) | 1 << at
+    everything = (1 << len(other)) - 1
+    here = _along(1, stars)
+    for token in one:
+        if token[0] == "*":
+            here = _along(here, everything if token[:2] == "**" else everything & ~literal.get("/", 0))
+        else:
+            here = _along((here & literal.get(token, 0)) << 1 | here & (doubles if token == "/" else stars), stars)
+    return bool(here >> len(other))
+
+
+def _along(here: int, through: int) -> int:
+    """From each place on over the places of `through` that follow it without a gap."""
+    return here | (through + (here & through)) ^ through
+
+
 def parse_rights(texts: Iterable[str]) -> tuple[Right, ...]:
     """Each written right once, sorted."""
     return tuple(sorted({Right.parse(text) for text in texts}))
@@ -123,6 +161,7 @@ def allowed(held: Iterable[Right], action: str, resources: Iterable[str]) -> Rig
     """The first right of `held` that allows `action` on any of the names that one resource goes by, or None."""
     names = tuple(resources)
     for right in held:
-        if any(right.allows(action, name) for name in names):
-            return right
+        for name in names:
+            if right.allows(action, name):
+                return right
     return None

@@ -2,10 +2,17 @@
 
 from collections.abc import Iterable
 
-from syscalls.calls import clock, context, device, kernel, message, model, process
+from syscalls.calls import capability, clock, context, device, kernel, message, model, process
 from syscalls.row import Row
 
-FREE = frozenset({"process.self", "process.output", "process.note", "message.receive", "time.now", "time.sleep"})
+FREE = frozenset(
+    {
+        "process.self", "process.output", "process.note",
+        "message.receive", "message.pipe", "message.write", "message.read", "message.close",
+        "capability.list", "capability.attenuate", "capability.request",
+        "time.now", "time.sleep", "time.alarm", "time.timer", "time.cancel",
+    }
+)  # fmt: skip
 """The short list of calls that need no right: they touch nothing but the caller itself."""
 
 RESERVED = {0x0A: "process.exec", 0x0B: "process.fork", 0x0C: "process.checkpoint"}
@@ -23,6 +30,15 @@ def _index(rows: Iterable[Row]) -> dict[int, Row]:
 
 
 TABLE: dict[int, Row] = _index(
-    (*process.ROWS, *context.ROWS, *model.ROWS, *message.ROWS, *device.ROWS, *clock.ROWS, *kernel.ROWS)
+    (
+        *process.ROWS,
+        *context.ROWS,
+        *model.ROWS,
+        *message.ROWS,
+        *device.ROWS,
+        *clock.ROWS,
+        *capability.ROWS,
+        *kernel.ROWS,
+    )
 )
 BY_NAME: dict[str, Row] = {row.name: row for row in TABLE.values()}

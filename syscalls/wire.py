@@ -1,5 +1,6 @@
 """The frames on the wire: four bytes of length, then one msgpack array whose first element is the kind of frame."""
 
+import struct
 from collections.abc import Iterator
 from typing import final
 
@@ -9,6 +10,7 @@ from msgspec import Raw, Struct
 from syscalls.limits import ABI_VERSION
 
 HEADER_BYTES = 4
+_LENGTH = struct.Struct(">I")
 NIL = Raw(b"\xc0")
 
 
@@ -135,7 +137,7 @@ _DECODER: msgspec.msgpack.Decoder[Frame] = msgspec.msgpack.Decoder(Frame)
 def encode(frame: Frame) -> bytes:
     """`frame` with its length before it. The caller checks the bound: see `Peer`."""
     body = _ENCODER.encode(frame)
-    return len(body).to_bytes(HEADER_BYTES, "big") + body
+    return _LENGTH.pack(len(body)) + body
 
 
 def decode(body: bytes) -> Frame:
@@ -152,25 +154,39 @@ class FrameBuffer:
 
     def __init__(self, frame_bytes_max: int) -> None:
         self._max = frame_bytes_max
-        self._buffer = bytearray()
+        self._rest = bytearray()
+        self._wanted = HEADER_BYTES
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """Yields each frame body that is whole now. Raises WireError on a length above the bound, before buffering
         it."""
-        self._buffer += data
-        start = 0
+        if self._rest:
+            self._rest += data
+            if len(self._rest) < self._wanted:
+                return
+            data = bytes(self._rest)
+            self._rest.clear()
+        start, end = 0, len(data)
         try:
-            while len(self._buffer) - start >= HEADER_BYTES:
-                size = int.from_bytes(self._buffer[start : start + HEADER_BYTES], "big")
+            while end - start >= HEADER_BYTES:
+                (size,) = _LENGTH.unpack_from(data, start)
                 if size > self._max:
                     raise WireError(f"a frame of {size} bytes; this link takes at most {self._max}: send a blob")
-                if len(self._buffer) - start - HEADER_BYTES < size:
+                after = start + HEADER_BYTES + size
+                if after > end:
                     break
-                body = bytes(self._buffer[start + HEADER_BYTES : start + HEADER_BYTES + size])
-                start += HEADER_BYTES + size
+                body = data[start + HEADER_BYTES : after]
+                start = after
                 yield body
         finally:
-            del self._buffer[:start]
+            self._keep(data, start)
+
+    def _keep(self, data: bytes, start: int) -> None:
+        """What is left over from `start`, and how much there must be before it is worth looking again."""
+        if start < len(data):
+            self._rest += data[start:]
+            whole = len(self._rest) >= HEADER_BYTES
+            self._wanted = HEADER_BYTES + (_LENGTH.unpack_from(self._rest)[0] if whole else 0)
 
     def __len__(self) -> int:
-        return len(self._buffer)
+        return len(self._rest)

@@ -9,6 +9,7 @@ from typing import Any, cast, final
 import trio
 
 from kernel.account import Accounts
+from kernel.capability import Capabilities
 from kernel.clock import Clock
 from kernel.config import Bounds, Config
 from kernel.machine import Machine
@@ -260,6 +261,10 @@ class Bench:
             devices=cast(Any, self.devices),
             contexts=self.contexts,
             executor=nothing,
+            pipes=nothing,
+            topics=nothing,
+            alarms=nothing,
+            requests=nothing,
         )
         self._pid = 0
         self.tokens_max = tokens_max
@@ -301,7 +306,7 @@ def a_process(
         kind="program",
         name=f"p{pid}",
         account=account,
-        rights=(),
+        held=Capabilities(lambda: 0.0).none,
         nice=nice,
         model=None,
         started_s=0.0,

@@ -14,12 +14,13 @@ from syscalls import worker
 from syscalls.codec import unpack
 from syscalls.errors import Canceled, Errno, IOFailed, NotFound, SyscallError
 from syscalls.link import duplex
-from syscalls.link.duplex import Duplex, Transport
+from syscalls.link.duplex import Duplex
+from syscalls.link.transport import SocketTransport, Transport
 from syscalls.peer import Peer
 from syscalls.row import Row
 from syscalls.wire import NIL, Call, Cancel, Event
 from syscalls.worker import Describe, Described, Invoke, Returned, Run
-from userland.link import run as run_link
+from userland.link import TRIO
 from userland.loading import load_program, load_tools
 from userland.printing import CURRENT, Output
 from userland.sdk.door import Door
@@ -54,7 +55,7 @@ class Worker:
         """Until the kernel hangs up; then whatever still runs is cancelled."""
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
-            reason = await run_link(self.link)
+            reason = await self.link.run(TRIO)
             nursery.cancel_scope.cancel()
         return reason
 
@@ -143,8 +144,11 @@ class Worker:
 
 async def serve_socket(sock: socket.socket, peer: Peer) -> None:
     """Serves the kernel at the other end of a connected socket."""
-    async with trio.SocketStream(trio.socket.from_stdlib_socket(sock)) as stream:
-        await Worker(peer, stream).serve()
+    transport = SocketTransport(sock, TRIO)
+    try:
+        await Worker(peer, transport).serve()
+    finally:
+        transport.close()
 
 
 async def _execute(program: Program, args: Run, system: Sys) -> Any:

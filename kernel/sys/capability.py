@@ -35,23 +35,23 @@ def attenuate(machine: Machine, trap: Trap, args: abi.Attenuate) -> abi.Capabili
 def grant(machine: Machine, trap: Trap, args: abi.Grant) -> abi.CapabilityInfo:
     table, process = machine.processes.capabilities, trap.process
     target = machine.processes.get(args.pid)
+    right = None if args.right is None else Right.parse(args.right)
+    source = table.mine(process, args.capability, right)
     if target.exit is not None:
         raise NoSuchProcess(f"process {target.pid} ({target.name}) has ended")
     if target.parent is None or target is process:
         raise Invalid(f"process {target.pid} is {'the kernel' if target is not process else 'the caller itself'}")
-    right = None if args.right is None else Right.parse(args.right)
-    source = table.mine(process, args.capability, right)
     why = f"{short(args.why) or 'granted'}, by process {process.pid} ({process.name})"
-    return describe(
-        machine, table.derive(process, source, target, right, life_s=args.life_s, uses=args.uses, why=why)
-    )
+    return describe(machine, table.derive(process, source, target, right, life_s=args.life_s, uses=args.uses, why=why))
 
 
 def revoke(machine: Machine, trap: Trap, args: abi.Revoke) -> abi.Revoked:
     table, process = machine.processes.capabilities, trap.process
     found = table.get(args.capability)
     if found is None:
-        raise NotFound(f"no capability {args.capability}; it may have ended. 'kernos caps PID' lists those of a process")
+        raise NotFound(
+            f"no capability {args.capability}; it may have ended. 'kernos caps PID' lists those of a process"
+        )
     if found.parent is None:
         raise Invalid(f"capability {found.id} is the machine's own: 'kernos down' ends it")
     return abi.Revoked(
@@ -102,7 +102,6 @@ def describe(machine: Machine, capability: Capability) -> abi.CapabilityInfo:
         left_s=None if left_s == math.inf else max(left_s, 0.0),
         uses_left=min(uses) if uses else None,
     )
-
 
 
 HANDLERS: dict[int, Handler] = {

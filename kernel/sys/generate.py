@@ -1,6 +1,7 @@
-"""What of the model family works with tokens: one generation without a context, and vectors for texts."""
+"""What of the model family works with tokens: one generation without a context, vectors for texts, scores, and the
+tokens themselves."""
 
-from kernel import generate
+from kernel import generate, score
 from kernel.fault import EMBED_TOKENS_MAX
 from kernel.machine import Machine
 from kernel.trap import Trap
@@ -40,4 +41,19 @@ async def model_embed(machine: Machine, trap: Trap, args: model.Embed) -> model.
     return model.Embedded(dimensions=dimensions, vectors=bytes(vectors))
 
 
-HANDLERS = {model.GENERATE.number: model_generate, model.EMBED.number: model_embed}
+async def model_score(machine: Machine, trap: Trap, args: model.Score) -> model.Scored:
+    port = await machine.devices.opened(args.model or trap.process.model)
+    return await score.score(machine, trap, port, args)
+
+
+async def model_tokenize(machine: Machine, trap: Trap, args: model.Tokenize) -> model.Tokenized:
+    port = await machine.devices.opened(args.model or trap.process.model)
+    return await score.tokenize(port, args)
+
+
+HANDLERS = {
+    model.GENERATE.number: model_generate,
+    model.EMBED.number: model_embed,
+    model.SCORE.number: model_score,
+    model.TOKENIZE.number: model_tokenize,
+}

@@ -44,6 +44,7 @@ async def spawn(machine: Machine, trap: Trap, args: abi.Spawn) -> abi.Spawned:
             name=name,
             account=account,
             rights=rights,
+            image=args.program,
             nice=_bounded(parent.nice + args.nice),
             model=model,
         )
@@ -51,6 +52,7 @@ async def spawn(machine: Machine, trap: Trap, args: abi.Spawn) -> abi.Spawned:
         machine.accounts.close(account)
         raise
     child.detached = args.detach
+    child.asks = args.ask
     machine.executor.start(child, image, args)
     return abi.Spawned(pid=child.pid)
 

@@ -92,7 +92,7 @@ class Request(Args, frozen=True, kw_only=True):
 
 @final
 class ListRequests(Args, frozen=True, kw_only=True):
-    """With `follow` also those that come, and what becomes of them, until cancelled."""
+    """With `follow` also those that come, until cancelled."""
 
     follow: bool = False
 

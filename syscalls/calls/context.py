@@ -3,7 +3,8 @@
 from typing import final
 
 from syscalls.calls.process import Nothing
-from syscalls.row import Args, Flag, Needs, Result, Row
+from syscalls.errors import Errno
+from syscalls.row import Args, Flag, Needs, Result, Row, Says
 from syscalls.turns import ToolCall, ToolSpec, Turn
 
 
@@ -199,36 +200,162 @@ class Close(Args, frozen=True, kw_only=True):
 _CTX = "context:{context}"
 
 OPEN = Row(
-    0x10, "context.open", Open, Opened, Needs("open", "model:{model}"), Flag.EFFECT | Flag.JOURNALED,
-    "Opens a conversation with a model. ENOENT: no such model.",
-)  # fmt: skip
+    0x10,
+    "context.open",
+    Open,
+    Opened,
+    Needs("open", "model:{model}"),
+    Flag.EFFECT | Flag.JOURNALED,
+    "Opens a conversation with a model.",
+    says=Says(
+        waits="For the model to be loaded, and for the disk.",
+        cancelled="A named context stays as it was; of an unnamed one nothing stays once the caller has ended.",
+        errors=(
+            (Errno.ENOENT, "no such model; the message lists what is registered."),
+            (Errno.EINVAL, "the name is no name, or reserve_tokens leaves no window."),
+            (Errno.EBUSY, "the named context is open with another model."),
+            (Errno.EAGAIN, "bounds.contexts_max contexts are open, or the model did not come up in time."),
+            (Errno.EIO, "the model cannot be loaded, or the disk failed."),
+        ),
+    ),
+)
 APPEND = Row(
-    0x11, "context.append", Append, Appended, Needs("append", _CTX), Flag.EFFECT | Flag.JOURNALED,
-    "Adds turns; they are on disk when it returns. EBUSY: another version than expected.",
-)  # fmt: skip
+    0x11,
+    "context.append",
+    Append,
+    Appended,
+    Needs("append", _CTX),
+    Flag.EFFECT | Flag.JOURNALED,
+    "Adds turns; they are on disk when it returns.",
+    says=Says(
+        waits="For the disk, and for whoever writes to the same context.",
+        cancelled="Either all turns were added or none: the version tells.",
+        costs="Nothing; bytes stored are counted.",
+        errors=(
+            (Errno.EBUSY, "the context is at another version than expect_version."),
+            (Errno.EINVAL, "a turn has no parts."),
+            (Errno.ENOENT, "there is no such context, or it was closed meanwhile."),
+            (Errno.EWINDOW, "system turns, which are never evicted, that can never fit the window."),
+            (Errno.EIO, "the disk did not take it; nothing was added."),
+        ),
+    ),
+)
 GENERATE = Row(
-    0x12, "context.generate", Generate, Generated, Needs("generate", _CTX), Flag.STREAM | Flag.EFFECT | Flag.JOURNALED,
-    "Lets the model speak, streaming. EQUOTA: the account cannot pay the worst case. EWINDOW: tools and the last turn "
-    "alone exceed the window.",
+    0x12,
+    "context.generate",
+    Generate,
+    Generated,
+    Needs("generate", _CTX),
+    Flag.STREAM | Flag.EFFECT | Flag.JOURNALED,
+    "Lets the model speak, streaming.",
     Piece,
-)  # fmt: skip
+    says=Says(
+        waits=(
+            "For the context's other generation, for a seat at the model's device, and for the driver; at "
+            "most deadline_s. It never waits for its reader."
+        ),
+        cancelled="The driver stops at its next step; what it did is charged; the conversation is as it was before.",
+        costs=(
+            "Prompt and generated tokens as the driver counts them. The worst case (prompt and max_tokens) is "
+            "held before, on the account and all above it."
+        ),
+        errors=(
+            (Errno.EQUOTA, "the account, or one above it, cannot pay the worst case; clip lowers max_tokens instead."),
+            (Errno.EWINDOW, "tools, system turns and the last turn alone exceed the window."),
+            (Errno.EINVAL, "a number is out of range, or the context is empty."),
+            (Errno.ENOENT, "there is no such context, or its model is gone."),
+            (Errno.EAGAIN, "the queue of the device is full (bounds.queue_max), or its model did not come up in time."),
+            (Errno.ETIME, "the answer was not there in deadline_s; what was done is charged."),
+            (Errno.EPIPE, "the reader left more items untaken than are kept for it."),
+            (Errno.EUNKNOWN, "the driver's host died in mid-answer and cannot resume it."),
+            (Errno.EIO, "hosts died over this answer, or the disk did not take it."),
+        ),
+    ),
+    also=Needs("generate", "model:{context}"),
+)
 RECALL = Row(
-    0x13, "context.recall", Recall, Recalled, Needs("recall", _CTX), Flag.JOURNALED,
+    0x13,
+    "context.recall",
+    Recall,
+    Recalled,
+    Needs("recall", _CTX),
+    Flag.JOURNALED,
     "Finds pages by meaning, also what was appended a moment ago.",
-)  # fmt: skip
+    says=Says(
+        waits="For the embedding model, the store and the disk; where they are away it finds by words.",
+        cancelled="Nothing is paged in; pages that were closed for it stay so.",
+        costs="The tokens of the query, as the embedding model counts them.",
+        errors=(
+            (Errno.EINVAL, "the query is empty, k is not 1 to 100, or tokens_max is below 1."),
+            (Errno.ENOENT, "there is no such context, or it was closed meanwhile."),
+            (Errno.EQUOTA, "the account cannot pay the query."),
+            (Errno.EIO, "a page cannot be read."),
+        ),
+    ),
+)
 READ = Row(
-    0x14, "context.read", Read, PageBody, Needs("read", _CTX), Flag.IDEMPOTENT | Flag.JOURNALED,
-    "A page by its address, byte for byte. ENOENT: no such page of this principal.",
-)  # fmt: skip
+    0x14,
+    "context.read",
+    Read,
+    PageBody,
+    Needs("read", _CTX),
+    Flag.IDEMPOTENT | Flag.JOURNALED,
+    "A page by its address, byte for byte.",
+    says=Says(
+        waits="For the disk.",
+        cancelled="Nothing changes.",
+        errors=(
+            (Errno.ENOENT, "no such page of this principal, or not in this context."),
+            (Errno.EIO, "the page does not open with the principal's key."),
+        ),
+    ),
+)
 STAT = Row(
-    0x15, "context.stat", Stat, ContextInfo, Needs("stat", _CTX), Flag.INLINE | Flag.IDEMPOTENT, "Sizes and counts."
+    0x15,
+    "context.stat",
+    Stat,
+    ContextInfo,
+    Needs("stat", _CTX),
+    Flag.INLINE | Flag.IDEMPOTENT,
+    "Sizes and counts.",
+    says=Says(
+        errors=((Errno.ENOENT, "there is no such context."),),
+    ),
 )
 FORK = Row(
-    0x16, "context.fork", Fork, Opened, Needs("fork", _CTX), Flag.EFFECT | Flag.JOURNALED,
+    0x16,
+    "context.fork",
+    Fork,
+    Opened,
+    Needs("fork", _CTX),
+    Flag.EFFECT | Flag.JOURNALED,
     "A second conversation that shares all turns so far and copies none.",
-)  # fmt: skip
+    says=Says(
+        waits="For the disk, and for whoever writes to the same context.",
+        cancelled="The parent is as it was; of the fork nothing stays once the caller has ended.",
+        errors=(
+            (Errno.ENOENT, "there is no such context."),
+            (Errno.EAGAIN, "bounds.contexts_max contexts are open."),
+            (Errno.EIO, "the disk did not take it."),
+        ),
+    ),
+)
 CLOSE = Row(
-    0x17, "context.close", Close, Nothing, Needs("close", _CTX), Flag.EFFECT | Flag.JOURNALED, "Gives the handle back."
-)  # fmt: skip
+    0x17,
+    "context.close",
+    Close,
+    Nothing,
+    Needs("close", _CTX),
+    Flag.EFFECT | Flag.JOURNALED,
+    "Gives the handle back; an unnamed conversation that nobody holds is dropped with its pages.",
+    says=Says(
+        waits="For the disk.",
+        cancelled="The handle is given back all the same.",
+        errors=(
+            (Errno.ENOENT, "there is no such context."),
+            (Errno.EIO, "the disk did not take it; the pages go at the next boot."),
+        ),
+    ),
+)
 
 ROWS = (OPEN, APPEND, GENERATE, RECALL, READ, STAT, FORK, CLOSE)

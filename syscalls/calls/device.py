@@ -4,7 +4,8 @@ from typing import Literal, final
 
 from msgspec import Raw
 
-from syscalls.row import Args, Flag, Needs, Result, Row
+from syscalls.errors import Errno
+from syscalls.row import Args, Flag, Needs, Result, Row, Says
 from syscalls.turns import ToolSpec
 from syscalls.wire import NIL
 
@@ -70,8 +71,26 @@ LIST = Row(
     "The device registry.",
 )
 CALL = Row(
-    0x41, "device.call", CallTool, ToolAnswer, Needs("call", "tool:{device}.{method}"), Flag.EFFECT | Flag.JOURNALED,
+    0x41,
+    "device.call",
+    CallTool,
+    ToolAnswer,
+    Needs("call", "tool:{device}.{method}"),
+    Flag.EFFECT | Flag.JOURNALED,
     "Calls a tool; a plugin's tool runs in a sandboxed worker with the plugin's rights, not the caller's.",
-)  # fmt: skip
+    says=Says(
+        waits="For the tool, whose worker is started if it does not run; at most timeout_s.",
+        cancelled="The tool is told to stop, and may have done part of its work or all.",
+        costs="Nothing but the call; what the tool asks of models is on its own account.",
+        errors=(
+            (Errno.ENOENT, "no such tool, or it has no such method; the message lists what there is."),
+            (Errno.ETIME, "it did not answer in timeout_s; its work may have been done."),
+            (Errno.EAGAIN, "its worker did not come up in time; nothing was done."),
+            (Errno.EUNKNOWN, "its worker died under the call: what it did is not known."),
+            (Errno.EIO, "the tool failed, or workers of it died at the start."),
+            (Errno.EINVAL, "timeout_s is negative, or the tool refused the arguments."),
+        ),
+    ),
+)
 
 ROWS = (LIST, CALL)

@@ -14,7 +14,7 @@ from syscalls.peer import Peer
 from syscalls.row import Row
 from syscalls.wire import Bye, Call, End, Error, Event, Frame, Hello, Items, Reply, WireError
 
-_RECEIVE_BYTES = 256 * 1024
+_RECEIVE_BYTES = 64 * 1024
 
 
 @final

@@ -15,23 +15,13 @@ from msgspec import Raw
 from syscalls.codec import pack, parse_answer
 from syscalls.errors import BrokenPipe, Errno, Invalid, SyscallError, TryAgain, syscall_error
 from syscalls.limits import STREAM_CREDIT
-from syscalls.link.ticket import Flag, Stream, Ticket, Waiting
+from syscalls.link.loop import Flag, Loop
+from syscalls.link.pump import Pump
+from syscalls.link.ticket import Stream, Ticket, Waiting
+from syscalls.link.transport import Transport
 from syscalls.peer import Peer
 from syscalls.row import Row
-from syscalls.wire import Bye, Call, Cancel, Credit, End, Error, Event, Frame, Hello, Items, Reply, WireError
-
-RECEIVE_BYTES = 256 * 1024
-
-
-class LinkBroken(Exception):
-    """The transport failed, in whatever words its loop has for that."""
-
-
-class Transport(Protocol):
-    """A connected byte stream; `receive_some` gives b"" at its end."""
-
-    async def receive_some(self, max_bytes: int, /) -> bytes | bytearray: ...
-    async def send_all(self, data: bytes, /) -> None: ...
+from syscalls.wire import Call, Cancel, Credit, End, Error, Event, Frame, Hello, Items, Reply, WireError
 
 
 class Server(Protocol):
@@ -59,7 +49,7 @@ class NoServer:
 
 @final
 class Duplex:
-    """One link: run `reader` and `writer` side by side until either ends, then `hang_up`.
+    """One link: `run` serves it until it ends.
 
     With `outbox_bytes_max` nothing more is read from the other end while so much waits to be written to it: one that
     calls and does not read its answers fills its own buffers, not ours. Only one end of a link may do so.
@@ -75,23 +65,41 @@ class Duplex:
         outbox_bytes_max: int | None = None,
     ) -> None:
         self.peer = peer
-        self._outbox_bytes_max = outbox_bytes_max
-        self._transport = transport
+        self._pump = Pump(peer, transport, make_flag, self._dispatch, outbox_bytes_max=outbox_bytes_max)
+        self.flush = self._pump.flush
+        self.reader = self._pump.reader
+        self.writer = self._pump.writer
+        self.last_words = self._pump.last_words
         self._server = server
         self._make_flag = make_flag
         self._waiting: dict[int, Waiting] = {}
-        self._dirty = make_flag()
-        self._written = make_flag()
         self._greeted = make_flag()
         self._end = make_flag()
         self._credited: dict[int, Flag] = {}
         self._hung_up = False
 
+    async def run(self, loop: Loop, otherwise: str = "the other end closed the link") -> str:
+        """Serves the link until it ends, then fails the calls that wait; why it ended (`otherwise` where nobody said
+        a reason). Never raises for what the other end did."""
+        reason = otherwise
+        try:
+            reason = await self._pump.run(loop) or otherwise
+        finally:
+            reason = self.peer.closed or reason
+            self.hang_up(reason)
+        return reason
+
     # Calling.
 
     async def call(self, row: Row, args: Any, *, channel: int = 0) -> Any:
         """Makes the call and waits for its typed result. Raises its SyscallError, or BrokenPipe when the link ends."""
-        return await self.begin(row, args, channel=channel).outcome()
+        call_id = self._start(row, args, channel=channel, credit=0, sink=None)
+        try:
+            raw = await self.outcome(call_id)
+        except BaseException:
+            self.abandon(call_id)
+            raise
+        return parse_answer(row.result, raw, name=row.name)
 
     def begin(self, row: Row, args: Any, *, channel: int = 0) -> Ticket:
         """Makes the call without waiting for it."""
@@ -145,10 +153,12 @@ class Duplex:
 
     # Serving.
 
-    def reply(self, call_id: int, result: Any) -> None:
-        """Answers a call with a struct (or None)."""
-        self.peer.reply(call_id, pack(result))
+    def reply(self, call_id: int, result: Any) -> bytes:
+        """Answers a call with a struct (or None); the result as it crosses the wire."""
+        packed = pack(result)
+        self.peer.reply(call_id, packed)
         self.flush()
+        return packed
 
     def items(self, call_id: int, items: list[Raw]) -> int:
         """Sends raw items; returns how many wait for credit. Raises Invalid (EINVAL) for one that fits no frame."""
@@ -167,10 +177,12 @@ class Duplex:
         finally:
             self._credited.pop(call_id, None)
 
-    def end(self, call_id: int, result: Any) -> None:
-        """Ends a stream with its result."""
-        self.peer.end(call_id, pack(result))
+    def end(self, call_id: int, result: Any) -> bytes:
+        """Ends a stream with its result; the result as it crosses the wire."""
+        packed = pack(result)
+        self.peer.end(call_id, packed)
         self.flush()
+        return packed
 
     def error(self, call_id: int, errno: int, message: str) -> None:
         """Refuses a call or ends its stream badly."""
@@ -192,55 +204,6 @@ class Duplex:
         self.peer.bye(reason)
         self.flush()
 
-    def flush(self) -> None:
-        """Wakes the writer."""
-        self._dirty.set()
-
-    # Running.
-
-    async def reader(self) -> None:
-        """Receives until the link ends. Raises WireError if the other end broke the protocol, OSError if the socket
-        did."""
-        while self.peer.closed is None:
-            await self._room()
-            data = await self._receive()
-            if not data:
-                return
-            for frame in self.peer.receive(bytes(data)):
-                self._dispatch(frame)
-            self.flush()
-
-    async def writer(self) -> None:
-        """Sends whatever is in the outbox, one write per batch, until BYE is out. Raises LinkBroken."""
-        while True:
-            if not self.peer.outbox:
-                if self.peer.closed is not None:
-                    return
-                await self._dirty.wait()
-            self._dirty = self._make_flag()
-            data, self.peer.outbox = bytes(self.peer.outbox), bytearray()
-            written, self._written = self._written, self._make_flag()
-            written.set()
-            if data:
-                await self._send(data)
-
-    async def _room(self) -> None:
-        """Waits until the other end has read enough of what we wrote."""
-        while self._outbox_bytes_max is not None and len(self.peer.outbox) > self._outbox_bytes_max:
-            await self._written.wait()
-
-    async def _receive(self) -> bytes | bytearray:
-        try:
-            return await self._transport.receive_some(RECEIVE_BYTES)
-        except Exception as broken:
-            raise LinkBroken(f"the link broke: {broken}") from broken
-
-    async def _send(self, data: bytes) -> None:
-        try:
-            await self._transport.send_all(data)
-        except Exception as broken:
-            raise LinkBroken(f"the link broke: {broken}") from broken
-
     def hang_up(self, reason: str) -> None:
         """The link has ended: every call of ours fails with EPIPE."""
         if self.peer.closed is None:
@@ -250,34 +213,31 @@ class Duplex:
         self._greeted.set()
         for call_id, waiting in self._waiting.items():
             waiting.outcome = waiting.outcome or Error(call_id, Errno.EPIPE, reason)
-            waiting.woken.set()
+            waiting.wake()
         for flag in self._credited.values():
             flag.set()
-        self._dirty.set()
+        self._pump.wake()
 
     def _dispatch(self, frame: Frame) -> None:
-        match frame:
-            case Items():
-                self._arrived(frame)
-            case Reply() | End() | Error():
-                waiting = self._waiting.get(frame.id)
-                if waiting is not None and waiting.outcome is None:
-                    waiting.outcome = frame
-                    waiting.woken.set()
-            case Call():
-                self._server.on_call(self, frame)
-            case Cancel():
-                self._server.on_cancel(self, frame)
-            case Credit():
-                flag = self._credited.pop(frame.id, None)
-                if flag is not None:
-                    flag.set()
-            case Event():
-                self._server.on_event(self, frame)
-            case Hello():
-                self._greeted.set()
-            case Bye() | _:
-                pass
+        if isinstance(frame, Call):
+            self._server.on_call(self, frame)
+        elif isinstance(frame, Reply | End | Error):
+            waiting = self._waiting.get(frame.id)
+            if waiting is not None and waiting.outcome is None:
+                waiting.outcome = frame
+                waiting.wake()
+        elif isinstance(frame, Items):
+            self._arrived(frame)
+        elif isinstance(frame, Credit):
+            flag = self._credited.pop(frame.id, None)
+            if flag is not None:
+                flag.set()
+        elif isinstance(frame, Cancel):
+            self._server.on_cancel(self, frame)
+        elif isinstance(frame, Event):
+            self._server.on_event(self, frame)
+        elif isinstance(frame, Hello):
+            self._greeted.set()
 
     def _arrived(self, frame: Items) -> None:
         waiting = self._waiting.get(frame.id)
@@ -287,7 +247,7 @@ class Duplex:
             self._pour_into(waiting, waiting.sink, frame)
             return
         waiting.items.extend(frame.items)
-        waiting.woken.set()
+        waiting.wake()
 
     def _pour_into(self, waiting: Waiting, sink: Callable[[list[Raw]], None], frame: Items) -> None:
         """What the sink refuses ends its call, not the link."""
@@ -296,7 +256,7 @@ class Duplex:
         except SyscallError as refused:
             waiting.outcome = waiting.outcome or Error(frame.id, refused.errno, refused.message)
             waiting.sink = _nowhere
-            waiting.woken.set()
+            waiting.wake()
             self.cancel(frame.id, "refused")
             return
         self.peer.take(frame.id, len(frame.items))
@@ -312,16 +272,15 @@ class Duplex:
             raise TryAgain(str(full)) from None
         except ValueError as too_long:
             raise Invalid(str(too_long)) from None
-        self._waiting[call_id] = Waiting(self._make_flag(), sink)
+        self._waiting[call_id] = Waiting(sink)
         self.flush()
         return call_id
 
     async def outcome(self, call_id: int) -> Raw:
         waiting = self._waiting[call_id]
         while waiting.outcome is None:
+            waiting.woken = self._make_flag()
             await waiting.woken.wait()
-            if waiting.outcome is None:
-                waiting.woken = self._make_flag()
         del self._waiting[call_id]
         if isinstance(waiting.outcome, Error):
             raise syscall_error(waiting.outcome.errno, waiting.outcome.message)
@@ -333,8 +292,8 @@ class Duplex:
         while not waiting.items:
             if waiting.outcome is not None:
                 return None
-            await waiting.woken.wait()
             waiting.woken = self._make_flag()
+            await waiting.woken.wait()
         self.peer.take(call_id, 1)
         self.flush()
         return waiting.items.popleft()

@@ -7,15 +7,9 @@ from typing import Any, Protocol, final
 from msgspec import Raw
 
 from syscalls.codec import parse_answer
+from syscalls.link.loop import Flag
 from syscalls.row import Row
 from syscalls.wire import End, Error, Reply
-
-
-class Flag(Protocol):
-    """trio.Event or anyio.Event."""
-
-    def set(self) -> object: ...
-    async def wait(self) -> object: ...
 
 
 class Asker(Protocol):
@@ -29,15 +23,20 @@ class Asker(Protocol):
 
 @final
 class Waiting:
-    """A call of ours: what has come of it so far. `woken` is set whenever there is news."""
+    """A call of ours: what has come of it so far. Who waits for news makes the flag `woken`."""
 
     __slots__ = ("items", "outcome", "sink", "woken")
 
-    def __init__(self, woken: Flag, sink: Callable[[list[Raw]], None] | None) -> None:
-        self.woken = woken
+    def __init__(self, sink: Callable[[list[Raw]], None] | None) -> None:
+        self.woken: Flag | None = None
         self.sink = sink
         self.items: deque[Raw] = deque()
         self.outcome: Reply | End | Error | None = None
+
+    def wake(self) -> None:
+        """There is news."""
+        if self.woken is not None:
+            self.woken.set()
 
 
 @final

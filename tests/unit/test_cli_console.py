@@ -102,7 +102,7 @@ def test_completion_of_commands() -> None:
     assert complete("k") == ["kill"]
     assert complete("help lo") == ["logs"]
     assert "console" not in complete("") and "exit" in complete("")
-    assert complete("model ") == ["add", "list", "show"]
+    assert complete("model ") == ["add", "list", "load", "score", "show", "tokenize", "unload"]
 
 
 def test_completion_of_options_and_their_values() -> None:

@@ -12,7 +12,7 @@ from kernel.link import KernelLink
 from kernel.process import Process
 from kernos import Sys, program
 from kernos.testing import up
-from syscalls.calls import clock, context, device, kernel, message, model, process
+from syscalls.calls import capability, clock, context, device, kernel, message, model, process
 from syscalls.errors import Errno, NoSuchProcess, SyscallError, TimedOut
 from syscalls.limits import CLIENT_LIMITS
 from syscalls.link.duplex import Duplex, NoServer
@@ -31,6 +31,9 @@ ARGUMENTS: dict[str, Any] = {
     "process.logs": process.Logs(pid=1),
     "context.open": context.Open(),
     "message.send": message.Send(pid=1, body=b"\xc0"),  # type: ignore[arg-type]
+    "message.publish": message.Publish(topic="t", body=b"\xc0"),  # type: ignore[arg-type]
+    "message.subscribe": message.Subscribe(topic="t"),
+    "message.give": message.Give(pipe=1, end="reader", pid=1),
     "device.list": device.ListDevices(),
     "device.call": device.CallTool(device="calculator", method="calculate"),
     "model.list": model.ListModels(),
@@ -38,6 +41,16 @@ ARGUMENTS: dict[str, Any] = {
     "model.add": model.AddModel(name="m", origin="sim:"),
     "model.generate": model.OneShot(turns=()),
     "model.embed": model.Embed(texts=("x",)),
+    "model.score": model.Score(continuations=("x",), prompt="y"),
+    "model.tokenize": model.Tokenize(text="x"),
+    "model.load": model.ModelName(model="sim"),
+    "model.unload": model.Unload(model="sim"),
+    "capability.held": capability.HeldBy(pid=1),
+    "capability.grant": capability.Grant(pid=1, right="model:*"),
+    "capability.revoke": capability.Revoke(capability=1),
+    "capability.requests": capability.ListRequests(),
+    "capability.answer": capability.Answer(request=1, allow=True),
+    "capability.forget": capability.Forget(request=1),
     "kernel.info": kernel.Info(),
     "kernel.trace": kernel.Trace(),
     "kernel.shutdown": kernel.Shutdown(),

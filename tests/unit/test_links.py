@@ -18,6 +18,7 @@ from syscalls.limits import CLIENT_LIMITS, TINY_LIMITS
 from syscalls.link import async_
 from syscalls.link.blocking import BlockingLink
 from syscalls.link.duplex import Duplex, NoServer
+from syscalls.link.pump import ROUNDS_MAX
 from syscalls.peer import Peer
 from syscalls.table import TABLE
 from syscalls.wire import Call, Cancel, Event, Hello
@@ -231,3 +232,85 @@ async def test_an_argument_that_no_blob_holds_is_einval() -> None:
     link = Duplex(Peer(TINY_LIMITS, Hello()), None, NoServer(), trio.Event)  # type: ignore[arg-type]
     with pytest.raises(Invalid, match="at most 2048"):
         await link.call(process.OUTPUT, process.Output(stream="log", text="x" * 4000))
+
+
+class Scripted:
+    """A socket that has at once what it was given, and takes what it is sent; it counts who had to wait."""
+
+    def __init__(self, *there: bytes | None) -> None:
+        self.there = list(there)
+        self.sent = bytearray()
+        self.waits = 0
+
+    async def receive_some(self, max_bytes: int, /) -> bytes:
+        self.waits += 1
+        await trio.lowlevel.checkpoint()
+        while self.there:
+            found = self.there.pop(0)
+            if found is not None:
+                return found
+        return b""
+
+    async def send_all(self, data: bytes, /) -> None:
+        await trio.lowlevel.checkpoint()
+        self.sent += data
+
+    def send_now(self, data: bytes | bytearray, /) -> int:
+        self.sent += data
+        return len(data)
+
+    def receive_now(self, max_bytes: int, /) -> bytes | None:
+        return self.there.pop(0) if self.there else None
+
+
+def _frames_of_calls(n: int) -> list[bytes]:
+    peer = Peer(CLIENT_LIMITS, Hello())
+    frames = [bytes(peer.outbox)]
+    for _ in range(n):
+        peer.outbox.clear()
+        peer.call(8, b"\xc0")
+        frames.append(bytes(peer.outbox))
+    return frames
+
+
+async def test_what_has_come_while_an_answer_left_is_read_without_waiting_but_not_for_ever() -> None:
+    transport = Scripted(*_frames_of_calls(40))
+    server = Refusing()
+    link = Duplex(Peer(CLIENT_LIMITS, Hello()), transport, server, trio.Event)
+    await link.reader()
+    assert server.served == 40
+    assert 41 / (1 + ROUNDS_MAX) <= transport.waits - 1 <= 41 / ROUNDS_MAX + 1, "others had their turn in between"
+
+
+async def test_who_finds_nothing_gives_up_looking_and_still_hears_all() -> None:
+    hello, *calls = _frames_of_calls(200)
+    transport = Scripted(hello, *(piece for call in calls for piece in (None, call)))
+    server = Refusing()
+    link = Duplex(Peer(CLIENT_LIMITS, Hello()), transport, server, trio.Event)
+    await link.reader()
+    assert server.served == 200
+
+
+async def test_a_large_batch_is_not_followed_by_another_without_a_pause() -> None:
+    hello, *calls = _frames_of_calls(400)
+    batches = [b"".join(calls[at : at + 100]) for at in range(0, 400, 100)]
+    transport = Scripted(hello, *batches)
+    link = Duplex(Peer(CLIENT_LIMITS, Hello()), transport, Refusing(), trio.Event)
+    await link.reader()
+    assert transport.waits == 1 + len(batches), "each was waited for"
+
+
+async def test_one_caller_sends_by_itself_and_many_share_a_send() -> None:
+    transport = Scripted()
+    link = Duplex(Peer(CLIENT_LIMITS, Hello()), transport, NoServer(), trio.Event)
+    link.flush()
+    assert transport.sent, "HELLO is out, and nobody had to be woken for it"
+    before = len(transport.sent)
+    for _ in range(3):
+        link.begin(clock.NOW, clock.Now())
+    assert len(transport.sent) == before, "until something is read, what follows waits for the writer"
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(link.writer)
+        await trio.testing.wait_all_tasks_blocked()
+        assert not link.peer.outbox
+        nursery.cancel_scope.cancel()

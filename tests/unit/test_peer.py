@@ -214,7 +214,7 @@ def test_a_call_that_is_cancelled_before_its_arguments_came_is_never_heard_of() 
     pair.settle()
     assert not pair.calls()
     assert isinstance(pair.a_got[-1], Error)
-    assert pair.b._arrivals.held_bytes == 0
+    assert pair.b._bulk.arriving_bytes == 0
 
 
 def bulk(call_id: int, size: int) -> Call:
@@ -324,7 +324,7 @@ class TwoPeers(RuleBasedStateMachine):
         for peer in (self.pair.a, self.pair.b):
             assert peer.closed is None
             assert peer.calls_open <= TINY_LIMITS.calls_max
-            assert peer._arrivals.held_bytes <= TINY_LIMITS.blob_total_bytes_max
+            assert peer._bulk.arriving_bytes <= TINY_LIMITS.blob_total_bytes_max
             assert len(peer._frames) <= TINY_LIMITS.frame_bytes_max + 4
 
     @invariant()

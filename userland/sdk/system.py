@@ -14,11 +14,15 @@ from syscalls.calls.process import Budget, Exit, ProcessInfo
 from syscalls.link.ticket import Stream
 from syscalls.row import Row
 from syscalls.turns import ToolSpec, Turn
+from userland.sdk.capability import Rights
 from userland.sdk.child import Child
 from userland.sdk.context import Answer, Context
 from userland.sdk.door import Door, row_of
 from userland.sdk.encoding import decode, encode
 from userland.sdk.inbox import Inbox
+from userland.sdk.listening import Subscription, Ticks
+from userland.sdk.models import Models
+from userland.sdk.pipe import Pipe
 from userland.sdk.program import Program
 
 STDIN_TOPIC = "stdin"
@@ -76,6 +80,11 @@ class Sys:
         self.model = model
         self.seed = seed
 
+    @property
+    def rights(self) -> Rights:
+        """What this process may do, as handles that it can hand on; what it may ask for."""
+        return Rights(self._door)
+
     # The table.
 
     async def call(self, row: Row | str, args: Struct | None = None, /, **fields: Any) -> Any:
@@ -112,6 +121,11 @@ class Sys:
         """One answer without a conversation; nothing is kept. Options are those of model.generate."""
         return Answer(self._door, model.GENERATE, model.OneShot(turns=turns, **options))
 
+    @property
+    def models(self) -> Models:
+        """The models of the machine: list, load, unload, score, tokenize."""
+        return Models(self._door)
+
     async def embed(self, *texts: str, model_name: str | None = None) -> list[tuple[float, ...]]:
         """A unit vector for each text."""
         got: model.Embedded = await self._door.call(model.EMBED, model.Embed(texts=texts, model=model_name))
@@ -147,6 +161,7 @@ class Sys:
         nice: int = 0,
         model: str | None = None,
         detach: bool = False,
+        ask: bool = False,
     ) -> Child:
         """Starts a program: the name of an installed one, `/absolute/file.py:NAME`, or a decorated function.
 
@@ -164,6 +179,7 @@ class Sys:
                 nice=nice,
                 model=model,
                 detach=detach,
+                ask=ask,
             ),
         )
         return Child(self._door, spawned.pid)
@@ -204,6 +220,23 @@ class Sys:
         line = (await self.receive(STDIN_TOPIC)).body
         return None if line is None else str(line).rstrip("\r\n")
 
+    async def pipe(self, id_: int | None = None, *, capacity_bytes: int = 64 * 1024) -> Pipe:
+        """A new pipe with both ends here; with `id_` the one of which this process was given an end."""
+        if id_ is None:
+            made: message.Piped = await self._door.call(message.PIPE, message.Pipe(capacity_bytes=capacity_bytes))
+            id_ = made.pipe
+        return Pipe(self._door, id_)
+
+    async def publish(self, topic: str, body: Any) -> int:
+        """Tells whoever listens to `topic` now; how many that are."""
+        raw = encode(body, what="the publication is a value of type")
+        told: message.Published = await self._door.call(message.PUBLISH, message.Publish(topic=topic, body=raw))
+        return told.subscribers
+
+    def subscribe(self, topic: str, *, queue_max: int = 256) -> Subscription:
+        """Listens to `topic`: see Subscription. What comes while it is slow waits, at most `queue_max`."""
+        return Subscription(self._door.stream(message.SUBSCRIBE, message.Subscribe(topic=topic, queue_max=queue_max)))
+
     def signals(self) -> Inbox:
         """`async for name in sys.signals()`: USR1, CHLD, QUOTA, … as they come. TERM cancels the program instead."""
         assert self._signals is not None, "signals reach programs in a worker only"
@@ -219,3 +252,20 @@ class Sys:
         """The kernel's time."""
         time: Time = await self._door.call(clock.NOW, clock.Now())
         return time
+
+    async def alarm(self, seconds: float | None = None, *, unix_s: float | None = None) -> int:
+        """The signal ALRM, in so many seconds or at a date; the alarm's number, for `cancel_alarm`."""
+        alarm: clock.AlarmSet = await self._door.call(clock.ALARM, clock.Alarm(seconds=seconds, unix_s=unix_s))
+        return alarm.alarm
+
+    async def cancel_alarm(self, alarm: int) -> None:
+        """Raises NotFound (ENOENT) for one that rang."""
+        await self._door.call(clock.CANCEL, clock.CancelAlarm(alarm=alarm))
+
+    def timer(
+        self, *, every_s: float | None = None, calendar: str | None = None, zone: str = "UTC", count: int | None = None
+    ) -> Ticks:
+        """Ticks every so many seconds, or by `calendar` (`"30 9 * * 1-5"`) in the time of `zone`: see Ticks."""
+        return Ticks(
+            self._door.stream(clock.TIMER, clock.Timer(every_s=every_s, calendar=calendar, zone=zone, count=count))
+        )

@@ -1,0 +1,193 @@
+"""What moves the bytes of a link: the reader, the writer, and how both end.
+
+Answers that were made while a batch of frames was read leave in one piece after the batch; whoever makes a frame
+outside of that sends it from where it is, once, and leaves what follows to the writer's task until something has been
+read: so a caller that is alone costs no change of tasks, and many at once share a send.
+
+Who calls again as soon as it is answered has often done so by the time the answer is sent, where both ends share a
+core. So the reader looks once more before it waits; a few times in a row, and no longer where it finds nothing.
+"""
+
+from collections.abc import Callable
+from typing import final
+
+from syscalls.link.loop import Flag, Loop, Scope
+from syscalls.link.transport import LinkBroken, Quick, Transport
+from syscalls.peer import Peer
+from syscalls.wire import Frame, WireError
+
+RECEIVE_BYTES = 64 * 1024
+LAST_WORDS_S = 0.5
+ROUNDS_MAX = 8
+"""How often in a row the reader may find something without having waited."""
+ROUND_BYTES_MAX = 1024
+HOPE, DESPAIR = 4, 64
+"""After so many vain looks in a row the reader looks but once in so many batches."""
+
+
+@final
+class Pump:
+    """The reader and the writer of one link; `dispatch` is handed each frame that the owner must act on."""
+
+    def __init__(
+        self,
+        peer: Peer,
+        transport: Transport,
+        make_flag: Callable[[], Flag],
+        dispatch: Callable[[Frame], None],
+        *,
+        outbox_bytes_max: int | None,
+    ) -> None:
+        self._peer = peer
+        self._transport = transport
+        self._make_flag = make_flag
+        self._dispatch = dispatch
+        self._outbox_bytes_max = outbox_bytes_max
+        self._quick = transport if isinstance(transport, Quick) else None
+        self._hope = HOPE
+        self._may_send_now = True
+        self._reading = False
+        self._sending = False
+        self._dirty: Flag | None = None
+        self._written: Flag | None = None
+
+    def flush(self) -> None:
+        """Sees to it that the outbox is sent soon; never waits."""
+        if self._reading or self._sending:
+            return
+        if self._may_send_now and self._quick is not None:
+            self._may_send_now = False
+            outbox = self._peer.outbox
+            del outbox[: self._quick.send_now(outbox)]
+            if not outbox and self._peer.closed is None:
+                self._tell_written()
+                return
+        if self._dirty is not None:
+            self._dirty.set()
+
+    async def reader(self) -> None:
+        """Receives until the link ends. Raises WireError if the other end broke the protocol, LinkBroken if the
+        transport did."""
+        peer = self._peer
+        while peer.closed is None:
+            await self._room()
+            data = await self._receive()
+            if not data or not self._absorb(bytes(data)):
+                return
+
+    def _absorb(self, data: bytes) -> bool:
+        """Acts on what came, and on a little of what comes while it does; whether there may be more."""
+        for _ in range(ROUNDS_MAX):
+            if self._act(data) or self._peer.closed is not None or not self._hopeful(len(data)):
+                return True
+            assert self._quick is not None
+            more = self._quick.receive_now(RECEIVE_BYTES)
+            if more is None:
+                self._hope -= 1
+                return True
+            if not more:
+                return False
+            self._hope = HOPE
+            data = more
+        self._act(data)
+        return True
+
+    def _act(self, data: bytes) -> bool:
+        """Acts on the frames in `data`; whether something is left to be sent."""
+        peer = self._peer
+        self._reading = True
+        try:
+            for frame in peer.receive(data):
+                self._dispatch(frame)
+        finally:
+            self._reading = False
+            self._may_send_now = True
+            if peer.outbox:
+                self.flush()
+        return bool(peer.outbox)
+
+    def _hopeful(self, size: int) -> bool:
+        """Whether it is worth looking for more after a batch of `size` bytes: large ones must not come one after
+        another without a pause for others."""
+        if self._quick is None or size > ROUND_BYTES_MAX:
+            return False
+        if self._hope <= -DESPAIR:
+            self._hope = 1
+        elif self._hope <= 0:
+            self._hope -= 1
+        return self._hope > 0
+
+    async def writer(self) -> None:
+        """Sends whatever is in the outbox, one write per batch, until BYE is out. Raises LinkBroken."""
+        peer = self._peer
+        while True:
+            while not peer.outbox:
+                if peer.closed is not None:
+                    return
+                self._may_send_now = True
+                self._dirty = self._make_flag()
+                await self._dirty.wait()
+            data, peer.outbox = bytes(peer.outbox), bytearray()
+            self._sending = True
+            self._tell_written()
+            try:
+                await self._transport.send_all(data)
+            except Exception as broken:
+                raise LinkBroken(f"the link broke: {broken}") from broken
+            finally:
+                self._sending = False
+            self._tell_written()
+
+    async def run(self, loop: Loop) -> str:
+        """The reader and the writer until either ends; what broke it, if anything did. Never raises for what the other
+        end did."""
+        reason = ""
+        async with loop.open_nursery() as nursery:
+            nursery.start_soon(self._write, nursery.cancel_scope)
+            try:
+                await self.reader()
+            except (WireError, LinkBroken) as broken:
+                reason = str(broken)
+            await self.last_words(loop)
+            nursery.cancel_scope.cancel()
+        return reason
+
+    async def last_words(self, loop: Loop, *, shield: bool = False) -> None:
+        """Once BYE was said: gives the writer a moment to send it, and what this end owed before it."""
+        with loop.move_on_after(LAST_WORDS_S, shield=shield):
+            while (self._peer.outbox or self._sending) and self._peer.closed is not None:
+                await self._writing()
+
+    def wake(self) -> None:
+        """The link has ended: nobody waits for it any more."""
+        if self._dirty is not None:
+            self._dirty.set()
+
+    async def _write(self, scope: Scope) -> None:
+        try:
+            await self.writer()
+        except LinkBroken:
+            pass
+        scope.cancel()
+
+    async def _room(self) -> None:
+        """Waits until the other end has read enough of what we wrote."""
+        while self._outbox_bytes_max is not None and len(self._peer.outbox) > self._outbox_bytes_max:
+            await self._writing()
+
+    async def _writing(self) -> None:
+        """Waits until the writer has got on."""
+        if self._written is None:
+            self._written = self._make_flag()
+        await self._written.wait()
+
+    def _tell_written(self) -> None:
+        written, self._written = self._written, None
+        if written is not None:
+            written.set()
+
+    async def _receive(self) -> bytes | bytearray:
+        try:
+            return await self._transport.receive_some(RECEIVE_BYTES)
+        except Exception as broken:
+            raise LinkBroken(f"the link broke: {broken}") from broken
