@@ -1,6 +1,7 @@
 """Rights asked for at run time: who answers, what silence means, and that neither a restart nor a name changes it."""
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -190,7 +191,7 @@ async def test_requests_are_bounded(truth: Truth, seals: Seals, autojump_clock: 
     process = life.program()
     async with trio.open_nursery() as nursery:
         for n in range(OF_ONE_PROCESS_MAX):
-            nursery.start_soon(lambda n=n: life.requests.ask(process, Right.parse(f"tool:t{n}.*"), reason=""))
+            nursery.start_soon(partial(life.requests.ask, process, Right.parse(f"tool:t{n}.*"), reason=""))
         await trio.sleep(1)
         with pytest.raises(TryAgain, match="wait for one"):
             await life.requests.ask(process, NET, reason="")
