@@ -17,6 +17,7 @@ SHIPPED = {
     "memory": "drivers.memory_store",
     "minilm": "drivers.minilm",
     "hash": "drivers.minilm",
+    "files": "drivers.files",
 }
 """The same as in pyproject.toml, for a tree that is not installed."""
 

@@ -14,6 +14,7 @@ from drivers.hooks import Device, Driver
 from drivers.tally import Tally
 from drivers.window import read_by
 from syscalls import driver as abi
+from syscalls import filing
 from syscalls.codec import pack, parse_args
 from syscalls.errors import Errno, Invalid, NoSyscall, NotFound, SyscallError
 from syscalls.link.duplex import Duplex
@@ -30,6 +31,17 @@ VERBS = {
     abi.QUERY.number: "query",
     abi.DELETE.number: "delete",
     abi.IDS.number: "ids",
+    filing.OPEN.number: "open",
+    filing.READ.number: "read",
+    filing.WRITE.number: "write",
+    filing.REPLACE.number: "replace",
+    filing.CLOSE.number: "release",
+    filing.STAT.number: "stat",
+    filing.SCAN.number: "scan",
+    filing.NEXT.number: "next",
+    filing.REMOVE.number: "remove",
+    filing.MAKE_FOLDER.number: "make_folder",
+    filing.RENAME.number: "rename",
 }
 """Rows that are one method of the device they name. OPEN, CLOSE, LEDGER and GENERATE are the host's own."""
 

@@ -34,6 +34,7 @@ from kernel.gate import Gate, Handler
 from kernel.host_process import StartHost, start_child
 from kernel.jail import JailLauncher
 from kernel.launch import Launcher
+from kernel.ledger import Ledger
 from kernel.machine import Machine
 from kernel.mm.contexts import Contexts
 from kernel.panic import first
@@ -45,7 +46,7 @@ from kernel.process_table import ProcessTable
 from kernel.requests import Requests
 from kernel.scheduler import Scheduler
 from kernel.seal import Seals
-from kernel.sys import capability, clock, context, device, generate, kernel, message, model, process
+from kernel.sys import capability, clock, context, device, file, generate, kernel, message, model, process
 from kernel.tool import Tool
 from kernel.topic import Topics
 from kernel.trace import Trace
@@ -59,7 +60,7 @@ TOOLS_GROUP = "kernos.tools"
 _PR_SET_PDEATHSIG = 1
 _FILES_MAX = 65536
 
-FAMILIES = (process, context, generate, model, message, device, clock, capability, kernel)
+FAMILIES = (process, context, generate, model, message, device, file, clock, capability, kernel)
 
 
 def handlers() -> dict[int, Handler]:
@@ -98,11 +99,19 @@ async def machine_up(
     clock_ = Clock(wall)
     trace = Trace(clock_, config.bounds.trace_records_max, bytes_max=config.bounds.trace_bytes_max, config=config.trace)
     accounts = Accounts(clock_.now)
+    ledger = Ledger(config=config, truth=truth, accounts=accounts, trace=trace)
     processes = ProcessTable(clock=clock_, trace=trace, processes_max=config.bounds.processes_max)
     scheduler = Scheduler(clock=clock_, queue_max=config.bounds.queue_max)
     devices = Registry(config=config, trace=trace, truth=truth, accounts=accounts, start_host=start_host)
     contexts = Contexts(
-        bounds=config.bounds, clock=clock_, trace=trace, truth=truth, seals=seals, devices=devices, accounts=accounts
+        bounds=config.bounds,
+        clock=clock_,
+        trace=trace,
+        truth=truth,
+        seals=seals,
+        devices=devices,
+        accounts=accounts,
+        ledger=ledger,
     )
     launcher = make_launcher(trace)
     executor = Executor(
@@ -126,6 +135,7 @@ async def machine_up(
         trace=trace,
         truth=truth,
         accounts=accounts,
+        ledger=ledger,
         scheduler=scheduler,
         processes=processes,
         devices=devices,
@@ -137,12 +147,16 @@ async def machine_up(
         requests=requests,
     )
     gate = Gate(machine, Permission(processes=processes, contexts=contexts, models=devices), handlers())
-    root = accounts.open(None, name="kernel", principal="kernel", tokens_max=None, wall_s_max=None)
-    init = processes.add(parent=None, principal="kernel", kind="session", name="kernos", account=root, rights=OPERATOR)
-    async with _ending(launcher), trio.open_nursery() as nursery:
+    init = processes.add(
+        parent=None, principal="kernel", kind="session", name="kernos", account=ledger.root, rights=OPERATOR
+    )
+    accounts.on_limit = executor.over_limit
+    async with _kept(ledger, trace), _ending(launcher), trio.open_nursery() as nursery:
         if config.trace.file:
             nursery.start_soon(TraceFile(config.state_folder / config.trace.file, config.trace, trace).run)
         executor.attach(nursery, gate)
+        await ledger.boot()
+        nursery.start_soon(ledger.run)
         await devices.boot(nursery)
         await contexts.boot()
         await requests.boot()
@@ -160,6 +174,19 @@ async def machine_up(
             with trio.CancelScope(shield=True):
                 await stop_programs(machine)
                 nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def _kept(ledger: Ledger, trace: Trace) -> AsyncIterator[None]:
+    """At the very end, when all work is settled, the accounts are written."""
+    try:
+        yield
+    finally:
+        with trio.CancelScope(shield=True):
+            try:
+                await ledger.close()
+            except SyscallError as failed:
+                trace.event("ledger_failed", error=failed)
 
 
 @asynccontextmanager

@@ -1,13 +1,21 @@
 """kernos.toml as one checked struct; unknown keys are refused."""
 
+import re
+from decimal import Decimal
 from pathlib import Path
 from typing import Literal, final
 
 import msgspec
 from msgspec import Struct
 
+from kernel.price import Price
 from syscalls.paths import socket_path, state_dir
+from syscalls.resources import ResourceName, parse_amount
 from syscalls.rights import parse_rights
+
+ROOT_ACCOUNT = "kernel"
+"""The account above all others but the kernel's own overhead."""
+ACCOUNT_NAME = re.compile(r"(?!own$|children$|\d+$)[\w.@-]{1,100}")
 
 
 @final
@@ -25,6 +33,32 @@ class ToolConfig(Struct, frozen=True, forbid_unknown_fields=True):
 
     program: str
     rights: tuple[str, ...] = ()
+
+
+@final
+class AccountConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    """`[accounts.NAME]`: the account of a user, or one that others name as their `parent`. What it used survives a
+    restart. Money in the currency of the price table, generation time in seconds."""
+
+    parent: str = ROOT_ACCOUNT
+    tokens: int | None = None
+    tokens_in: int | None = None
+    tokens_out: int | None = None
+    generation: Decimal | None = None
+    calls: int | None = None
+    money: Decimal | None = None
+    bytes: int | None = None
+    processes: int | None = None
+    contexts: int | None = None
+
+    def limits(self) -> dict[ResourceName, int]:
+        """Those that are set, in the units of the ABI. Raises ValueError for a number out of range."""
+        given = ((word, getattr(self, word)) for word in self.__struct_fields__[1:])
+        return dict(
+            parse_amount(word, f"{amount:f}" if isinstance(amount, Decimal) else str(amount))
+            for word, amount in given
+            if amount is not None
+        )
 
 
 @final
@@ -50,6 +84,7 @@ class Bounds(Struct, frozen=True, forbid_unknown_fields=True):
 
     processes_max: int = 4096
     sessions_max: int = 512
+    shared_processes_max: int = 256
     contexts_max: int = 8192
     mailbox_messages_max: int = 256
     mailbox_bytes_max: int = 4 << 20
@@ -64,6 +99,8 @@ class Bounds(Struct, frozen=True, forbid_unknown_fields=True):
     host_ready_s: float = 120.0
     worker_ready_s: float = 10.0
     stream_items_max: int = 8192
+    open_files_max: int = 64
+    file_io_s: float = 30.0
     page_tokens_max: int = 512
     high_water: float = 0.9
     low_water: float = 0.6
@@ -71,7 +108,7 @@ class Bounds(Struct, frozen=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         if not 0.1 <= self.low_water < self.high_water <= 1.0:
             raise ValueError("low_water must be below high_water, both between 0.1 and 1")
-        for name in ("grace_s", "handshake_s", "host_ready_s", "worker_ready_s"):
+        for name in ("grace_s", "handshake_s", "host_ready_s", "worker_ready_s", "file_io_s"):
             if not 0 <= getattr(self, name) < 1e6:
                 raise ValueError(f"{name} in [bounds] is a number of seconds, 0 or more")
         if any(getattr(self, name) < 1 for name in self.__struct_fields__ if name.endswith("_max")):
@@ -79,7 +116,8 @@ class Bounds(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 TINY_BOUNDS = Bounds(
-    processes_max=8, sessions_max=4, contexts_max=4, mailbox_messages_max=2, mailbox_bytes_max=4096,
+    processes_max=8, sessions_max=4, shared_processes_max=2, contexts_max=4, mailbox_messages_max=2,
+    mailbox_bytes_max=4096,
     trace_records_max=64, trace_bytes_max=65536, queue_max=2, stream_items_max=16, page_tokens_max=32,
 )  # fmt: skip
 
@@ -109,12 +147,36 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     models: dict[str, ModelConfig] = {}
     embedding: str = "minilm"
     store: str = "chroma"
+    files: str = "files"
+    file_threads: int = 32
     tools: dict[str, ToolConfig] = {}
     programs: dict[str, str] = {}
     requests: RequestsConfig = RequestsConfig()
+    accounts: dict[str, AccountConfig] = {}
+    prices: dict[str, Price] = {}
     bounds: Bounds = Bounds()
     trace: TraceConfig = TraceConfig()
     weak_sandbox: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        for name, account in self.accounts.items():
+            try:
+                account.limits()
+            except ValueError as bad:
+                raise ValueError(f"[accounts.{name}]: {bad}") from None
+            if not ACCOUNT_NAME.fullmatch(name):
+                raise ValueError(f"[accounts.{name}]: letters, digits, '_', '.', '-' and '@', not digits alone")
+            self._check_parents(name)
+
+    def _check_parents(self, name: str) -> None:
+        seen = [name]
+        while seen[-1] != ROOT_ACCOUNT:
+            above = self.accounts[seen[-1]].parent
+            if above != ROOT_ACCOUNT and above not in self.accounts:
+                raise ValueError(f"[accounts.{seen[-1]}]: its parent {above!r} is no account of this file")
+            if above in seen:
+                raise ValueError(f"[accounts.{name}]: its parents lead back to itself: {' < '.join((*seen, above))}")
+            seen.append(above)
 
     @property
     def socket_file(self) -> Path:

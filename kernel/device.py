@@ -1,12 +1,14 @@
 """The device registry: models by name and version, the embedding model, the store, the tools."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import final
 
 import trio
 
 from kernel.account import Accounts
 from kernel.config import Config, ModelConfig
+from kernel.files import Files
 from kernel.host import Host
 from kernel.host_process import StartHost, start_child
 from kernel.hosted import HostedEmbedding, HostedModel, HostedStore
@@ -46,12 +48,18 @@ class Registry:
         self.tools: dict[str, Tool] = {}
         self._embedding = self._host("embedding", config.embedding, "embedding", origin=config.embedding)
         self._store = self._host("store", config.store, "store", origin=str(config.state_folder / "store"))
+        options = {"never": str(config.state_folder), "threads": str(config.file_threads)}
+        self.files = Files(
+            self._host("files", config.files, "files", origin="files", options=options), io_s=config.bounds.file_io_s
+        )
 
     async def boot(self, nursery: trio.Nursery) -> None:
         """Reads the registered models, starts the supervisors, and wants the default model."""
         self._nursery = nursery
         nursery.start_soon(self._embedding.run)
         nursery.start_soon(self._store.run)
+        nursery.start_soon(self.files.host.run)
+        self.files.attach(nursery)
         for record in await self._models.registered():
             self._admit(record)
         configured = self._config.models or {SHIPPED_MODEL: ModelConfig(origin=SHIPPED_MODEL)}
@@ -160,6 +168,7 @@ class Registry:
             yield _describe(ref, "model", entry.host, slots=entry.record.slots)
         yield _describe(self._config.embedding, "embedding", self._embedding)
         yield _describe(self._config.store, "store", self._store)
+        yield _describe("files", "files", self.files.host)
         for name, tool in sorted(self.tools.items()):
             yield DeviceInfo(
                 name=name, kind="tool", driver=tool.program, state=tool.state, busy=tool.busy, restarts=tool.restarts,
@@ -180,10 +189,13 @@ class Registry:
         yield from (entry.host for _, entry in self._models.items())
         yield self._embedding
         yield self._store
+        yield self.files.host
 
     def _make(self, record: ModelRecord) -> Model:
         host = self._host(record.ref, record.driver, "model", origin=record.origin, options=record.options)
-        return Model(record, host, HostedModel(record.ref, host, trace=self._trace, overhead=self._overhead))
+        return Model(
+            record, host, HostedModel(record.ref, host, trace=self._trace, overhead=partial(self._overhead, record.ref))
+        )
 
     def _admit(self, record: ModelRecord) -> Model:
         entry = self._make(record)
@@ -213,8 +225,9 @@ class Registry:
             start=self._start_host,
         )
 
-    def _overhead(self, tokens: int) -> None:
-        self._accounts.charge(self._accounts.overhead, tokens)
+    def _overhead(self, model: str, read: int) -> None:
+        """What a model read again because a host died is the kernel's to pay."""
+        self._accounts.charge(self._accounts.overhead, self._accounts.cost(model, read), model=model)
 
 
 async def _supervise(host: Host, scope: trio.CancelScope) -> None:

@@ -95,9 +95,7 @@ class Door:
 
     async def _serve(self, stream: trio.SocketStream, user: str) -> None:
         machine = self._machine
-        account = machine.accounts.open(
-            self._init.account, name=f"session:{user}", principal=user, tokens_max=None, wall_s_max=None
-        )
+        account = machine.accounts.open(machine.ledger.account(user), name=f"session:{user}", principal=user)
         try:
             process = machine.processes.add(
                 parent=self._init, principal=user, kind="session", name="session", account=account, rights=OPERATOR

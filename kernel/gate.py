@@ -1,11 +1,12 @@
 """The gate: every system call of every link comes through here, in one order, and nowhere else is a right checked.
 
-decode, authenticate, right, body (which holds the budget before its work and settles it after), outcome, reply. A
-journal will stand between authenticate and right (a recorded outcome is returned as it was) and around the body; the
-order is made for it.
+decode, authenticate, right, budget (the call itself counts; what its body does is held before the work and settled
+after it), body, outcome, reply. A journal will stand between authenticate and right (a recorded outcome is returned as
+it was) and around the body; the order is made for it.
 """
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, final
 
 import trio
@@ -65,6 +66,7 @@ class Gate:
         try:
             args = parse_args(row, call.args)
             trap.admitted = self._permission.check(process, row, args, call.channel)
+            self._count(process, row)
             result = self._handlers[row.number](self._machine, trap, args)
             packed = link.reply(call.id, result)
         except SyscallError as refused:
@@ -88,6 +90,7 @@ class Gate:
             room=lambda: link.drained(call.id),
             scope=scope,
         )
+        trap.require = partial(self._require, trap, call.channel)
         self._recorder.begin(trap, call.args)
         args: Any = None
         outcome: SyscallError | None = None
@@ -99,6 +102,7 @@ class Gate:
                     args = parse_args(row, call.args)
                     await self._while_stopped(process)
                     await self._let_in(trap, args, call.channel)
+                    self._count(process, row)
                     result = await self._body(trap, args)
                     await self._while_stopped(process)
                 except SyscallError as refused:
@@ -130,6 +134,18 @@ class Gate:
             await self._machine.requests.ask(process, lacking.right, reason=f"for {trap.row.name}")
             admitted = self._permission.check(process, trap.row, args, channel)
         self._machine.processes.capabilities.follow(admitted, trap)
+
+    def _require(self, trap: Trap, channel: int, action: str, names: tuple[str, ...]) -> str:
+        """One more right, for what only shows while the call runs; the call falls with it too."""
+        found = self._permission.require(trap.process, trap.row, action, names, channel)
+        self._machine.processes.capabilities.follow((*trap.admitted, *found), trap)
+        return found[0].text if found else ""
+
+    def _count(self, process: Process, row: Row) -> None:
+        """A call that needs a right counts on the caller's account; the others touch nothing but the caller itself.
+        Raises OverQuota."""
+        if row.needs is not None:
+            self._machine.accounts.count_call(process.account)
 
     async def _body(self, trap: Trap, args: Any) -> Any:
         """The call itself; meanwhile its process is running (a generation) or waiting."""

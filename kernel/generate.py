@@ -7,16 +7,18 @@ from typing import final
 import trio
 from msgspec import Struct
 
-from kernel.account import Hold
+from kernel.account_record import Hold
 from kernel.machine import Machine
+from kernel.meter import Meter, in_micros, timed
 from kernel.mm.conversation import Context
 from kernel.ports import ModelPort
 from kernel.prompt import Prompt, fit, prompt_of
 from kernel.trap import Trap
 from syscalls.calls.context import Generate, Generated, Piece, Usage
 from syscalls.calls.model import OneShot
-from syscalls.driver import Finished, Sampling, Scored, Tokens
+from syscalls.driver import Finished, Sampling, Tokens
 from syscalls.errors import Invalid, OverQuota, OverWindow, SyscallError, TimedOut
+from syscalls.resources import Resource
 from syscalls.turns import Turn, assistant
 
 REFUSALS_MAX = 2
@@ -43,7 +45,9 @@ async def in_context(machine: Machine, trap: Trap, context: Context, asked: Gene
             done = await _persistent(machine, trap, context, asked)
             version = context.version
             if asked.append:
-                version = await machine.contexts.binder.answer(context, done.turn)
+                with machine.contexts.growing(context, trap.process.account, (done.turn,)):
+                    version = await machine.contexts.binder.answer(context, done.turn)
+            await machine.ledger.keep()
             faults, context.faults_told = context.faults - context.faults_told, context.faults
             return Generated(
                 turn=done.turn,
@@ -111,11 +115,13 @@ async def _persistent(machine: Machine, trap: Trap, context: Context, asked: Gen
 async def run(machine: Machine, trap: Trap, port: ModelPort, prompt: Prompt, asked: Generate | OneShot) -> Done:
     """Holds, queues, generates and settles. However it ends, what the driver did is charged, once."""
     most = min(asked.max_tokens, port.opened.window_tokens - prompt.tokens)
-    most = _affordable(machine, trap, prompt, most) if asked.clip else most
+    most = _affordable(machine, trap, port.name, prompt, most) if asked.clip else most
     seed = asked.seed if asked.seed is not None else secrets.randbits(31) if asked.temperature else 0
     sampling = Sampling(max_tokens=most, temperature=asked.temperature, top_p=asked.top_p, seed=seed, stop=asked.stop)
-    hold = machine.accounts.hold(trap.process.account, prompt.tokens + most)
+    worst = machine.accounts.worst(port.name, prompt.tokens, most)
+    hold = machine.accounts.hold(trap.process.account, worst)
     meter = Meter(prompt.tokens)
+    took_us = 0
     try:
         async with machine.scheduler.seat(
             device=port.name,
@@ -126,14 +132,17 @@ async def run(machine: Machine, trap: Trap, port: ModelPort, prompt: Prompt, ask
             trap.queued_s += seat.queued_s
             began = machine.clock.now()
             try:
-                finished = await _stream(port, prompt, sampling, meter, trap)
+                finished = await timed(
+                    machine.accounts, hold, port.name, lambda: _stream(port, prompt, sampling, meter, trap)
+                )
             finally:
                 took_s = machine.clock.now() - began
+                took_us = in_micros(took_s)
                 trap.driver_s += took_s
                 trap.process.driver_s += took_s
                 seat.absorb(meter.service)
     finally:
-        settle(machine, trap, hold, meter)
+        settle(machine, trap, hold, meter, port.name, took_us)
     usage = Usage(
         prompt_tokens=finished.prompt_tokens,
         generated_tokens=finished.generated_tokens,
@@ -142,47 +151,6 @@ async def run(machine: Machine, trap: Trap, port: ModelPort, prompt: Prompt, ask
         driver_s=trap.driver_s,
     )
     return Done(finished, usage)
-
-
-@final
-class Meter:
-    """What a generation has cost so far. Until a driver has finished it counts for itself: the prompt once the driver
-    was asked, and every token that came; a driver that refused did nothing."""
-
-    def __init__(self, expected: int) -> None:
-        self._expected = expected
-        self.prompt_tokens = 0
-        self.generated_tokens = 0
-        self.cached_tokens = 0
-
-    @property
-    def service(self) -> int:
-        """Tokens that had to be computed."""
-        return self.prompt_tokens - self.cached_tokens + self.generated_tokens
-
-    def asked(self) -> None:
-        """The driver has the prompt."""
-        self.prompt_tokens = self._expected
-
-    def came(self, tokens: int) -> None:
-        """So many more were generated."""
-        self.generated_tokens += tokens
-
-    def failed(self) -> None:
-        """The driver gave an error; without a token before it, it did nothing."""
-        if not self.generated_tokens:
-            self.prompt_tokens = 0
-
-    def read(self, scored: Scored) -> None:
-        """The driver's own count of what it read and only scored."""
-        self.prompt_tokens = scored.prompt_tokens
-        self.cached_tokens = scored.cached_tokens
-
-    def finished(self, done: Finished) -> None:
-        """The driver's own count, which is what is charged."""
-        self.prompt_tokens = done.prompt_tokens
-        self.generated_tokens = done.generated_tokens
-        self.cached_tokens = done.cached_tokens
 
 
 async def _stream(port: ModelPort, prompt: Prompt, sampling: Sampling, meter: Meter, trap: Trap) -> Finished:
@@ -218,23 +186,34 @@ async def _stream(port: ModelPort, prompt: Prompt, sampling: Sampling, meter: Me
     return finished
 
 
-def _affordable(machine: Machine, trap: Trap, prompt: Prompt, most: int) -> int:
+def _affordable(machine: Machine, trap: Trap, model: str, prompt: Prompt, most: int) -> int:
     """`max_tokens` lowered to what the account can pay. Raises OverQuota if it cannot pay prompt and one token."""
-    room = machine.accounts.room(trap.process.account)
-    if room is None or room >= prompt.tokens + most:
-        return most
-    if room <= prompt.tokens:
-        raise OverQuota(
-            f"account {trap.process.account.name} has {room} tokens left, the prompt alone takes {prompt.tokens}: "
-            f"raise the budget or shorten the context"
-        )
-    return room - prompt.tokens
+    accounts, account = machine.accounts, trap.process.account
+    price = accounts.price_of(model)
+    for resource, taken, each in (
+        (Resource.TOKENS, prompt.tokens, 1),
+        (Resource.TOKENS_OUT, 0, 1),
+        (Resource.MONEY, price.worst(prompt.tokens, 0), price.picos_out),
+    ):
+        room = accounts.room(account, resource)
+        if room is None or room >= taken + most * each:
+            continue
+        if room < taken + each:
+            try:
+                accounts.hold(account, {resource: taken + each})
+            except OverQuota as over:
+                raise OverQuota(f"the prompt and one token do not fit: {over.message}") from None
+        most = (room - taken) // each
+    return most
 
 
-def settle(machine: Machine, trap: Trap, hold: Hold, meter: Meter) -> None:
+def settle(machine: Machine, trap: Trap, hold: Hold, meter: Meter, model: str, took_us: int) -> None:
     """Charges what was done to the account, the process and the trace record."""
-    excess = machine.accounts.settle(hold, meter.prompt_tokens + meter.generated_tokens)
-    process = trap.process
+    accounts, process = machine.accounts, trap.process
+    did = accounts.cost(
+        model, meter.prompt_tokens, meter.generated_tokens, cached=meter.cached_tokens, generation_us=took_us
+    )
+    excess = accounts.settle(hold, did, model=model, cached=meter.cached_tokens)
     if excess:
         machine.trace.event("overrun", pid=process.pid, held=hold.tokens, excess=excess)
     process.prompt_tokens += meter.prompt_tokens

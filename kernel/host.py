@@ -134,9 +134,9 @@ class Host:
                     return await wire.call(row, make_args(opened.device))
             except BrokenPipe as broken:
                 self._own_words(wire, broken)
+                await self._gone(wire)
                 if Flag.IDEMPOTENT not in row.flags:
                     raise
-                await self._gone(wire)
         raise IOFailed(f"{REISSUES_MAX} hosts of {self.name} died under this call: see {self._log_file}")
 
     async def pour(self, row: Row, make_args: Callable[[int], Any], sink: Callable[[Any], None]) -> Any:

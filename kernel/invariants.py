@@ -3,6 +3,7 @@
 from kernel.machine import Machine
 from kernel.panic import KernelPanic
 from kernel.process_table import INIT_PID
+from syscalls.resources import Resource
 from syscalls.rights import uncovered
 
 
@@ -32,5 +33,7 @@ def at_rest(machine: Machine) -> None:
     """As `check`, once every program has ended: nothing is held, nobody waits."""
     check(machine)
     for account in machine.accounts.all():
-        if account.held:
-            raise KernelPanic(f"account {account.name} holds {account.held} tokens and nobody works")
+        if any(account.held):
+            raise KernelPanic(f"account {account.name} holds {account.held} and nobody works")
+        if account.pid and (account.own[Resource.PROCESSES] or account.own[Resource.CONTEXTS]):
+            raise KernelPanic(f"account {account.shown} still occupies {account.own} and its process has ended")

@@ -10,6 +10,7 @@ from kernel.clock import Clock
 from kernel.config import Config
 from kernel.device import Registry
 from kernel.exec import Executor
+from kernel.ledger import Ledger
 from kernel.mm.contexts import Contexts
 from kernel.pipe import Pipes
 from kernel.process_table import ProcessTable
@@ -33,6 +34,7 @@ class Machine:
         trace: Trace,
         truth: Truth,
         accounts: Accounts,
+        ledger: Ledger,
         scheduler: Scheduler,
         processes: ProcessTable,
         devices: Registry,
@@ -48,6 +50,7 @@ class Machine:
         self.trace = trace
         self.truth = truth
         self.accounts = accounts
+        self.ledger = ledger
         self.scheduler = scheduler
         self.processes = processes
         self.devices = devices

@@ -1,12 +1,14 @@
 """Which right a call needs: the names that its resource goes by for this caller, and the check in the gate."""
 
+import re
 from typing import Any, Protocol, final
 
 from kernel.capability import Capability, how_to_grant
+from kernel.mount import file_names
 from kernel.panic import KernelPanic
 from kernel.process import Process
 from kernel.process_table import ProcessTable
-from syscalls.errors import PermissionDenied
+from syscalls.errors import Invalid, NoSuchProcess, PermissionDenied
 from syscalls.rights import Right
 from syscalls.row import Needs, Row
 
@@ -58,38 +60,39 @@ class Permission:
         NoSuchProcess where there is no such thing."""
         if row.needs is None:
             return ()
-        found = self._find(process, row, row.needs, args, channel)
-        if row.also is not None:
-            found += self._find(process, row, row.also, args, channel)
-        for each in found:
-            if each.limited:
-                self._capabilities.use(each)
+        found: tuple[Capability, ...] = ()
+        for needs in (row.needs, row.also) if row.also is not None else (row.needs,):
+            action = needs.action
+            if action.startswith("{"):
+                action = action.format_map(_Fields(args)).lower()
+            found += self.require(process, row, action, self._names(process, needs, args), channel)
         return found
 
-    def _find(self, process: Process, row: Row, needs: Needs, args: Any, channel: int) -> tuple[Capability, ...]:
-        names = self._names(process, row, needs, args)
-        found = process.held.find(needs.action, names)
+    def require(
+        self, process: Process, row: Row, action: str, names: tuple[str, ...], channel: int = 0
+    ) -> tuple[Capability, ...]:
+        """As `check`, of one action on a resource by its names: also for what only shows while a call runs."""
+        found = process.held.find(action, names) or _lent(process.lent.get(channel, ()), action, names)
         if found is not None:
+            if found.limited:
+                self._capabilities.use(found)
             return (found,)
         if OWN in names:
             return ()
-        for each in process.lent.get(channel, ()):
-            if each.usable and any(each.right.allows(needs.action, name) for name in names):
-                return (each,)
-        missing = Right(names[0], (needs.action,))
+        missing = Right(_writable(names[0]), (action,))
         raise Lacking(
             f"process {process.pid} ({process.name}) lacks the right '{missing}' for {row.name}: "
             f"{how_to_grant(process.pid, missing)}",
             missing,
         )
 
-    def _names(self, process: Process, row: Row, needs: Needs, args: Any) -> tuple[str, ...]:
+    def _names(self, process: Process, needs: Needs, args: Any) -> tuple[str, ...]:
         resource = needs.resource
         kind, _, rest = resource.partition(":")
         match kind:
             case "process" if rest == "{pid}":
                 return self._process_names(process, args.pid)
-            case "context":
+            case "context" if rest == "{context}":
                 return self._contexts.names(args.context, process) if args.context else ("context:own",)
             case "model" if rest == "{model}":
                 default = self._models.embedder if needs.action == "embed" else process.model
@@ -98,11 +101,13 @@ class Permission:
                 return self._models.names(self._contexts.model(args.context))
             case "capability":
                 return self._capability_names(process, args.capability)
-            case "program" | "tool" | "topic":
+            case "file":
+                return _file_names(process, args)
+            case "program" | "tool" | "topic" | "context" if "{" in rest:
                 return (resource.format_map(_Fields(args)),)
             case _ if "{" not in rest:
                 return (resource,)
-        raise KernelPanic(f"{row.name} names a resource that nobody resolves: {resource}")
+        raise KernelPanic(f"a row names a resource that nobody resolves: {resource}")
 
     def _process_names(self, process: Process, pid: int) -> tuple[str, ...]:
         if pid == 0:
@@ -120,6 +125,29 @@ class Permission:
     def _capability_names(self, process: Process, number: int) -> tuple[str, ...]:
         theirs = self._capabilities.below(process, number)
         return (f"capability:{number}", OWN) if theirs else (f"capability:{number}",)
+
+
+def _lent(lent: tuple[Capability, ...], action: str, names: tuple[str, ...]) -> Capability | None:
+    """Of what was lent, the capability that allows it."""
+    fit = (each for each in lent if each.usable and any(each.right.allows(action, name) for name in names))
+    return next(fit, None)
+
+
+def _file_names(process: Process, args: Any) -> tuple[str, ...]:
+    """Those of the path that is named, or of the one that an open file was opened by."""
+    number = getattr(args, "file", None)
+    if (number is None) == (args.path is None):
+        raise Invalid("name the file by its path or by an open file's handle: one of them")
+    if number is None:
+        return file_names(args.path)
+    if number not in process.files:
+        raise NoSuchProcess(f"process {process.pid} has no open file {number}")
+    return file_names(process.files[number].spot.path)
+
+
+def _writable(name: str) -> str:
+    """A resource as it can be written in a right: what cannot stand there becomes a wildcard."""
+    return re.sub(r"[\s\x00-\x1f\x7f]", "*", name)
 
 
 class _Fields(dict[str, Any]):

@@ -1,12 +1,14 @@
 """A process: its record, and the law of its states."""
 
 from collections import deque
+from collections.abc import Callable
 from typing import Any, final
 
 import trio
 
-from kernel.account import Account
+from kernel.account_record import Account
 from kernel.capability import Capability, Held
+from kernel.mount import OpenFile
 from kernel.panic import KernelPanic
 from syscalls.calls.message import Message
 from syscalls.calls.process import Exit, Kind, LogLine, State
@@ -85,6 +87,8 @@ class Process:
         # What it has: the family handlers.
         self.children: dict[int, Process] = {}
         self.contexts: set[int] = set()
+        self.files: dict[int, OpenFile] = {}
+        self.files_opened = 0
         self.mailbox: deque[Message] = deque()
         self.mailbox_bytes = 0
         self.mailbox_changed = trio.Event()
@@ -96,6 +100,7 @@ class Process:
         # How it ends: exec and the table.
         self.exit: Exit | None = None
         self.ended = trio.Event()
+        self.at_end: list[Callable[[], None]] = []
         self.ending: str | None = None
         self.detached = False
         self.worker_pid = 0
@@ -154,6 +159,12 @@ class Process:
         while self.log_chars > LOG_CHARS_MAX:
             self.log_chars -= len(self.log.popleft().text)
 
+    def keep_file(self, file: OpenFile) -> int:
+        """Takes an open file; its handle, which is no other's for as long as the process lives."""
+        self.files_opened += 1
+        self.files[self.files_opened] = file
+        return self.files_opened
+
     def die(self, exit_: Exit) -> None:
         """It has ended; it is a zombie until its parent waits for it."""
         if self.exit is not None:
@@ -163,6 +174,8 @@ class Process:
         self.mailbox.clear()
         self._move("zombie", exit_.status)
         self.ended.set()
+        for give_back in self.at_end:
+            give_back()
 
     def _settle(self, why: str) -> None:
         """The state that follows from what it is at; a zombie's late returns change nothing."""

@@ -6,7 +6,7 @@ from typing import final
 
 import trio
 
-from kernel.account import Account
+from kernel.account_record import Account
 from kernel.capability import Capabilities, Capability
 from kernel.clock import Clock
 from kernel.process import Process
@@ -78,6 +78,8 @@ class ProcessTable:
         )
         self._next += 1
         self._alive[process.pid] = process
+        if kind != "tool" and account.parent is not None and not account.pid:
+            account.pid = process.pid
         if parent is not None:
             parent.children[process.pid] = process
         self._trace.event("spawn", pid=process.pid, parent=parent.pid if parent else 0, name=name, type=kind)
@@ -95,6 +97,10 @@ class ProcessTable:
             return self._alive[pid]
         except KeyError:
             raise NoSuchProcess(f"no process {pid}; 'kernos ps' lists them") from None
+
+    def find(self, pid: int) -> Process | None:
+        """As `get`, None where there is none."""
+        return self._alive.get(pid)
 
     def lately(self, pid: int) -> Process:
         """As `get`, and those reaped a while ago too: for their logs."""

@@ -5,7 +5,7 @@ from typing import Any, final
 from msgspec import Raw
 
 from kernel.clock import Clock
-from kernel.trace import CallEntry, Trace
+from kernel.trace import ENTRY_BYTES, CallEntry, Trace
 from kernel.tracetext import KEPT_BYTES_MAX, has_secrets, keep_args, keep_result, short
 from kernel.trap import Trap
 from syscalls.errors import Errno, SyscallError
@@ -73,26 +73,29 @@ class Recorder:
         """As `_end` and what follows it, for the many calls that never wait: one struct, made whole."""
         self._number += 1
         row, process = trap.row, trap.process
-        whole = len(raw) <= KEPT_BYTES_MAX and len(packed) <= KEPT_BYTES_MAX and not trap.detail and self._open(row)
-        self._trace.add(
-            CallEntry(
-                self._number,
-                row,
-                process.pid,
-                process.principal,
-                process.account.name,
-                trap.began_s,
-                self._clock.now(),
-                raw if whole else keep_args(row, raw, args),
-                packed if whole else short(trap.detail) if trap.detail else keep_result(row, packed, result),
-                "",
-                trap.right,
-                trap.queued_s,
-                trap.driver_s,
-                trap.prompt_tokens,
-                trap.generated_tokens,
-            )
+        size = len(raw) + len(packed)
+        whole = size <= KEPT_BYTES_MAX and not trap.detail and self._open(row)
+        entry = CallEntry(
+            self._number,
+            row,
+            process.pid,
+            process.principal,
+            process.account.name,
+            trap.began_s,
+            self._clock.now(),
+            raw if whole else keep_args(row, raw, args),
+            packed if whole else short(trap.detail) if trap.detail else keep_result(row, packed, result),
+            "",
+            trap.right,
+            trap.queued_s,
+            trap.driver_s,
+            trap.prompt_tokens,
+            trap.generated_tokens,
         )
+        if whole:
+            self._trace.add_sized(entry, ENTRY_BYTES + size)
+        else:
+            self._trace.add(entry)
 
     def _open(self, row: Row) -> bool:
         """Whether nothing of the row's arguments and result is secret."""

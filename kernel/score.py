@@ -9,8 +9,9 @@ from typing import final
 
 from msgspec import Struct
 
-from kernel.generate import Meter, check_deadline, deadline, late, settle
+from kernel.generate import check_deadline, deadline, late, settle
 from kernel.machine import Machine
+from kernel.meter import Meter, in_micros, timed
 from kernel.ports import ModelPort
 from kernel.prompt import prompt_of
 from kernel.trap import Trap
@@ -139,8 +140,10 @@ def _check_window(port: ModelPort, question: Question) -> None:
 
 async def _run(machine: Machine, trap: Trap, port: ModelPort, question: Question) -> driver.Scored:
     """Holds, queues, scores and settles. However it ends, what the driver did is charged, once."""
-    hold = machine.accounts.hold(trap.process.account, sum(question.tokens))
+    worst = machine.accounts.worst(port.name, sum(question.tokens))
+    hold = machine.accounts.hold(trap.process.account, worst)
     meter = Meter(sum(question.tokens))
+    took_us = 0
     try:
         async with machine.scheduler.seat(
             device=port.name, slots=port.opened.slots, process=trap.process, cost_tokens=hold.tokens
@@ -149,18 +152,20 @@ async def _run(machine: Machine, trap: Trap, port: ModelPort, question: Question
             began = machine.clock.now()
             try:
                 meter.asked()
-                scored = await port.score(question.asked)
+                scored = await timed(machine.accounts, hold, port.name, lambda: port.score(question.asked))
                 meter.read(scored)
             except SyscallError:
                 meter.failed()
                 raise
             finally:
                 took_s = machine.clock.now() - began
+                took_us = in_micros(took_s)
                 trap.driver_s += took_s
                 trap.process.driver_s += took_s
                 seat.absorb(meter.service)
     finally:
-        settle(machine, trap, hold, meter)
+        settle(machine, trap, hold, meter, port.name, took_us)
+    await machine.ledger.keep()
     return scored
 
 

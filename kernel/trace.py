@@ -129,10 +129,14 @@ class Trace:
 
     def add(self, entry: Entry) -> None:
         """Takes an entry; the oldest fall out beyond the bounds."""
+        self.add_sized(entry, entry.bytes_kept())
+
+    def add_sized(self, entry: Entry, size: int) -> None:
+        """As `add`, for who knows what the entry takes."""
         ring = self._ring
         ring.append(entry)
         self._next += 1
-        self.bytes_kept += entry.bytes_kept()
+        self.bytes_kept += size
         while len(ring) > self._records_max or self.bytes_kept > self._bytes_max:
             self.bytes_kept -= ring.popleft().bytes_kept()
         if self._news is not None:

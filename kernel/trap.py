@@ -6,6 +6,7 @@ from typing import Any, final
 import trio
 
 from kernel.capability import Capability
+from kernel.panic import KernelPanic
 from kernel.process import Process
 from kernel.trace import CallEntry
 from syscalls.row import Row
@@ -18,9 +19,22 @@ class Trap:
     `emit(item)` streams one struct of the row's item type and never waits; it raises BrokenPipe (EPIPE) beyond the
     bound that is kept for a reader that does not read. `await room()` waits until the reader has taken what was
     emitted: for streams that may wait for their reader, as generations never do. `detail` stands for the result in the
-    trace; `entry` is the call's own there, once it may wait. `admitted` let it in; when one of them is revoked
+    trace; `entry` is the call's own there, once it may wait. `require(action, names)` asks the gate for one more right,
+    of a resource that only shows while the call runs (where a request is redirected to, say): it returns the right as
+    text, or raises PermissionDenied (EPERM). `admitted` let the call in; when one of them is revoked
     (`fallen`), `scope` is cancelled, and `withdrawn` says why.
     """
+
+    admitted: tuple[Capability, ...] = ()
+    fallen: Capability | None = None
+    withdrawn = ""
+    began_s = 0.0
+    entry: CallEntry | None = None
+    prompt_tokens = 0
+    generated_tokens = 0
+    queued_s = 0.0
+    driver_s = 0.0
+    detail = ""
 
     def __init__(
         self,
@@ -36,16 +50,7 @@ class Trap:
         self.emit = emit
         self.room = room
         self.scope = scope
-        self.admitted: tuple[Capability, ...] = ()
-        self.fallen: Capability | None = None
-        self.withdrawn = ""
-        self.began_s = 0.0
-        self.entry: CallEntry | None = None
-        self.prompt_tokens = 0
-        self.generated_tokens = 0
-        self.queued_s = 0.0
-        self.driver_s = 0.0
-        self.detail = ""
+        self.require: Callable[[str, tuple[str, ...]], str] = _no_gate
 
     @property
     def holder(self) -> Process:
@@ -63,3 +68,7 @@ class Trap:
             self.fallen, self.withdrawn = capability, why
         if self.scope is not None:
             self.scope.cancel()
+
+
+def _no_gate(action: str, names: tuple[str, ...]) -> str:
+    raise KernelPanic(f"no gate to ask for {action} on {names}")

@@ -59,8 +59,10 @@ class Departures:
         self._next = 1
         self._open: dict[int, Sending] = {}
 
-    def __bool__(self) -> bool:
-        return bool(self._open)
+    @property
+    def under_way(self) -> int:
+        """How many there are."""
+        return len(self._open)
 
     @property
     def held_bytes(self) -> int:

@@ -27,11 +27,13 @@ class Bulk:
         self._delayed: deque[Reply | End] = deque()
         self._incomplete: dict[int, Bulky] = {}
 
+    def __bool__(self) -> bool:
+        """Whether anything waits to go out."""
+        return bool(self._delayed or self._departures.under_way)
+
     @property
     def held_bytes(self) -> int:
         """What is kept until the other end has room for it."""
-        if not self._delayed and not self._departures:
-            return 0
         return self._departures.held_bytes + sum(len(bytes(frame.result)) for frame in self._delayed)
 
     @property

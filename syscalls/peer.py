@@ -16,10 +16,11 @@ from msgspec import Raw
 
 from syscalls.bulk import Bulk
 from syscalls.errors import Errno
-from syscalls.flow import ENVELOPE_BYTES, Made, Served, cut
+from syscalls.flow import ENVELOPE_BYTES, Served, cut
 from syscalls.limits import ABI_VERSION, PeerLimits
 from syscalls.wire import (
-    HEADER_BYTES,
+    LENGTH,
+    NO_FRAME,
     Bye,
     Call,
     Cancel,
@@ -34,8 +35,9 @@ from syscalls.wire import (
     Items,
     Reply,
     WireError,
-    decode,
-    encode,
+    decode_body,
+    encode_body,
+    no_frame,
 )
 
 
@@ -50,10 +52,12 @@ class Peer:
         self.closed: str | None = None
         self._frames = FrameBuffer(limits.frame_bytes_max)
         self._bulk = Bulk(limits, self._put)
-        self._made: dict[int, Made] = {}
+        self._made: dict[int, int] = {}
+        """The credit of each call that this end made and that is not answered yet."""
         self._served: dict[int, Served] = {}
         self._next_call = 1
         self._newest_served = 0
+        self._frame_max = limits.frame_bytes_max
         self._payload_max = limits.frame_bytes_max - ENVELOPE_BYTES
         self._put(hello)
 
@@ -73,7 +77,7 @@ class Peer:
             self._put(frame)
         else:
             self._bulk.send(frame, args)
-        self._made[call_id] = Made(credit)
+        self._made[call_id] = credit
         return call_id
 
     def cancel(self, call_id: int, reason: str = "") -> None:
@@ -83,9 +87,9 @@ class Peer:
 
     def take(self, call_id: int, n: int) -> None:
         """Gives back credit for `n` items of a stream: to be said when they are consumed, not when they arrive."""
-        made = self._made.get(call_id)
-        if made is not None and n > 0 and self.closed is None:
-            made.credit += n
+        credit = self._made.get(call_id)
+        if credit is not None and n > 0 and self.closed is None:
+            self._made[call_id] = credit + n
             self._put(Credit(call_id, n))
 
     # Serving.
@@ -105,9 +109,9 @@ class Peer:
         longest = max((len(bytes(item)) for item in items), default=0)
         if longest > self._payload_max:
             raise ValueError(f"an item of {longest} bytes; this link takes at most {self._payload_max} in one")
-        served.backlog.extend(items)
+        served.add(items)
         self._drain(call_id, served)
-        return len(served.backlog)
+        return served.waiting
 
     def end(self, call_id: int, result: bytes = b"\xc0") -> None:
         """Ends a stream well, after the items that wait."""
@@ -120,7 +124,7 @@ class Peer:
     def waiting(self, call_id: int) -> int:
         """How many items of the stream wait for credit."""
         served = self._served.get(call_id)
-        return len(served.backlog) if served else 0
+        return served.waiting if served else 0
 
     def event(self, channel: int, kind: str, data: bytes = b"\xc0") -> None:
         """Tells the process on `channel` something, without an answer."""
@@ -141,13 +145,16 @@ class Peer:
 
         Raises WireError if the other end broke the protocol; a BYE with the reason is then in the outbox and the peer
         is closed. What was valid before the breach is lost with the link, as if the peer had died a moment earlier.
+        A closed peer hears and keeps nothing.
         """
+        if self.closed is not None:
+            return []
         seen: list[Frame] = []
         try:
             for body in self._frames.feed(data):
                 if self.closed is not None:
                     break
-                frame = decode(body)
+                frame = decode_body(body)
                 if self.remote is None and not isinstance(frame, Hello | Bye):
                     raise WireError(f"{type(frame).__name__.upper()} before HELLO")
                 told = _ABSORB[type(frame)](self, frame)
@@ -156,6 +163,10 @@ class Peer:
         except WireError as breach:
             self.bye(str(breach))
             raise
+        except NO_FRAME as bad:
+            wrong = no_frame(bad)
+            self.bye(str(wrong))
+            raise wrong from None
         return seen
 
     def is_serving(self, call_id: int) -> bool:
@@ -165,7 +176,7 @@ class Peer:
     @property
     def unsent_bytes(self) -> int:
         """What is kept for the other end: frames that are not written yet and blobs that it has no room for."""
-        return len(self.outbox) + self._bulk.held_bytes
+        return len(self.outbox) + (self._bulk.held_bytes if self._bulk else 0)
 
     @property
     def calls_open(self) -> int:
@@ -211,11 +222,11 @@ class Peer:
         return self._bulk.pieced(chunk)
 
     def _streamed(self, frame: Items) -> Items:
-        made = self._made.get(frame.id)
-        if made is None:
+        credit = self._made.get(frame.id)
+        if credit is None:
             raise WireError(f"items of call {frame.id}, which was never made")
-        made.credit -= len(frame.items)
-        if made.credit < 0:
+        self._made[frame.id] = credit = credit - len(frame.items)
+        if credit < 0:
             raise WireError(f"more items of call {frame.id} than it had credit for")
         return frame
 
@@ -236,7 +247,7 @@ class Peer:
         if served is None or served.cancelled:
             return None
         served.cancelled = True
-        served.backlog.clear()
+        served.forget()
         if self._bulk.forgo(frame.id):  # the owner never heard of it
             self.error(frame.id, Errno.ECANCELED, "cancelled before its arguments had come")
             return None
@@ -278,9 +289,10 @@ class Peer:
             self._bulk.send(frame, result)
 
     def _put(self, frame: Frame) -> None:
-        data = encode(frame)
-        assert len(data) - HEADER_BYTES <= self.limits.frame_bytes_max, f"our own {type(frame).__name__} is too long"
-        self.outbox += data
+        body = encode_body(frame)
+        size = len(body)
+        assert size <= self._frame_max, f"our own {type(frame).__name__} is too long"
+        self.outbox += LENGTH.pack(size) + body
 
 
 _ABSORB: dict[type[Frame], Callable[[Peer, Any], Frame | None]] = {

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from syscalls.calls import capability, clock, context, device, kernel, message, model, process
+from syscalls.calls import capability, clock, context, device, file, kernel, message, model, process
 from syscalls.row import Row
 
 FREE = frozenset(
@@ -11,6 +11,7 @@ FREE = frozenset(
         "message.receive", "message.pipe", "message.write", "message.read", "message.close",
         "capability.list", "capability.attenuate", "capability.request",
         "time.now", "time.sleep", "time.alarm", "time.timer", "time.cancel",
+        "file.close",
     }
 )  # fmt: skip
 """The short list of calls that need no right: they touch nothing but the caller itself."""
@@ -36,6 +37,7 @@ TABLE: dict[int, Row] = _index(
         *model.ROWS,
         *message.ROWS,
         *device.ROWS,
+        *file.ROWS,
         *clock.ROWS,
         *capability.ROWS,
         *kernel.ROWS,

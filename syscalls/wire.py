@@ -10,7 +10,7 @@ from msgspec import Raw, Struct
 from syscalls.limits import ABI_VERSION
 
 HEADER_BYTES = 4
-_LENGTH = struct.Struct(">I")
+LENGTH = struct.Struct(">I")
 NIL = Raw(b"\xc0")
 
 
@@ -130,22 +130,31 @@ class Bye(Struct, frozen=True, array_like=True, tag=10):
 
 Frame = Hello | Call | Reply | Error | Items | End | Credit | Cancel | Event | Chunk | Bye
 
-_ENCODER = msgspec.msgpack.Encoder()
+encode_body = msgspec.msgpack.Encoder().encode
+"""A frame without its length."""
 _DECODER: msgspec.msgpack.Decoder[Frame] = msgspec.msgpack.Decoder(Frame)
+decode_body = _DECODER.decode
+NO_FRAME = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError, OverflowError)
+"""What `decode_body` raises for what is no frame, however deep or wrong."""
 
 
 def encode(frame: Frame) -> bytes:
     """`frame` with its length before it. The caller checks the bound: see `Peer`."""
-    body = _ENCODER.encode(frame)
-    return _LENGTH.pack(len(body)) + body
+    body = encode_body(frame)
+    return LENGTH.pack(len(body)) + body
 
 
 def decode(body: bytes) -> Frame:
     """One frame without its length. Raises WireError for whatever is not a frame, however deep or wrong."""
     try:
-        return _DECODER.decode(body)
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError, OverflowError) as bad:
-        raise WireError(f"that is no frame of ABI {ABI_VERSION}: {bad}") from None
+        return decode_body(body)
+    except NO_FRAME as bad:
+        raise no_frame(bad) from None
+
+
+def no_frame(why: Exception) -> WireError:
+    """The breach, of what `decode_body` raised."""
+    return WireError(f"that is no frame of ABI {ABI_VERSION}: {why}")
 
 
 @final
@@ -169,7 +178,7 @@ class FrameBuffer:
         start, end = 0, len(data)
         try:
             while end - start >= HEADER_BYTES:
-                (size,) = _LENGTH.unpack_from(data, start)
+                (size,) = LENGTH.unpack_from(data, start)
                 if size > self._max:
                     raise WireError(f"a frame of {size} bytes; this link takes at most {self._max}: send a blob")
                 after = start + HEADER_BYTES + size
@@ -186,7 +195,7 @@ class FrameBuffer:
         if start < len(data):
             self._rest += data[start:]
             whole = len(self._rest) >= HEADER_BYTES
-            self._wanted = HEADER_BYTES + (_LENGTH.unpack_from(self._rest)[0] if whole else 0)
+            self._wanted = HEADER_BYTES + (LENGTH.unpack_from(self._rest)[0] if whole else 0)
 
     def __len__(self) -> int:
         return len(self._rest)

@@ -12,6 +12,7 @@ from kernel.account import Accounts
 from kernel.capability import Capabilities
 from kernel.clock import Clock
 from kernel.config import Bounds, Config
+from kernel.ledger import Ledger
 from kernel.machine import Machine
 from kernel.mm.contexts import Contexts
 from kernel.mm.recall import similarity, words
@@ -24,6 +25,7 @@ from kernel.trap import Trap
 from kernel.truth import Truth
 from syscalls.driver import Embedded, Finished, Opened, Rendered, Sampling, StoreHits, Tokens
 from syscalls.errors import NotFound, OverWindow, SyscallError
+from syscalls.resources import Resource
 from syscalls.row import Row
 from syscalls.table import BY_NAME
 from syscalls.turns import ToolSpec, Turn, canonical, system
@@ -239,6 +241,7 @@ class Bench:
         self.trace = Trace(self.clock, 1000)
         self.truth = truth or Truth.in_memory()
         self.accounts = Accounts(self.clock.now)
+        self.ledger = Ledger(config=self.config, truth=self.truth, accounts=self.accounts, trace=self.trace)
         self.scheduler = Scheduler(self.clock, queue_max=self.config.bounds.queue_max)
         self.contexts = Contexts(
             bounds=self.config.bounds,
@@ -248,6 +251,7 @@ class Bench:
             seals=seals or Seals(None),
             devices=self.devices,
             accounts=self.accounts,
+            ledger=self.ledger,
         )
         nothing = cast(Any, None)
         self.machine = Machine(
@@ -256,6 +260,7 @@ class Bench:
             trace=self.trace,
             truth=self.truth,
             accounts=self.accounts,
+            ledger=self.ledger,
             scheduler=self.scheduler,
             processes=nothing,
             devices=cast(Any, self.devices),
@@ -296,8 +301,7 @@ def a_process(
         parent.account if parent else None,
         name=f"process {pid}",
         principal=principal,
-        tokens_max=tokens_max,
-        wall_s_max=None,
+        limits={} if tokens_max is None else {Resource.TOKENS: tokens_max},
     )
     return Process(
         pid=pid,

@@ -11,6 +11,10 @@ from kernel.wait import seconds
 from syscalls.calls import device as abi
 from syscalls.codec import unpack
 from syscalls.errors import TimedOut
+from syscalls.limits import FREE_FORM_BYTES_MAX
+
+_PLAIN = frozenset(b"\xc4\xc5\xc6\xd9\xda\xdb")
+"""How msgpack begins a text or bytes of some length."""
 
 
 def list_(machine: Machine, trap: Trap, args: abi.ListDevices) -> abi.Devices:
@@ -24,11 +28,19 @@ async def call(machine: Machine, trap: Trap, args: abi.CallTool) -> abi.ToolAnsw
         began = machine.clock.now()
         value = await tool.call(args.method, args.arguments)
         trap.driver_s = machine.clock.now() - began
-        text = as_text(unpack(object, value))
+        text = _shown(bytes(value))
         worker = tool.process.worker_pid if tool.process else 0
         trap.detail = f"{text} (sandboxed worker {worker})"
         return abi.ToolAnswer(value=Raw(bytes(value)), text=text)
     raise TimedOut(f"{args.device}.{args.method} did not answer in {args.timeout_s:g} s")
+
+
+def _shown(value: bytes) -> str:
+    """An answer as text for a model. One that is large and not simply text is only told of: as objects it would take
+    up to eighty times its size."""
+    if len(value) > FREE_FORM_BYTES_MAX and value[0] not in _PLAIN:
+        return f"<an answer of {len(value)} bytes>"
+    return as_text(unpack(object, value))
 
 
 HANDLERS: dict[int, Handler] = {abi.LIST.number: list_, abi.CALL.number: call}

@@ -14,7 +14,9 @@ TEXTS_MAX = 4096
 
 async def model_generate(machine: Machine, trap: Trap, args: model.OneShot) -> context.Generated:
     port = await machine.devices.opened(args.model or trap.process.model)
-    return await generate.one_shot(machine, trap, port, args)
+    generated = await generate.one_shot(machine, trap, port, args)
+    await machine.ledger.keep()
+    return generated
 
 
 async def model_embed(machine: Machine, trap: Trap, args: model.Embed) -> model.Embedded:
@@ -24,7 +26,8 @@ async def model_embed(machine: Machine, trap: Trap, args: model.Embed) -> model.
     if not 1 <= len(args.texts) <= TEXTS_MAX:
         raise Invalid(f"{len(args.texts)} texts: 1 to {TEXTS_MAX}")
     worst = sum(min(EMBED_TOKENS_MAX, len(text.encode()) + 2) for text in args.texts)
-    hold = machine.accounts.hold(trap.process.account, worst)
+    accounts = machine.accounts
+    hold = accounts.hold(trap.process.account, accounts.worst(port.name, worst))
     used, dimensions, vectors = 0, 0, bytearray()
     began = machine.clock.now()
     try:
@@ -34,10 +37,11 @@ async def model_embed(machine: Machine, trap: Trap, args: model.Embed) -> model.
             dimensions = embedded.dimensions
             vectors += embedded.vectors
     finally:
-        machine.accounts.settle(hold, used)
+        accounts.settle(hold, accounts.cost(port.name, used), model=port.name)
         trap.driver_s += machine.clock.now() - began
         trap.prompt_tokens += used
         trap.process.prompt_tokens += used
+    await machine.ledger.keep()
     return model.Embedded(dimensions=dimensions, vectors=bytes(vectors))
 
 

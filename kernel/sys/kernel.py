@@ -30,7 +30,7 @@ def info(machine: Machine, trap: Trap, args: abi.Info) -> abi.KernelInfo:
         calls=machine.trace.calls,
         denials=machine.trace.denials,
         faults=machine.trace.faults,
-        tokens=machine.accounts.charged,
+        tokens=machine.accounts.tokens,
         default_model=machine.devices.default,
     )
 

@@ -2,6 +2,7 @@
 
 import trio
 
+from kernel.budget import limits_of
 from kernel.gate import Handler
 from kernel.launch import shown_by
 from kernel.machine import Machine
@@ -12,6 +13,7 @@ from kernel.wait import first_of, seconds
 from kernel.worker import write_log
 from syscalls.calls import process as abi
 from syscalls.errors import Invalid, NoSuchProcess, PermissionDenied, SyscallError, TimedOut
+from syscalls.resources import Resource
 from syscalls.rights import Right, parse_rights, uncovered
 from syscalls.signals import Signal
 
@@ -31,12 +33,16 @@ async def spawn(machine: Machine, trap: Trap, args: abi.Spawn) -> abi.Spawned:
     if model is not None:
         machine.devices.names(model)
     budget = args.budget or abi.Budget()
-    _check_budget(budget)
     name = short(args.name or program_name(args.program))
     account = machine.accounts.open(
-        parent.account, name=name, principal=parent.principal, tokens_max=budget.tokens, wall_s_max=budget.wall_s
+        parent.account,
+        name=name,
+        principal=parent.principal,
+        limits=limits_of(budget),
+        wall_s_max=budget.wall_s,
     )
     try:
+        machine.accounts.occupy(account, Resource.PROCESSES, 1)
         child = machine.processes.add(
             parent=parent,
             principal=parent.principal,
@@ -49,6 +55,7 @@ async def spawn(machine: Machine, trap: Trap, args: abi.Spawn) -> abi.Spawned:
             model=model,
         )
     except SyscallError:
+        machine.accounts.vacate(account, Resource.PROCESSES, account.own[Resource.PROCESSES])
         machine.accounts.close(account)
         raise
     child.detached = args.detach
@@ -172,7 +179,7 @@ def describe(machine: Machine, process: Process) -> abi.ProcessInfo:
         window_tokens=window,
         tokens_per_s=process.generated_tokens / process.driver_s if process.driver_s else 0.0,
         tokens=process.prompt_tokens + process.generated_tokens,
-        tokens_max=process.account.tokens_max,
+        tokens_max=process.account.limits.get(Resource.TOKENS),
         started_s=process.started_s,
         wall_s=machine.clock.now() - process.started_s,
         faults=process.faults,
@@ -197,13 +204,6 @@ def _ended_child(parent: Process, pid: int) -> Process | None:
         raise NoSuchProcess(f"process {parent.pid} has no children to wait for")
     wanted = (parent.children[pid],) if pid else tuple(parent.children.values())
     return next((child for child in wanted if child.exit is not None), None)
-
-
-def _check_budget(budget: abi.Budget) -> None:
-    if budget.tokens is not None and budget.tokens < 0:
-        raise Invalid(f"a budget of {budget.tokens} tokens: give 0 or more, or none for no limit")
-    if budget.wall_s is not None and not 0 < budget.wall_s < float("inf"):
-        raise Invalid(f"a budget of {budget.wall_s} s: give more than 0, or none for no limit")
 
 
 def _bounded(value: int) -> int:

@@ -71,6 +71,7 @@ class InProcess:
             models={MODEL: ModelConfig(origin="sim:", driver="sim", options=options)},
             embedding="sim",
             store="memory",
+            file_threads=0,  # the virtual clock jumps past threads
             programs=self._names,
             tools={name: ToolConfig(program=ref) for name, ref in (tools or {}).items()},
             bounds=bounds or Bounds(),
@@ -101,6 +102,8 @@ class InProcess:
     async def spawn(self, program: Program | str, *args: Any, **options: Any) -> Child:
         """As Sys.spawn, from the session; a decorated function is made known first."""
         name = self.know(program) if isinstance(program, Program) else program
+        if isinstance(program, Program):
+            options.setdefault("shared", program.shared)
         return await self.sys.spawn(name, *args, **options)
 
     async def run(self, program: Program | str, *args: Any, stdin: Sequence[str] | None = None, **options: Any) -> Any:
@@ -165,9 +168,7 @@ class InProcess:
         """A session as the door makes it, over a memory stream instead of a socket."""
         running = self._running
         assert running is not None
-        account = self.machine.accounts.open(
-            running.init.account, name="session:test", principal="test", tokens_max=None, wall_s_max=None
-        )
+        account = self.machine.accounts.open(self.machine.ledger.account("test"), name="session:test", principal="test")
         session = self.machine.processes.add(
             parent=running.init, principal="test", kind="session", name="test", account=account, rights=OPERATOR
         )

@@ -133,11 +133,11 @@ class Forget(Args, frozen=True, kw_only=True):
 
 
 _MADE_WIDER = (
-    (Errno.EPERM, "It would be wider than what it is made from, or the capability is not the caller's."),
-    (Errno.EINVAL, "The right cannot be read, or a limit is none."),
-    (Errno.EAGAIN, "The holder has as many capabilities as there may be."),
+    (Errno.EPERM, "it would be wider than what it is made from, or the capability is not the caller's."),
+    (Errno.EINVAL, "the right cannot be read, or a limit is none."),
+    (Errno.EAGAIN, "the holder has as many capabilities as there may be."),
 )
-_NO_REQUEST = (Errno.ENOENT, "There is no such request (any more).")
+_NO_REQUEST = (Errno.ENOENT, "there is no such request (any more).")
 
 LIST = Row(
     0x80, "capability.list", ListOwn, Held, None, Flag.INLINE | Flag.JOURNALED,
@@ -157,14 +157,14 @@ GRANT = Row(
     Flag.INLINE | Flag.EFFECT | Flag.JOURNALED,
     "Gives a process a capability made from one of the caller's. It ends when it is revoked, when what it was made "
     "from ends, or when the receiver's parent loses it.",
-    says=Says(errors=(*_MADE_WIDER, (Errno.ESRCH, "There is no such process, or it has ended."))),
+    says=Says(errors=(*_MADE_WIDER, (Errno.ESRCH, "there is no such process, or it has ended."))),
 )  # fmt: skip
 REVOKE = Row(
     0x84, "capability.revoke", Revoke, Revoked, Needs("revoke", "capability:{capability}"),
     Flag.INLINE | Flag.EFFECT | Flag.JOURNALED,
-    "Takes a capability and all that was made from it. Calls under way that it let in are cancelled and end with EPERM "
-    "and the reason; what they held is settled. A process needs no right for its own and for what was made from them.",
-    says=Says(errors=((Errno.ENOENT, "There is no such capability (any more)."),)),
+    "Takes a capability and all that was made from it. Calls under way that it let in are cancelled and refused, "
+    "with the reason; what they held is settled. A process needs no right for its own and for what was made from them.",
+    says=Says(errors=((Errno.ENOENT, "there is no such capability (any more)."),)),
 )  # fmt: skip
 REQUEST = Row(
     0x85, "capability.request", Request, CapabilityInfo, None, Flag.EFFECT | Flag.JOURNALED,
@@ -175,8 +175,8 @@ REQUEST = Row(
         cancelled="The request stays to be answered until its time is over, also over a restart of the kernel; the "
         "program's next process that asks the same finds the answer.",
         errors=(
-            (Errno.EPERM, "The answer was no, or nobody answered in time, or the caller's parent lacks the right."),
-            (Errno.EAGAIN, "Too many requests wait for an answer."),
+            (Errno.EPERM, "the answer was no, or nobody answered in time, or the caller's parent lacks the right."),
+            (Errno.EAGAIN, "too many requests wait for an answer."),
         ),
     ),
 )  # fmt: skip
@@ -188,12 +188,12 @@ REQUESTS = Row(
 ANSWER = Row(
     0x87, "capability.answer", Answer, RequestInfo, Needs("answer", "kernel:requests"), Flag.EFFECT | Flag.JOURNALED,
     "Answers a request.",
-    says=Says(waits="For the disk.", errors=(_NO_REQUEST,)),
+    says=Says(waits="For the disk.", cancelled="It is done or it is not; a second one tells.", errors=(_NO_REQUEST,)),
 )  # fmt: skip
 FORGET = Row(
     0x88, "capability.forget", Forget, Nothing, Needs("answer", "kernel:requests"), Flag.EFFECT | Flag.JOURNALED,
     "Drops a request (whoever waits for it is told no) or an answer that stands; what was granted stays granted.",
-    says=Says(waits="For the disk.", errors=(_NO_REQUEST,)),
+    says=Says(waits="For the disk.", cancelled="It is done or it is not; a second one tells.", errors=(_NO_REQUEST,)),
 )  # fmt: skip
 
 ROWS = (LIST, HELD, ATTENUATE, GRANT, REVOKE, REQUEST, REQUESTS, ANSWER, FORGET)

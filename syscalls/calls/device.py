@@ -9,7 +9,7 @@ from syscalls.row import Args, Flag, Needs, Result, Row, Says
 from syscalls.turns import ToolSpec
 from syscalls.wire import NIL
 
-DeviceKind = Literal["model", "embedding", "store", "tool"]
+DeviceKind = Literal["model", "embedding", "store", "files", "fetch", "tool"]
 
 
 @final

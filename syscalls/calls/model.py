@@ -212,11 +212,16 @@ GENERATE = Row(
         ),
         cancelled="The driver stops at its next step; what it did is charged.",
         costs=(
-            "Prompt and generated tokens as the driver counts them. The worst case is held before, on the account "
-            "and all above it."
+            "Prompt and generated tokens as the driver counts them, the time in the driver, and money by the price "
+            "table. The worst case is held before, on the account and all above it; time, where it is limited, a "
+            "second ahead of its use."
         ),
         errors=(
-            (Errno.EQUOTA, "the account, or one above it, cannot pay the worst case; clip lowers max_tokens instead."),
+            (
+                Errno.EQUOTA,
+                "the account, or one above it, cannot pay the worst case (clip lowers max_tokens instead), or its "
+                "generation time ran out; what was done is charged.",
+            ),
             (Errno.EWINDOW, "the turns exceed the window."),
             (Errno.EINVAL, "a number is out of range, or there are no turns."),
             (Errno.ENOENT, "no such model."),
@@ -264,6 +269,7 @@ SCORE = Row(
             (Errno.EQUOTA, "the account cannot pay for it."),
             (Errno.EAGAIN, "too many wait for the model, or it does not come up."),
             (Errno.ETIME, "deadline_s passed, the wait for a seat included."),
+            (Errno.EIO, "the model cannot be loaded, or the disk does not take what it cost."),
         ),
     ),
 )  # fmt: skip

@@ -17,11 +17,22 @@ Stream = Literal["stdout", "stderr", "log"]
 class Budget(Args, frozen=True, kw_only=True):
     """Limits of a process and all its descendants; None is no limit of its own (its parent's still binds).
 
-    `tokens` counts prompt and generated tokens, `wall_s` seconds from the spawn.
+    `tokens` counts prompt and generated tokens, `tokens_in` and `tokens_out` each alone; `generation_s` seconds in
+    which models generate for it, `calls` system calls that need a right, `money_micros` millionths of the currency of
+    the price table. `bytes_stored`, `processes` (itself included) and `contexts` limit what there is of them at a time.
+    `wall_s` are seconds from the spawn.
     """
 
     tokens: int | None = None
     wall_s: float | None = None
+    tokens_in: int | None = None
+    tokens_out: int | None = None
+    generation_s: float | None = None
+    calls: int | None = None
+    money_micros: int | None = None
+    bytes_stored: int | None = None
+    processes: int | None = None
+    contexts: int | None = None
 
 
 @final
@@ -32,8 +43,10 @@ class Spawn(Args, frozen=True, kw_only=True):
     (msgpack map) are the program's. `rights` are written rights, None hands on the caller's own; no more than the
     caller's. A right `file:/folder/** read` is what the worker sees of the host: that folder, read-only, at the same
     path. `nice` runs from -20 (more) to 19 (less) and is added to the parent's. `model` is the default of its contexts.
-    With `detach` it goes on when its parent ends; otherwise it ends with it. With `ask` a call for which it lacks the
-    right asks for that (capability.request) and waits for the answer, instead of being refused.
+    With `detach` it goes on when its parent ends; otherwise it ends with it. With `shared` it may live in one worker
+    with others of the same program, principal, parent account and rights: there is no wall between them, what one may
+    do all may, and a worker that dies takes all of them along. With `ask` a call for which it lacks the right asks for
+    that (capability.request) and waits for the answer, instead of being refused.
     """
 
     program: str
@@ -45,6 +58,7 @@ class Spawn(Args, frozen=True, kw_only=True):
     nice: int = 0
     model: str | None = None
     detach: bool = False
+    shared: bool = False
     ask: bool = False
 
 
@@ -214,7 +228,10 @@ SPAWN = Row(
             (Errno.EPERM, "a right is asked for that the caller lacks; the message names it."),
             (Errno.EINVAL, "a path without a name, a budget below zero, or a right that is none."),
             (Errno.EAGAIN, "the process table is full (bounds.processes_max)."),
-            (Errno.EQUOTA, "the account of the caller was closed while it asked."),
+            (
+                Errno.EQUOTA,
+                "the account of the caller, or one above it, may have no more processes, or was closed meanwhile.",
+            ),
         ),
     ),
 )

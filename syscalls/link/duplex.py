@@ -6,6 +6,7 @@ with trio's `receive_some` and `send_all`; so the kernel runs it on raw trio and
 one of it.
 """
 
+from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Protocol, final
@@ -17,7 +18,7 @@ from syscalls.errors import BrokenPipe, Errno, Invalid, SyscallError, TryAgain, 
 from syscalls.limits import STREAM_CREDIT
 from syscalls.link.loop import Flag, Loop
 from syscalls.link.pump import Pump
-from syscalls.link.ticket import Stream, Ticket, Waiting
+from syscalls.link.ticket import Answer, Stream, Ticket, Waiting
 from syscalls.link.transport import Transport
 from syscalls.peer import Peer
 from syscalls.row import Row
@@ -93,17 +94,28 @@ class Duplex:
 
     async def call(self, row: Row, args: Any, *, channel: int = 0) -> Any:
         """Makes the call and waits for its typed result. Raises its SyscallError, or BrokenPipe when the link ends."""
-        call_id = self._start(row, args, channel=channel, credit=0, sink=None)
+        call_id = self._start(row, args, channel, 0, None)
+        waiting = self._waiting[call_id]
         try:
-            raw = await self.outcome(call_id)
+            while waiting.outcome is None:
+                waiting.woken = self._make_flag()
+                await waiting.woken.wait()
         except BaseException:
             self.abandon(call_id)
             raise
-        return parse_answer(row.result, raw, name=row.name)
+        del self._waiting[call_id]
+        return parse_answer(row.result, _result_of(waiting.outcome), name=row.name)
+
+    def ask(self, row: Row, args: Any, done: Callable[[Answer], None], *, channel: int = 0) -> int:
+        """Makes the call for somebody who has no task to wait in: `done` is told the answer, once, an Error with EPIPE
+        when the link ends before it. The id of the call."""
+        call_id = self._start(row, args, channel, 0, None)
+        self._waiting[call_id].done = done
+        return call_id
 
     def begin(self, row: Row, args: Any, *, channel: int = 0) -> Ticket:
         """Makes the call without waiting for it."""
-        return Ticket(self, self._start(row, args, channel=channel, credit=0, sink=None), row)
+        return Ticket(self, self._start(row, args, channel, 0, None), row)
 
     @asynccontextmanager
     async def stream(
@@ -118,13 +130,13 @@ class Duplex:
 
     def open_stream(self, row: Row, args: Any, *, channel: int = 0, credit: int = STREAM_CREDIT) -> Stream:
         """A call whose items are taken one by one; the caller closes it."""
-        return Stream(self, self._start(row, args, channel=channel, credit=credit, sink=None), row)
+        return Stream(self, self._start(row, args, channel, credit, None), row)
 
     async def pour(self, row: Row, args: Any, sink: Callable[[list[Raw]], None], *, credit: int) -> Any:
         """A call whose items go raw into `sink` the moment they come, never waiting for it. Returns the typed result.
 
-        The credit is given back as the items arrive: for owners that bound what they keep by themselves."""
-        call_id = self._start(row, args, channel=0, credit=credit, sink=sink)
+        The credit is given back as items arrive: for owners that bound what they keep by themselves."""
+        call_id = self._start(row, args, 0, credit, sink)
         try:
             raw = await self.outcome(call_id)
         except BaseException:
@@ -211,7 +223,7 @@ class Duplex:
         self._hung_up = True
         self._end.set()
         self._greeted.set()
-        for call_id, waiting in self._waiting.items():
+        for call_id, waiting in tuple(self._waiting.items()):
             waiting.outcome = waiting.outcome or Error(call_id, Errno.EPIPE, reason)
             waiting.wake()
         for flag in self._credited.values():
@@ -225,6 +237,8 @@ class Duplex:
             waiting = self._waiting.get(frame.id)
             if waiting is not None and waiting.outcome is None:
                 waiting.outcome = frame
+                if waiting.done is not None:
+                    del self._waiting[frame.id]
                 waiting.wake()
         elif isinstance(frame, Items):
             self._arrived(frame)
@@ -246,6 +260,8 @@ class Duplex:
         if waiting.sink is not None:
             self._pour_into(waiting, waiting.sink, frame)
             return
+        if waiting.items is None:
+            waiting.items = deque()
         waiting.items.extend(frame.items)
         waiting.wake()
 
@@ -259,11 +275,15 @@ class Duplex:
             waiting.wake()
             self.cancel(frame.id, "refused")
             return
-        self.peer.take(frame.id, len(frame.items))
+        waiting.taken += len(frame.items)
+        if waiting.owes:
+            self._give_back(frame.id, waiting)
 
-    def _start(
-        self, row: Row, args: Any, *, channel: int, credit: int, sink: Callable[[list[Raw]], None] | None
-    ) -> int:
+    def _give_back(self, call_id: int, waiting: Waiting) -> None:
+        self.peer.take(call_id, waiting.taken)
+        waiting.taken = 0
+
+    def _start(self, row: Row, args: Any, channel: int, credit: int, sink: Callable[[list[Raw]], None] | None) -> int:
         try:
             call_id = self.peer.call(row.number, pack(args), channel=channel, credit=credit)
         except WireError as ended:
@@ -272,7 +292,7 @@ class Duplex:
             raise TryAgain(str(full)) from None
         except ValueError as too_long:
             raise Invalid(str(too_long)) from None
-        self._waiting[call_id] = Waiting(sink)
+        self._waiting[call_id] = Waiting(credit, sink)
         self.flush()
         return call_id
 
@@ -282,20 +302,21 @@ class Duplex:
             waiting.woken = self._make_flag()
             await waiting.woken.wait()
         del self._waiting[call_id]
-        if isinstance(waiting.outcome, Error):
-            raise syscall_error(waiting.outcome.errno, waiting.outcome.message)
-        return waiting.outcome.result
+        return _result_of(waiting.outcome)
 
     async def next_item(self, call_id: int) -> Raw | None:
-        """The next item, or None when there are no more."""
+        """The next item, or None when there are no more. The credit for those before it is given back once there are
+        a few, or none is left to be taken."""
         waiting = self._waiting[call_id]
+        if waiting.taken and (not waiting.items or waiting.owes):
+            self._give_back(call_id, waiting)
+            self.flush()
         while not waiting.items:
             if waiting.outcome is not None:
                 return None
             waiting.woken = self._make_flag()
             await waiting.woken.wait()
-        self.peer.take(call_id, 1)
-        self.flush()
+        waiting.taken += 1
         return waiting.items.popleft()
 
     def abandon(self, call_id: int) -> None:
@@ -303,6 +324,12 @@ class Duplex:
         if waiting is not None and waiting.outcome is None:
             self.peer.cancel(call_id, "cancelled")
             self.flush()
+
+
+def _result_of(outcome: Reply | End | Error) -> Raw:
+    if isinstance(outcome, Error):
+        raise syscall_error(outcome.errno, outcome.message)
+    return outcome.result
 
 
 def _nowhere(items: list[Raw]) -> None:

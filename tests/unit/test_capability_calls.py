@@ -10,6 +10,7 @@ from kernos.testing import up
 from syscalls.calls import capability, model
 from syscalls.calls.process import Budget
 from syscalls.errors import Invalid, NoSuchProcess, NotFound, PermissionDenied, SyscallError
+from syscalls.resources import Resource
 
 MODELS = ("model:*", "context:own", "process:self", "process:children", "program:*")
 
@@ -80,14 +81,14 @@ async def test_a_revocation_ends_the_generation_under_way_and_settles_it(autojum
         child = await machine.spawn(talks, rights=MODELS, budget=Budget(tokens=100_000))
         record = machine.machine.processes.get(child.pid)
         await trio.sleep(5)
-        assert record.state == "running" and record.account.held > 0
+        assert record.state == "running" and record.account.held[Resource.TOKENS] > 0
         (handle,) = [each for each in await machine.sys.rights.of(child.pid) if each.right == "model:*"]
         fallen = await handle.revoke("too chatty")
         assert fallen == 1
         told = await child.wait()
         assert "context.generate was ended: the right 'model:*' was revoked: too chatty" in told
         assert f"kernos grant {child.pid} 'model:*'" in told
-        assert record.account.held == 0 and record.account.used > 0
+        assert record.account.held[Resource.TOKENS] == 0 < record.account.used[Resource.TOKENS]
         machine.machine.accounts.check()
         kinds = {record.kind: record for record in await machine.trace()}
         assert kinds["revoke"].detail["why"].startswith("too chatty, by process")

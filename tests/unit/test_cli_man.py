@@ -84,6 +84,7 @@ ERRORS
     ESRCH       there is no such process.
     EINVAL      the arguments do not fit the row of the table; the message names the
                 field.
+    EQUOTA      the account, or one above it, has made all the calls that it may.
     ETIME       it was too hot.
     ECANCELED   the caller cancelled it.
 

@@ -12,7 +12,7 @@ from kernel.link import KernelLink
 from kernel.process import Process
 from kernos import Sys, program
 from kernos.testing import up
-from syscalls.calls import capability, clock, context, device, kernel, message, model, process
+from syscalls.calls import capability, clock, context, device, file, kernel, message, model, process
 from syscalls.errors import Errno, NoSuchProcess, SyscallError, TimedOut
 from syscalls.limits import CLIENT_LIMITS
 from syscalls.link.duplex import Duplex, NoServer
@@ -36,11 +36,21 @@ ARGUMENTS: dict[str, Any] = {
     "message.give": message.Give(pipe=1, end="reader", pid=1),
     "device.list": device.ListDevices(),
     "device.call": device.CallTool(device="calculator", method="calculate"),
+    "file.open": file.OpenFile(path="~/a"),
+    "file.read": file.ReadFile(path="~/a"),
+    "file.write": file.WriteFile(path="~/a", data=b""),
+    "file.list": file.ListFiles(path="~"),
+    "file.stat": file.FilePath(path="~"),
+    "file.remove": file.FilePath(path="~/a"),
+    "file.mkdir": file.MakeFolder(path="~/a"),
+    "file.rename": file.RenameFile(path="~/a", to="~/b"),
     "model.list": model.ListModels(),
     "model.info": model.ModelName(model="sim"),
     "model.add": model.AddModel(name="m", origin="sim:"),
     "model.generate": model.OneShot(turns=()),
     "model.embed": model.Embed(texts=("x",)),
+    "context.list": context.ListContexts(),
+    "context.forget": context.Forget(name="notes"),
     "model.score": model.Score(continuations=("x",), prompt="y"),
     "model.tokenize": model.Tokenize(text="x"),
     "model.load": model.ModelName(model="sim"),

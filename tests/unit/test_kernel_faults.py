@@ -113,9 +113,7 @@ async def test_killed_before_it_began_it_never_begins(autojump_clock: Any) -> No
         child = await machine.spawn(idles)
         target = machine.machine.processes.get(child.pid)
         fresh = machine.machine
-        account = fresh.accounts.open(
-            target.account.parent, name="p", principal="test", tokens_max=None, wall_s_max=None
-        )
+        account = fresh.accounts.open(target.account.parent, name="p", principal="test")
         unborn = fresh.processes.add(
             parent=target.parent, principal="test", kind="program", name="unborn", account=account, rights=()
         )

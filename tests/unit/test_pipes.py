@@ -190,7 +190,7 @@ def _four() -> tuple[list[Process], ProcessTable]:
     clock = Clock()
     accounts = Accounts(clock.now)
     table = ProcessTable(clock=clock, trace=Trace(clock, 100), processes_max=100)
-    root = accounts.open(None, name="root", principal="p", tokens_max=None, wall_s_max=None)
+    root = accounts.open(None, name="root", principal="p")
     return [
         table.add(parent=None, principal="p", kind="session", name=str(n), account=root, rights=()) for n in range(4)
     ], table

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 import trio
 
+from kernel.account import Accounts
 from kernel.clock import Clock
 from kernel.config import RequestsConfig
 from kernel.permission import OPERATOR
@@ -36,14 +37,16 @@ class Life:
             RequestsConfig(**config), clock=self.clock, trace=self.trace, truth=truth, seals=seals,
             processes=self.processes,
         )  # fmt: skip
+        self.accounts = Accounts(self.clock.now)
+        self.root = self.accounts.open(None, name="root", principal="kernel")
         self.init = self.processes.add(
-            parent=None, principal="kernel", kind="session", name="kernos", account=None, rights=OPERATOR  # type: ignore[arg-type]
-        )  # fmt: skip
+            parent=None, principal="kernel", kind="session", name="kernos", account=self.root, rights=OPERATOR
+        )
 
     def program(self, image: str = "/srv/agent.py:main", *, principal: str = "ann", name: str = "agent") -> Process:
         return self.processes.add(
-            parent=self.init, principal=principal, kind="program", name=name, account=None, rights=(), image=image  # type: ignore[arg-type]
-        )  # fmt: skip
+            parent=self.init, principal=principal, kind="program", name=name, account=self.root, rights=(), image=image
+        )
 
     def pending(self) -> list[capability.RequestInfo]:
         return [each for each in self.requests.changed_since(0) if each.state == "pending"]
@@ -178,8 +181,8 @@ async def test_a_child_asks_for_nothing_that_its_parent_lacks(truth: Truth, seal
     life = Life(truth, seals, allow=("**",))
     parent = life.program()
     child = life.processes.add(
-        parent=parent, principal="ann", kind="program", name="child", account=None, rights=(), image="x"  # type: ignore[arg-type]
-    )  # fmt: skip
+        parent=parent, principal="ann", kind="program", name="child", account=life.root, rights=(), image="x"
+    )
     with pytest.raises(PermissionDenied, match=r"its parent, process 2 \(agent\), lacks it"):
         await life.requests.ask(child, NET, reason="")
     await life.requests.ask(parent, NET, reason="")

@@ -72,3 +72,9 @@ def test_a_frame_is_an_array_in_the_order_of_its_fields(abi: dict[str, Any]) -> 
 def test_limits_a_client_must_keep_are_there(abi: dict[str, Any]) -> None:
     assert abi["limits"]["frame_bytes_max"] == 65536
     assert abi["limits"]["stream_credit"] > 0
+
+
+def test_members_of_a_union_say_which_they_are(abi: dict[str, Any]) -> None:
+    text = abi["$defs"]["turns.Text"]
+    assert text["properties"]["type"] == {"const": "text"}
+    assert "type" in text["required"]

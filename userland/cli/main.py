@@ -25,6 +25,7 @@ COMMANDS = {
     "up": (f"{_AT}.up:up", "Start a kernel", _MACHINE),
     "down": (f"{_AT}.down:down", "Stop the kernel", _MACHINE),
     "model": (f"{_AT}.model:model", "Add, list, load, unload and score models", _MACHINE),
+    "context": (f"{_AT}.context:context", "List, show and forget named conversations", _MACHINE),
     "device": (f"{_AT}.device:device", "List devices: models, stores, tools", _MACHINE),
     "console": (f"{_AT}.console:console", "A prompt on the kernel", _MACHINE),
     "doctor": (f"{_AT}.doctor:doctor", "Check this machine and say what to mend", _MACHINE),

@@ -83,6 +83,7 @@ def errors_of(row: Row) -> dict[str, str]:
 def _following(row: Row) -> Iterator[tuple[Errno, str]]:
     if row.needs is not None:
         yield Errno.EPERM, "the caller lacks the right; the message names it and how to grant it."
+        yield Errno.EQUOTA, "the account, or one above it, has made all the calls that it may."
         if "{pid}" in row.needs.resource and Errno.ESRCH not in dict(row.says.errors):
             yield Errno.ESRCH, "there is no such process."
         if row.needs.resource.startswith("context:{") and Errno.ENOENT not in dict(row.says.errors):

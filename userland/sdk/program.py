@@ -14,12 +14,15 @@ from userland.sdk.signature import Signature, describe, parameters_of
 
 @final
 class Program:
-    """A program: its function, and the signature that is its command line. Calling it calls the function."""
+    """A program: its function, and the signature that is its command line. Calling it calls the function.
 
-    def __init__(self, function: Callable[..., Awaitable[Any]]) -> None:
+    `shared`: its processes may live in one worker with their equals; see `program`."""
+
+    def __init__(self, function: Callable[..., Awaitable[Any]], *, shared: bool = False) -> None:
         if not inspect.iscoroutinefunction(function):
             raise TypeError(f"{function.__name__} is no program: write `async def {function.__name__}(sys: Sys, …)`")
         self.function = function
+        self.shared = shared
         self.name = function.__name__
         self.__name__ = function.__name__
         self.__doc__ = function.__doc__
@@ -39,8 +42,19 @@ class Program:
         return self.function(*args, **kwargs)
 
 
-def program(function: Callable[..., Awaitable[Any]]) -> Program:
-    """Makes `async def name(sys: Sys, …)` a program. What it returns crosses to whoever waits for it."""
+@overload
+def program(function: Callable[..., Awaitable[Any]], /) -> Program: ...
+@overload
+def program(*, shared: bool) -> Callable[[Callable[..., Awaitable[Any]]], Program]: ...
+def program(function: Callable[..., Awaitable[Any]] | None = None, /, *, shared: bool = False) -> Any:
+    """Makes `async def name(sys: Sys, …)` a program. What it returns crosses to whoever waits for it.
+
+    `@program(shared=True)`: processes of it that are equal in principal, parent account and rights may live in one
+    worker, thousands for the price of one. There is no wall between them: globals are shared, what one may do all may,
+    one that computes without a pause holds up the others, and one that crashes the worker takes them along.
+    """
+    if function is None:
+        return lambda found: Program(found, shared=shared)
     return Program(function)
 
 

@@ -1,6 +1,6 @@
 """`Sys`: what a program is handed, and through which it reaches everything."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, final
 
 from msgspec import Struct
@@ -17,8 +17,10 @@ from syscalls.turns import ToolSpec, Turn
 from userland.sdk.capability import Rights
 from userland.sdk.child import Child
 from userland.sdk.context import Answer, Context
+from userland.sdk.contexts import Contexts
 from userland.sdk.door import Door, row_of
 from userland.sdk.encoding import decode, encode
+from userland.sdk.files import Files
 from userland.sdk.inbox import Inbox
 from userland.sdk.listening import Subscription, Ticks
 from userland.sdk.models import Models
@@ -87,14 +89,14 @@ class Sys:
 
     # The table.
 
-    async def call(self, row: Row | str, args: Struct | None = None, /, **fields: Any) -> Any:
+    def call(self, row: Row | str, args: Struct | None = None, /, **fields: Any) -> Coroutine[Any, Any, Any]:
         """Any row that does not stream, by name or row, with its arguments as a struct or as fields.
 
         `await sys.call("process.list", all=True)`
         """
         row = row_of(row)
         assert not row.streams, f"{row.name} streams: use sys.stream"
-        return await self._door.call(row, row.args(**fields) if args is None else args)
+        return self._door.call(row, row.args(**fields) if args is None else args)
 
     def stream(self, row: Row | str, args: Struct | None = None, /, **fields: Any) -> Stream:
         """Any row that streams: `async for item in sys.stream("kernel.trace", pid=7)`; `close()` gives up the rest."""
@@ -120,6 +122,11 @@ class Sys:
     def generate(self, *turns: Turn, **options: Any) -> Answer:
         """One answer without a conversation; nothing is kept. Options are those of model.generate."""
         return Answer(self._door, model.GENERATE, model.OneShot(turns=turns, **options))
+
+    @property
+    def contexts(self) -> Contexts:
+        """The named conversations: `async for each in sys.contexts`, and `forget`."""
+        return Contexts(self._door)
 
     @property
     def models(self) -> Models:
@@ -148,6 +155,13 @@ class Sys:
         )
         return ToolReply(decode(answer.value), answer.text)
 
+    # Files.
+
+    @property
+    def files(self) -> Files:
+        """Files of the host below the folders that rights name, and the private tree `~`."""
+        return Files(self._door)
+
     # Processes.
 
     async def spawn(
@@ -161,6 +175,7 @@ class Sys:
         nice: int = 0,
         model: str | None = None,
         detach: bool = False,
+        shared: bool | None = None,
         ask: bool = False,
     ) -> Child:
         """Starts a program: the name of an installed one, `/absolute/file.py:NAME`, or a decorated function.
@@ -179,6 +194,7 @@ class Sys:
                 nice=nice,
                 model=model,
                 detach=detach,
+                shared=shared if shared is not None else isinstance(program, Program) and program.shared,
                 ask=ask,
             ),
         )
