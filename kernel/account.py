@@ -255,27 +255,29 @@ class Accounts:
             account.used[CALLS] = self.used(account, CALLS)
             account.cap()
 
-    def transfer(self, source: Account, target: Account, resource: Resource, amount: int) -> None:
-        """Moves unused allowance between two accounts of one parent, or between an account and one right below it.
+    def transfer(self, source: Account, target: Account, amounts: Amounts) -> None:
+        """Moves unused allowance between two accounts of one parent, or between an account and one right below it; all
+        of it or none.
 
         Siblings: the one limit falls as the other rises. Downwards and upwards only the lower one's limit moves: it was
         always within the upper one's. Raises OverQuota where `source` has not so much left, ValueError where the two
-        are not so related or a limit is missing; then nothing is changed.
+        are not so related or a limit is missing.
         """
         down, up = target.parent is source, source.parent is target
         if source is target or not (down or up or (source.parent is target.parent and source.parent is not None)):
             raise ValueError(f"{source.shown} and {target.shown} are neither siblings nor parent and child")
-        lower = (target,) if down else (source,) if up else (source, target)
-        for each in lower:
-            if resource not in each.limits:
-                raise ValueError(f"{each.shown} has no limit on {NAMES[resource]}: there is nothing to move")
-        room = source.room(resource)
-        if room is not None and room < amount:
-            raise OverQuota(f"{source.shown} has {show(resource, room)} left, not {show(resource, amount)}")
-        if not down:
-            self.limit(source, resource, source.limits[resource] - amount)
-        if not up:
-            self.limit(target, resource, target.limits[resource] + amount)
+        for resource, amount in amounts.items():
+            for each in (target,) if down else (source,) if up else (source, target):
+                if resource not in each.limits:
+                    raise ValueError(f"{each.shown} has no limit on {NAMES[resource]}: there is nothing to move")
+            room = source.room(resource)
+            if room is not None and room < amount:
+                raise OverQuota(f"{source.shown} has {show(resource, room)} left, not {show(resource, amount)}")
+        for resource, amount in amounts.items():
+            if not down:
+                self.limit(source, resource, source.limits[resource] - amount)
+            if not up:
+                self.limit(target, resource, target.limits[resource] + amount)
 
     def used(self, account: Account, resource: Resource) -> int:
         """What the account and all below it used, or occupy."""

@@ -46,7 +46,7 @@ from kernel.process_table import ProcessTable
 from kernel.requests import Requests
 from kernel.scheduler import Scheduler
 from kernel.seal import Seals
-from kernel.sys import capability, clock, context, device, file, generate, kernel, message, model, process
+from kernel.sys import account, capability, clock, context, device, file, generate, kernel, message, model, process
 from kernel.tool import Tool
 from kernel.topic import Topics
 from kernel.trace import Trace
@@ -60,7 +60,7 @@ TOOLS_GROUP = "kernos.tools"
 _PR_SET_PDEATHSIG = 1
 _FILES_MAX = 65536
 
-FAMILIES = (process, context, generate, model, message, device, file, clock, capability, kernel)
+FAMILIES = (process, context, generate, model, message, device, file, clock, capability, account, kernel)
 
 
 def handlers() -> dict[int, Handler]:
@@ -146,7 +146,9 @@ async def machine_up(
         alarms=alarms,
         requests=requests,
     )
-    gate = Gate(machine, Permission(processes=processes, contexts=contexts, models=devices), handlers())
+    gate = Gate(
+        machine, Permission(processes=processes, contexts=contexts, models=devices, accounts=machine.roster), handlers()
+    )
     init = processes.add(
         parent=None, principal="kernel", kind="session", name="kernos", account=ledger.root, rights=OPERATOR
     )

@@ -4,7 +4,7 @@ from kernel.account_record import Amounts
 from kernel.ledger import in_units
 from syscalls.calls.process import Budget
 from syscalls.errors import Invalid
-from syscalls.resources import AMOUNT_MAX, BY_NAME, MICRO, NAMES, Resource, ResourceName
+from syscalls.resources import AMOUNT_MAX, BY_NAME, MICRO, NAMES, Resource
 
 
 def limits_of(budget: Budget) -> Amounts:
@@ -21,11 +21,20 @@ def limits_of(budget: Budget) -> Amounts:
     return limits
 
 
-def checked(name: ResourceName, limit: int) -> int:
+def resource_of(name: str) -> Resource:
+    """The resource of that name. Raises Invalid that lists them."""
+    found = BY_NAME.get(name)
+    if found is None:
+        raise Invalid(f"no resource {name!r}: there are {', '.join(NAMES)}")
+    return found
+
+
+def checked(name: str, limit: int) -> int:
     """A limit of the ABI in the units of accounts. Raises Invalid."""
+    resource = resource_of(name)
     if not 0 <= limit <= AMOUNT_MAX:
         raise Invalid(f"a budget of {limit} {name}: give 0 or more, or none for no limit")
-    return in_units(BY_NAME[name], limit)
+    return in_units(resource, limit)
 
 
 def _micros(generation_s: float) -> int:

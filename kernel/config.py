@@ -165,7 +165,9 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             except ValueError as bad:
                 raise ValueError(f"[accounts.{name}]: {bad}") from None
             if not ACCOUNT_NAME.fullmatch(name):
-                raise ValueError(f"[accounts.{name}]: letters, digits, '_', '.', '-' and '@', not digits alone")
+                raise ValueError(
+                    f"[accounts.{name}]: letters, digits, '_', '.', '-' and '@'; not 'own', 'children' or digits alone"
+                )
             self._check_parents(name)
 
     def _check_parents(self, name: str) -> None:

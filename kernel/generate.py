@@ -40,6 +40,7 @@ class Done(Struct, frozen=True):
 async def in_context(machine: Machine, trap: Trap, context: Context, asked: Generate) -> Generated:
     """Lets the model of `context` speak; one at a time per context. Raises what the table says of context.generate."""
     check(asked)
+    trap.facts = {"context": str(asked.context)}
     with deadline(asked.deadline_s) as scope:
         async with context.speaking:
             done = await _persistent(machine, trap, context, asked)
@@ -119,6 +120,7 @@ async def run(machine: Machine, trap: Trap, port: ModelPort, prompt: Prompt, ask
     seed = asked.seed if asked.seed is not None else secrets.randbits(31) if asked.temperature else 0
     sampling = Sampling(max_tokens=most, temperature=asked.temperature, top_p=asked.top_p, seed=seed, stop=asked.stop)
     worst = machine.accounts.worst(port.name, prompt.tokens, most)
+    facts = trap.facts = {**(trap.facts or {}), "model": port.name}
     hold = machine.accounts.hold(trap.process.account, worst)
     meter = Meter(prompt.tokens)
     took_us = 0
@@ -143,6 +145,7 @@ async def run(machine: Machine, trap: Trap, port: ModelPort, prompt: Prompt, ask
                 seat.absorb(meter.service)
     finally:
         settle(machine, trap, hold, meter, port.name, took_us)
+    facts |= {"finish": finished.finish, "cached_tokens": str(finished.cached_tokens)}
     usage = Usage(
         prompt_tokens=finished.prompt_tokens,
         generated_tokens=finished.generated_tokens,

@@ -14,7 +14,7 @@ import trio
 from msgspec import Struct
 
 from kernel.account import Accounts
-from kernel.account_record import Account
+from kernel.account_record import Account, Amounts
 from kernel.config import ROOT_ACCOUNT, AccountConfig, Config
 from kernel.model_use import ModelUse
 from kernel.price import FREE, PICOS, Price
@@ -141,9 +141,9 @@ class Ledger:
         self._accounts.limit(account, resource, limit)
         self._changes(account)
 
-    def transfer(self, source: Account, target: Account, resource: Resource, amount: int) -> None:
+    def transfer(self, source: Account, target: Account, amounts: Amounts) -> None:
         """As Accounts.transfer; between named accounts it is kept. The caller makes it durable (`keep`)."""
-        self._accounts.transfer(source, target, resource, amount)
+        self._accounts.transfer(source, target, amounts)
         self._changes(source)
         self._changes(target)
 

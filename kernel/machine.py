@@ -15,6 +15,7 @@ from kernel.mm.contexts import Contexts
 from kernel.pipe import Pipes
 from kernel.process_table import ProcessTable
 from kernel.requests import Requests
+from kernel.roster import Roster
 from kernel.scheduler import Scheduler
 from kernel.topic import Topics
 from kernel.trace import Trace
@@ -51,6 +52,7 @@ class Machine:
         self.truth = truth
         self.accounts = accounts
         self.ledger = ledger
+        self.roster = Roster(ledger, processes)
         self.scheduler = scheduler
         self.processes = processes
         self.devices = devices

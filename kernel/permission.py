@@ -42,15 +42,24 @@ class ModelNames(Protocol):
     def names(self, model: str | None) -> tuple[str, ...]: ...
 
 
+class AccountNames(Protocol):
+    """Knows the names an account goes by for a process."""
+
+    def names(self, process: Process, address: str | None) -> tuple[str, ...]: ...
+
+
 @final
 class Permission:
     """The only place where a right is checked."""
 
-    def __init__(self, *, processes: ProcessTable, contexts: ContextNames, models: ModelNames) -> None:
+    def __init__(
+        self, *, processes: ProcessTable, contexts: ContextNames, models: ModelNames, accounts: AccountNames
+    ) -> None:
         self._processes = processes
         self._capabilities = processes.capabilities
         self._contexts = contexts
         self._models = models
+        self._accounts = accounts
 
     def check(self, process: Process, row: Row, args: Any, channel: int = 0) -> tuple[Capability, ...]:
         """The capabilities that let the call in, one use of each counted; none where none is needed. What was lent for
@@ -101,6 +110,8 @@ class Permission:
                 return self._models.names(self._contexts.model(args.context))
             case "capability":
                 return self._capability_names(process, args.capability)
+            case "account":
+                return self._accounts.names(process, args.source if rest == "{source}" else args.account)
             case "file":
                 return _file_names(process, args)
             case "program" | "tool" | "topic" | "context" if "{" in rest:

@@ -122,4 +122,5 @@ class Recorder:
         entry.driver_s = trap.driver_s
         entry.prompt_tokens = trap.prompt_tokens
         entry.generated_tokens = trap.generated_tokens
+        entry.facts = trap.facts
         return entry

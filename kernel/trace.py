@@ -45,9 +45,10 @@ class CallEntry(Struct, gc=False):
     driver_s: float = 0.0
     prompt_tokens: int = 0
     generated_tokens: int = 0
+    facts: dict[str, str] | None = None
 
     def bytes_kept(self) -> int:
-        return ENTRY_BYTES + len(self.args) + len(self.result)
+        return ENTRY_BYTES + len(self.args) + len(self.result) + (ENTRY_BYTES if self.facts else 0)
 
     def record(self, seq: int, kind: str = "call") -> TraceRecord:
         """The entry for readers; kind `begun` is the same call before its end."""
@@ -67,6 +68,7 @@ class CallEntry(Struct, gc=False):
             prompt_tokens=self.prompt_tokens,
             generated_tokens=self.generated_tokens,
             right=short(self.right),
+            detail=self.facts or {},
             principal=self.principal,
             account=self.account,
         )

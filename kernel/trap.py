@@ -19,10 +19,10 @@ class Trap:
     `emit(item)` streams one struct of the row's item type and never waits; it raises BrokenPipe (EPIPE) beyond the
     bound that is kept for a reader that does not read. `await room()` waits until the reader has taken what was
     emitted: for streams that may wait for their reader, as generations never do. `detail` stands for the result in the
-    trace; `entry` is the call's own there, once it may wait. `require(action, names)` asks the gate for one more right,
-    of a resource that only shows while the call runs (where a request is redirected to, say): it returns the right as
-    text, or raises PermissionDenied (EPERM). `admitted` let the call in; when one of them is revoked
-    (`fallen`), `scope` is cancelled, and `withdrawn` says why.
+    trace; `facts` (which model, how it ended) go beside it; `entry` is the call's own there, once it may wait.
+    `require(action, names)` asks the gate for one more right, of a resource that only shows while the call runs (where
+    a request is redirected to, say): it returns the right as text, or raises PermissionDenied (EPERM). `admitted` let
+    the call in; when one of them is revoked (`fallen`), `scope` is cancelled, and `withdrawn` says why.
     """
 
     admitted: tuple[Capability, ...] = ()
@@ -35,6 +35,7 @@ class Trap:
     queued_s = 0.0
     driver_s = 0.0
     detail = ""
+    facts: dict[str, str] | None = None
 
     def __init__(
         self,

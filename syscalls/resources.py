@@ -40,10 +40,15 @@ AMOUNT_MAX = 2**62
 _NUMBER = re.compile(r"(?P<number>[0-9]{1,30}(?:\.[0-9]{1,30})?)\s*(?P<unit>[a-z]*)")
 _COUNT = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9}
 _WORDS: dict[str, tuple[ResourceName, dict[str, int]]] = {
+    "tokens": ("tokens", _COUNT),
+    "tokens_in": ("tokens_in", _COUNT),
+    "tokens_out": ("tokens_out", _COUNT),
     "money": ("money_micros", {"": MICRO}),
     "generation": ("generation_us", {"": MICRO, "ms": 1000, "s": MICRO, "m": 60 * MICRO, "h": 3600 * MICRO}),
+    "calls": ("calls", _COUNT),
     "bytes": ("bytes_stored", {"": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "kib": 2**10, "mib": 2**20, "gib": 2**30}),
-    **{name: (name, _COUNT) for name in ("tokens", "tokens_in", "tokens_out", "calls", "processes", "contexts")},
+    "processes": ("processes", _COUNT),
+    "contexts": ("contexts", _COUNT),
 }
 WORDS = tuple(_WORDS)
 """What people write for the resources, as in `tokens=20k,money=0.50,generation=30s`."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from syscalls.calls import capability, clock, context, device, file, kernel, message, model, process
+from syscalls.calls import account, capability, clock, context, device, file, kernel, message, model, process
 from syscalls.row import Row
 
 FREE = frozenset(
@@ -40,6 +40,7 @@ TABLE: dict[int, Row] = _index(
         *file.ROWS,
         *clock.ROWS,
         *capability.ROWS,
+        *account.ROWS,
         *kernel.ROWS,
     )
 )

@@ -23,6 +23,7 @@ def list_(machine: Machine, trap: Trap, args: abi.ListDevices) -> abi.Devices:
 
 
 async def call(machine: Machine, trap: Trap, args: abi.CallTool) -> abi.ToolAnswer:
+    trap.facts = {"tool": f"{args.device}.{args.method}"}
     tool = machine.devices.tool(args.device)
     with trio.move_on_after(seconds(args.timeout_s)):
         began = machine.clock.now()

@@ -28,6 +28,7 @@ async def model_embed(machine: Machine, trap: Trap, args: model.Embed) -> model.
     worst = sum(min(EMBED_TOKENS_MAX, len(text.encode()) + 2) for text in args.texts)
     accounts = machine.accounts
     hold = accounts.hold(trap.process.account, accounts.worst(port.name, worst))
+    trap.facts = {"model": port.name}
     used, dimensions, vectors = 0, 0, bytearray()
     began = machine.clock.now()
     try:

@@ -32,6 +32,8 @@ def info(machine: Machine, trap: Trap, args: abi.Info) -> abi.KernelInfo:
         faults=machine.trace.faults,
         tokens=machine.accounts.tokens,
         default_model=machine.devices.default,
+        queued=machine.scheduler.queued,
+        generating=machine.scheduler.seated,
     )
 
 

@@ -6,6 +6,7 @@ from kernel.budget import limits_of
 from kernel.gate import Handler
 from kernel.launch import shown_by
 from kernel.machine import Machine
+from kernel.price import micros
 from kernel.process import Process
 from kernel.trace import short
 from kernel.trap import Trap
@@ -22,7 +23,7 @@ RIGHTS_CHARS_MAX = 8192
 
 
 def self_(machine: Machine, trap: Trap, args: abi.Self) -> abi.ProcessInfo:
-    return describe(machine, trap.process)
+    return describe(machine, trap.process, machine.scheduler.queues())
 
 
 async def spawn(machine: Machine, trap: Trap, args: abi.Spawn) -> abi.Spawned:
@@ -106,7 +107,8 @@ def nice(machine: Machine, trap: Trap, args: abi.Nice) -> abi.Nothing:
 def list_(machine: Machine, trap: Trap, args: abi.ListProcesses) -> abi.Processes:
     mine = trap.process.principal
     shown = (p for p in machine.processes if args.all or (p.principal == mine and p.kind == "program"))
-    return abi.Processes(processes=tuple(describe(machine, process) for process in shown))
+    queues = machine.scheduler.queues()
+    return abi.Processes(processes=tuple(describe(machine, process, queues) for process in shown))
 
 
 def output(machine: Machine, trap: Trap, args: abi.Output) -> abi.Nothing:
@@ -163,8 +165,8 @@ def _given(parent: Process, texts: tuple[str, ...]) -> tuple[Right, ...]:
     return rights
 
 
-def describe(machine: Machine, process: Process) -> abi.ProcessInfo:
-    """One line of ps."""
+def describe(machine: Machine, process: Process, queues: dict[int, int]) -> abi.ProcessInfo:
+    """One line of ps; `queues` are the scheduler's."""
     held, window = machine.contexts.sizes(process)
     return abi.ProcessInfo(
         pid=process.pid,
@@ -188,6 +190,8 @@ def describe(machine: Machine, process: Process) -> abi.ProcessInfo:
         total=process.total,
         rights=tuple(str(right) for right in process.rights),
         worker=process.worker_pid,
+        queued=queues.get(process.pid, 0),
+        money_micros=micros(process.account.used[Resource.MONEY]),
     )
 
 

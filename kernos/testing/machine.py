@@ -8,6 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, final
 
+import msgspec
 import trio
 import trio.testing
 
@@ -45,8 +46,8 @@ class InProcess:
     """An async context manager. `machine` is the kernel's own, `sys` a session with all rights.
 
     `script` is what the model says (see `drivers/simulated/script.py`), `model` further options of the simulated
-    model (`window`, `tokens_per_second`, …). `programs` and `tools` are known by name besides the installed ones; page
-    addresses follow from `seed`.
+    model (`window`, `tokens_per_second`, …), `config` further keys of kernos.toml (`{"accounts": {"test": {"tokens":
+    1000}}}`). `programs` and `tools` are known by name besides the installed ones; page addresses follow from `seed`.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class InProcess:
         tools: Mapping[str, str] | None = None,
         bounds: Bounds | None = None,
         seed: int = 0,
+        config: Mapping[str, Any] | None = None,
     ) -> None:
         self._seed = seed
         self._programs: dict[str, Program] = {}
@@ -66,6 +68,7 @@ class InProcess:
             self.know(each, name=name)
         self._folder = tempfile.TemporaryDirectory(prefix="kernos-test-")
         options = {**(model or {}), "script": json.dumps(list(script))}
+        further = msgspec.convert(dict(config or {}), Config)
         self._config = Config(
             state=self._folder.name,
             models={MODEL: ModelConfig(origin="sim:", driver="sim", options=options)},
@@ -75,6 +78,7 @@ class InProcess:
             programs=self._names,
             tools={name: ToolConfig(program=ref) for name, ref in (tools or {}).items()},
             bounds=bounds or Bounds(),
+            **{key: getattr(further, key) for key in config or {}},
         )
         self._stack = AsyncExitStack()
         self._running: Running | None = None

@@ -14,7 +14,7 @@ class Info(Args, frozen=True, kw_only=True):
 
 @final
 class KernelInfo(Result, frozen=True, kw_only=True):
-    """Version, pid, since when, and how much goes on."""
+    """Version, pid, since when, and how much goes on: `queued` requests wait for a device, `generating` have one."""
 
     version: str
     abi: int
@@ -29,6 +29,8 @@ class KernelInfo(Result, frozen=True, kw_only=True):
     faults: int = 0
     tokens: int = 0
     default_model: str = ""
+    queued: int = 0
+    generating: int = 0
 
 
 @final
@@ -53,7 +55,7 @@ class TraceRecord(Result, frozen=True, kw_only=True):
     by which `begun` and `call` go together; `name`, `args` and `result` as short texts (secrets left out); `errno` by
     name ("" for success), `result` then the sentence; times in seconds: `took_s` in all, of it `queued_s` waiting for
     the device and `driver_s` in its driver; the tokens they cost, the right that let them in, whose `principal` and
-    `account` they were. For events `detail` says it all.
+    `account` they were; `detail` which model, context or tool they were about. For events `detail` says it all.
     """
 
     seq: int

@@ -120,7 +120,8 @@ class ListProcesses(Args, frozen=True, kw_only=True):
 
 @final
 class ProcessInfo(Result, frozen=True, kw_only=True):
-    """One line of `ps`. Times in seconds of the kernel's clock; `tokens` prompt + generated, charged so far."""
+    """One line of `ps`. Times in seconds of the kernel's clock; `tokens` prompt + generated, charged so far;
+    `queued` requests of it wait for a device; `money_micros` was spent by its account and all below."""
 
     pid: int
     ppid: int
@@ -143,6 +144,8 @@ class ProcessInfo(Result, frozen=True, kw_only=True):
     rights: tuple[str, ...] = ()
     worker: int = 0
     tokens_max: int | None = None
+    queued: int = 0
+    money_micros: int = 0
 
 
 @final

@@ -193,13 +193,13 @@ def test_allowance_moves_between_siblings_and_between_parent_and_child() -> None
     top = opened(accounts, name="top", tokens=100)
     left, right = opened(accounts, top, tokens=60), opened(accounts, top, tokens=10)
     accounts.charge(left, tokens(50))
-    accounts.transfer(left, right, TOKENS, 10)
+    accounts.transfer(left, right, {TOKENS: 10})
     assert (left.limits[TOKENS], right.limits[TOKENS]) == (50, 20)
     with pytest.raises(OverQuota, match="has 0 left, not 1"):
-        accounts.transfer(left, right, TOKENS, 1)
-    accounts.transfer(top, left, TOKENS, 5)
+        accounts.transfer(left, right, {TOKENS: 1})
+    accounts.transfer(top, left, {TOKENS: 5})
     assert (top.limits[TOKENS], left.limits[TOKENS]) == (100, 55)
-    accounts.transfer(left, top, TOKENS, 5)
+    accounts.transfer(left, top, {TOKENS: 5})
     assert (top.limits[TOKENS], left.limits[TOKENS]) == (100, 50)
 
 
@@ -209,11 +209,11 @@ def test_allowance_is_not_moved_where_there_is_no_limit_or_no_kinship() -> None:
     left, right = opened(accounts, top, tokens=60), opened(accounts, top)
     grandchild = opened(accounts, left, tokens=1)
     with pytest.raises(ValueError, match="no limit"):
-        accounts.transfer(left, right, TOKENS, 1)
+        accounts.transfer(left, right, {TOKENS: 1})
     with pytest.raises(ValueError, match="siblings"):
-        accounts.transfer(top, grandchild, TOKENS, 1)
+        accounts.transfer(top, grandchild, {TOKENS: 1})
     with pytest.raises(ValueError, match="siblings"):
-        accounts.transfer(left, left, TOKENS, 1)
+        accounts.transfer(left, left, {TOKENS: 1})
 
 
 def test_what_models_did_is_kept_apart() -> None:
@@ -286,7 +286,7 @@ def test_amounts_as_people_write_them(word: str, text: str, expected: tuple[str,
 @pytest.mark.parametrize(
     ("word", "text", "says"),
     [
-        ("token", "1", "there are money, generation"),
+        ("token", "1", "there are tokens, tokens_in"),
         ("tokens", "lots", "write a number"),
         ("tokens", "1.5", "nothing finer than 1"),
         ("tokens", "-1", "0 or more"),
@@ -451,7 +451,7 @@ class Books(RuleBasedStateMachine):
             return
         before = [dict(each.limits) for each in self.made]
         try:
-            self.accounts.transfer(source, into, resource, amount)
+            self.accounts.transfer(source, into, {resource: amount})
         except (OverQuota, ValueError):
             assert before == [dict(each.limits) for each in self.made]
             return

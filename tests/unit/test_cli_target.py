@@ -32,6 +32,7 @@ def test_a_file_gets_its_folder_and_the_models(file: Path) -> None:
         f"file:{file.parent}/** read",
         f"program:{file}:* spawn",
         "model:*",
+        "account:own usage",
         "context:own",
         "process:self",
         "process:children",

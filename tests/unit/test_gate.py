@@ -12,7 +12,7 @@ from kernel.link import KernelLink
 from kernel.process import Process
 from kernos import Sys, program
 from kernos.testing import up
-from syscalls.calls import capability, clock, context, device, file, kernel, message, model, process
+from syscalls.calls import account, capability, clock, context, device, file, kernel, message, model, process
 from syscalls.errors import Errno, NoSuchProcess, SyscallError, TimedOut
 from syscalls.limits import CLIENT_LIMITS
 from syscalls.link.duplex import Duplex, NoServer
@@ -61,6 +61,9 @@ ARGUMENTS: dict[str, Any] = {
     "capability.requests": capability.ListRequests(),
     "capability.answer": capability.Answer(request=1, allow=True),
     "capability.forget": capability.Forget(request=1),
+    "account.usage": account.Usage(),
+    "account.limit": account.Limit(limits={"tokens": 1}),
+    "account.transfer": account.Transfer(target="kernel", amounts={"tokens": 1}),
     "kernel.info": kernel.Info(),
     "kernel.trace": kernel.Trace(),
     "kernel.shutdown": kernel.Shutdown(),

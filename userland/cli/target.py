@@ -15,7 +15,7 @@ from userland.programs.manifest import rights_of
 
 ARGV = "__argv__"
 """The keyword argument under which a worker finds command-line words."""
-_OF_A_FILE = ("model:*", "context:own", "process:self", "process:children")
+_OF_A_FILE = ("model:*", "context:own", "process:self", "process:children", "account:own usage")
 
 
 @final

@@ -14,6 +14,7 @@ from syscalls.calls.process import Budget, Exit, ProcessInfo
 from syscalls.link.ticket import Stream
 from syscalls.row import Row
 from syscalls.turns import ToolSpec, Turn
+from userland.sdk.account import Account
 from userland.sdk.capability import Rights
 from userland.sdk.child import Child
 from userland.sdk.context import Answer, Context
@@ -218,6 +219,10 @@ class Sys:
     async def note(self, text: str, *, done: int = 0, total: int = 0) -> None:
         """Says what this process is at, for `ps` and `top`."""
         await self._door.call(process.NOTE, process.Note(note=text, done=done, total=total))
+
+    def account(self, address: str | int | None = None) -> Account:
+        """The account of this process, of another by its pid, or one by its name."""
+        return Account(self._door, address)
 
     # Messages and signals.
 
