@@ -188,7 +188,12 @@ REQUESTS = Row(
 ANSWER = Row(
     0x87, "capability.answer", Answer, RequestInfo, Needs("answer", "kernel:requests"), Flag.EFFECT | Flag.JOURNALED,
     "Answers a request.",
-    says=Says(waits="For the disk.", cancelled="It is done or it is not; a second one tells.", errors=(_NO_REQUEST,)),
+    says=Says(waits="For the disk.", cancelled="It is done or it is not; a second one tells.", errors=(
+            _NO_REQUEST,
+            (Errno.EINVAL, "an answer for good to a process that is no program."),
+            (Errno.EAGAIN, "as many answers stand as there may be: forget one."),
+        ),
+    ),
 )  # fmt: skip
 FORGET = Row(
     0x88, "capability.forget", Forget, Nothing, Needs("answer", "kernel:requests"), Flag.EFFECT | Flag.JOURNALED,
