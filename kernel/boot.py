@@ -31,6 +31,7 @@ from kernel.device import Registry
 from kernel.door import Door
 from kernel.exec import Executor
 from kernel.gate import Gate, Handler
+from kernel.handles import Handles
 from kernel.host_process import StartHost, start_child
 from kernel.jail import JailLauncher
 from kernel.launch import Launcher
@@ -127,8 +128,9 @@ async def machine_up(
     alarms = Alarms(
         clock=clock_, ring=lambda whose: executor.signal(whose, Signal.ALRM), alarms_max=config.bounds.alarms_max
     )
-    processes.at_end += [pipes.release, alarms.release]
     requests = Requests(config.requests, clock=clock_, trace=trace, truth=truth, seals=seals, processes=processes)
+    handles = Handles(each_max=config.bounds.device_handles_max)
+    processes.at_end += [pipes.release, alarms.release, handles.release]
     machine = Machine(
         config=config,
         clock=clock_,
@@ -144,6 +146,7 @@ async def machine_up(
         pipes=pipes,
         topics=Topics(),
         alarms=alarms,
+        handles=handles,
         requests=requests,
     )
     gate = Gate(

@@ -100,6 +100,7 @@ class Bounds(Struct, frozen=True, forbid_unknown_fields=True):
     worker_ready_s: float = 10.0
     stream_items_max: int = 8192
     open_files_max: int = 64
+    device_handles_max: int = 64
     file_io_s: float = 30.0
     page_tokens_max: int = 512
     high_water: float = 0.9

@@ -18,11 +18,13 @@ from kernel.tool import Tool
 from kernel.trace import Trace
 from kernel.truth import Truth
 from syscalls import driver
-from syscalls.calls.device import DeviceInfo
+from syscalls.calls.device import DeviceInfo, DeviceKind
 from syscalls.calls.model import ModelInfo
 from syscalls.errors import Invalid, NotFound, SyscallError
 
 SHIPPED_MODEL = "kernos-tiny"
+STORE = "store"
+"""By this name, too, programs find the store."""
 
 
 @final
@@ -172,9 +174,42 @@ class Registry:
         for name, tool in sorted(self.tools.items()):
             yield DeviceInfo(
                 name=name, kind="tool", driver=tool.program, state=tool.state, busy=tool.busy, restarts=tool.restarts,
-                host=tool.process.worker_pid if tool.process else 0, methods=tool.methods,
+                host=tool.process.worker_pid if tool.process else 0, methods=tool.methods, streaming=tool.streaming,
                 detail=str(tool.failure or ""),
             )  # fmt: skip
+
+    def kind(self, name: str) -> DeviceKind:
+        """What kind of device a name is. Raises NotFound (ENOENT) listing what can be opened."""
+        if name in self.tools:
+            return "tool"
+        if self.is_store(name):
+            return "store"
+        if name == self._config.embedding:
+            return "embedding"
+        try:
+            self._models.find(name)
+        except NotFound:
+            there = ", ".join(sorted([*self.tools, self._config.store]))
+            raise NotFound(f"no device {name!r}; there are: {there}") from None
+        return "model"
+
+    @property
+    def store_name(self) -> str:
+        """What the store is called."""
+        return self._config.store
+
+    def is_store(self, name: str) -> bool:
+        """Whether a name is the store's; `store` is, whatever it is called."""
+        return name in (self._config.store, STORE) and name not in self.tools
+
+    def device_names(self, device: str, method: str = "") -> tuple[str, ...]:
+        """The resource names of a device, or of one of its methods, for the check of rights."""
+        if self.is_store(device):
+            names = tuple(dict.fromkeys((device, self._config.store)))
+            if method:
+                return tuple(f"store:{name}.{method}" for name in names)
+            return (f"device:{device}", *(f"store:{name}" for name in names))
+        return (f"tool:{device}.{method}",) if method else (f"device:{device}", f"tool:{device}")
 
     def tool(self, name: str) -> Tool:
         """A tool by name. Raises NotFound (ENOENT) listing what there is."""

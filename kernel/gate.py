@@ -18,6 +18,7 @@ from kernel.panic import KernelPanic, contain
 from kernel.permission import Lacking, Permission
 from kernel.process import Process
 from kernel.recorder import Recorder
+from kernel.tracetext import short
 from kernel.trap import Trap
 from syscalls.codec import pack, parse_args
 from syscalls.errors import BrokenPipe, Canceled, Errno, IOFailed, NoSyscall, PermissionDenied, SyscallError
@@ -51,6 +52,7 @@ class Gate:
             row = row_of(call.number)
         except SyscallError as unknown:
             link.fail(call.id, unknown)
+            self._machine.trace.event("unknown_call", pid=process.pid, call=short(call.number))
             return None
         if row.inline and not process.stopped and self._inline(link, call, process, row):
             return None

@@ -10,6 +10,7 @@ from kernel.clock import Clock
 from kernel.config import Config
 from kernel.device import Registry
 from kernel.exec import Executor
+from kernel.handles import Handles
 from kernel.ledger import Ledger
 from kernel.mm.contexts import Contexts
 from kernel.pipe import Pipes
@@ -44,6 +45,7 @@ class Machine:
         pipes: Pipes,
         topics: Topics,
         alarms: Alarms,
+        handles: Handles,
         requests: Requests,
     ) -> None:
         self.config = config
@@ -61,6 +63,7 @@ class Machine:
         self.pipes = pipes
         self.topics = topics
         self.alarms = alarms
+        self.handles = handles
         self.requests = requests
         self.power = trio.Event()
         self.hurry = trio.Event()

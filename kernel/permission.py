@@ -35,11 +35,13 @@ class ContextNames(Protocol):
 
 
 class ModelNames(Protocol):
-    """Knows the names a model goes by; None is the default model of the machine, `embedder` the one that embeds."""
+    """Knows the names a model goes by; None is the default model of the machine, `embedder` the one that embeds. Other
+    devices go by their kind, and by `device:NAME`."""
 
     @property
     def embedder(self) -> str: ...
     def names(self, model: str | None) -> tuple[str, ...]: ...
+    def device_names(self, device: str, method: str = "") -> tuple[str, ...]: ...
 
 
 class AccountNames(Protocol):
@@ -114,7 +116,11 @@ class Permission:
                 return self._accounts.names(process, args.source if rest == "{source}" else args.account)
             case "file":
                 return _file_names(process, args)
-            case "program" | "tool" | "topic" | "context" if "{" in rest:
+            case "tool":
+                return self._models.device_names(args.device, args.method)
+            case "device" if rest == "{device}":
+                return self._models.device_names(args.device)
+            case "program" | "topic" | "context" if "{" in rest:
                 return (resource.format_map(_Fields(args)),)
             case _ if "{" not in rest:
                 return (resource,)

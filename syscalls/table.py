@@ -11,7 +11,7 @@ FREE = frozenset(
         "message.receive", "message.pipe", "message.write", "message.read", "message.close",
         "capability.list", "capability.attenuate", "capability.request",
         "time.now", "time.sleep", "time.alarm", "time.timer", "time.cancel",
-        "file.close",
+        "file.close", "device.close",
     }
 )  # fmt: skip
 """The short list of calls that need no right: they touch nothing but the caller itself."""

@@ -269,6 +269,7 @@ class Bench:
             pipes=nothing,
             topics=nothing,
             alarms=nothing,
+            handles=nothing,
             requests=nothing,
         )
         self._pid = 0

@@ -49,6 +49,8 @@ ARGUMENTS: dict[str, Any] = {
     "model.add": model.AddModel(name="m", origin="sim:"),
     "model.generate": model.OneShot(turns=()),
     "model.embed": model.Embed(texts=("x",)),
+    "device.open": device.OpenDevice(device="calculator"),
+    "device.stream": device.CallTool(device="calculator", method="calculate"),
     "context.list": context.ListContexts(),
     "context.forget": context.Forget(name="notes"),
     "model.score": model.Score(continuations=("x",), prompt="y"),
@@ -112,6 +114,7 @@ async def test_no_row_is_served_without_its_right(autojump_clock: Any) -> None:
         served = {name: await machine.run(tries, name, rights=()) for name in ARGUMENTS}
         assert set(served.values()) == {"EPERM"}, served
         assert machine.machine.trace.denials == len(ARGUMENTS)
+        assert {record.name for record in await machine.trace() if record.errno == "EPERM"} == set(ARGUMENTS)
 
 
 @pytest.mark.parametrize(
@@ -197,6 +200,8 @@ async def test_a_forged_channel_and_a_call_that_is_not_there(autojump_clock: Any
         later = Row(0x0B, "process.fork", clock.Now, None, None, clock.NOW.flags, "")
         assert await errno_of(link.call(nothing, clock.Now())) == "ENOSYS"
         assert await errno_of(link.call(later, clock.Now())) == "ENOSYS"
+        unknown = [record.detail["call"] for record in await machine.trace() if record.kind == "unknown_call"]
+        assert unknown == ["238", "11"]
         assert await errno_of(link.call(clock.NOW, clock.Now(), channel=9)) == "EPERM"
         assert await errno_of(link.call(clock.NOW, clock.Now())) == "EPIPE"
         nursery.cancel_scope.cancel()

@@ -31,7 +31,7 @@ COMMANDS = {
     "down": (f"{_AT}.down:down", "Stop the kernel", _MACHINE),
     "model": (f"{_AT}.model:model", "Add, list, load, unload and score models", _MACHINE),
     "context": (f"{_AT}.context:context", "List, show and forget named conversations", _MACHINE),
-    "device": (f"{_AT}.device:device", "List devices: models, stores, tools", _MACHINE),
+    "device": (f"{_AT}.device:device", "List devices (models, stores, tools) and call tools", _MACHINE),
     "console": (f"{_AT}.console:console", "A prompt on the kernel", _MACHINE),
     "otel": (f"{_AT}.otel:otel", "Export the trace as OpenTelemetry spans", _MACHINE),
     "doctor": (f"{_AT}.doctor:doctor", "Check this machine and say what to mend", _MACHINE),

@@ -75,6 +75,11 @@ class Tool:
         doc = (inspect.getdoc(self.function) or "").partition("\n\n")[0].replace("\n", " ")
         return ToolSpec(self.name, doc, schema_of(self.function))
 
+    @property
+    def streams(self) -> bool:
+        """Whether it yields items: a generator function, sync or async."""
+        return inspect.isasyncgenfunction(self.function) or inspect.isgeneratorfunction(self.function)
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.function(*args, **kwargs)
 
@@ -84,7 +89,8 @@ def tool(function: Callable[..., Any], /) -> Tool: ...
 @overload
 def tool(*, name: str) -> Callable[[Callable[..., Any]], Tool]: ...
 def tool(function: Callable[..., Any] | None = None, /, *, name: str | None = None) -> Any:
-    """Makes a function, sync or async, a tool: typed parameters become the schema, the docstring the description."""
+    """Makes a function, sync or async, a tool: typed parameters become the schema, the docstring the description. One
+    that yields streams: what is yielded goes out item by item, as fast as somebody takes it."""
     if function is None:
         return lambda found: Tool(found, name or found.__name__)
     return Tool(function, function.__name__)

@@ -1,14 +1,13 @@
 """`Sys`: what a program is handed, and through which it reaches everything."""
 
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Coroutine
 from typing import Any, final
 
 from msgspec import Struct
 
-from syscalls.calls import clock, context, device, message, model, process
+from syscalls.calls import clock, context, message, model, process
 from syscalls.calls.clock import Time
 from syscalls.calls.context import Opened
-from syscalls.calls.device import ToolAnswer
 from syscalls.calls.message import Message
 from syscalls.calls.process import Budget, Exit, ProcessInfo
 from syscalls.link.ticket import Stream
@@ -19,6 +18,7 @@ from userland.sdk.capability import Rights
 from userland.sdk.child import Child
 from userland.sdk.context import Answer, Context
 from userland.sdk.contexts import Contexts
+from userland.sdk.device import Collection, Device, ToolHandle, ToolReply, open_device
 from userland.sdk.door import Door, row_of
 from userland.sdk.encoding import decode, encode
 from userland.sdk.files import Files
@@ -39,32 +39,6 @@ class Letter(Struct, frozen=True):
     sender: int
     body: Any
     topic: str = ""
-
-
-@final
-class ToolReply(Struct, frozen=True):
-    """What a tool returned, and the same as text for a model."""
-
-    value: Any
-    text: str
-
-
-@final
-class ToolHandle:
-    """A tool device: `await handle.method(argument=…)` gives what the tool returned."""
-
-    def __init__(self, sys: "Sys", device_name: str) -> None:
-        self._sys = sys
-        self._device = device_name
-
-    def __getattr__(self, method: str) -> Callable[..., Awaitable[Any]]:
-        if method.startswith("_"):
-            raise AttributeError(method)
-
-        async def call(**arguments: Any) -> Any:
-            return (await self._sys.call_tool(self._device, method, **arguments)).value
-
-        return call
 
 
 @final
@@ -144,17 +118,25 @@ class Sys:
 
     def tool(self, name: str) -> ToolHandle:
         """A tool device: `await sys.tool("calculator").calculate(expression="1+1")`."""
-        return ToolHandle(self, name)
+        return ToolHandle(Device(self._door, name))
 
     async def call_tool(
         self, device_name: str, method: str, /, *, call_timeout_s: float | None = None, **arguments: Any
     ) -> ToolReply:
         """Calls a tool; the reply has its value and the text for a model. Raises what the tool failed with."""
-        raw = encode(arguments, what="the arguments are a")
-        answer: ToolAnswer = await self._door.call(
-            device.CALL, device.CallTool(device=device_name, method=method, arguments=raw, timeout_s=call_timeout_s)
-        )
-        return ToolReply(decode(answer.value), answer.text)
+        return await Device(self._door, device_name).call(method, call_timeout_s=call_timeout_s, **arguments)
+
+    def device(self, name: str) -> Device:
+        """A tool device without a handle, for `call` and `stream`."""
+        return Device(self._door, name)
+
+    async def open_device(self, name: str, *, exclusive: bool = False) -> Device:
+        """A tool device with a handle, for this process alone if `exclusive`. Raises Busy (EBUSY)."""
+        return await open_device(self._door, name, exclusive=exclusive)
+
+    async def collection(self, name: str, *, exclusive: bool = False) -> Collection:
+        """A collection of the machine's store that belongs to this program's principal."""
+        return Collection(self._door, await open_device(self._door, "store", exclusive=exclusive, collection=name))
 
     # Files.
 
