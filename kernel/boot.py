@@ -31,6 +31,8 @@ from kernel.device import Registry
 from kernel.door import Door
 from kernel.exec import Executor
 from kernel.gate import Gate, Handler
+from kernel.gateway import Gateway, bind
+from kernel.guest import Guests
 from kernel.handles import Handles
 from kernel.host_process import StartHost, start_child
 from kernel.jail import JailLauncher
@@ -47,7 +49,21 @@ from kernel.process_table import ProcessTable
 from kernel.requests import Requests
 from kernel.scheduler import Scheduler
 from kernel.seal import Seals
-from kernel.sys import account, capability, clock, context, device, file, generate, kernel, message, model, process
+from kernel.session import Sessions
+from kernel.sys import (
+    account,
+    admission,
+    capability,
+    clock,
+    context,
+    device,
+    file,
+    generate,
+    kernel,
+    message,
+    model,
+    process,
+)
 from kernel.tool import Tool
 from kernel.topic import Topics
 from kernel.trace import Trace
@@ -61,7 +77,7 @@ TOOLS_GROUP = "kernos.tools"
 _PR_SET_PDEATHSIG = 1
 _FILES_MAX = 65536
 
-FAMILIES = (process, context, generate, model, message, device, file, clock, capability, account, kernel)
+FAMILIES = (process, context, generate, model, message, device, file, clock, capability, account, kernel, admission)
 
 
 def handlers() -> dict[int, Handler]:
@@ -252,13 +268,17 @@ async def _serve(config: Config, switch: Switch, ready_fd: int | None) -> None:
 
 async def _until_told(running: Running, config: Config, ready_fd: int | None) -> None:
     machine = running.machine
-    door = Door(machine, running.gate, running.init)
+    sessions = Sessions(machine, running.gate, running.init)
+    door = Door(machine, sessions, Guests(machine, sessions))
+    listening = bind(config.listen.address) if config.listen.address else None
     async with trio.open_nursery() as nursery:
         await nursery.start(door.listen, config.socket_file)
+        if listening is not None:
+            nursery.start_soon(Gateway(machine, sessions, listening).run)
         _say(ready_fd, "ready\n")
         await machine.power.wait()
         await stop_programs(machine)
-        await door.farewell()
+        await sessions.farewell()
         nursery.cancel_scope.cancel()
 
 
@@ -279,6 +299,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--socket", help="where clients connect")
     parser.add_argument("--state", help="the folder of the truth, keys and logs")
     parser.add_argument("--model", help="default model: a folder, a hub name or an http(s) URL")
+    parser.add_argument("--listen", metavar="HOST:PORT", help="where clients from elsewhere connect, over TLS 1.3")
     parser.add_argument("--ephemeral", action="store_true", help="end with the parent; keep no state")
     parser.add_argument("--ready-fd", type=int, help="write 'ready' here once calls are answered")
     return parser.parse_args(argv)
@@ -291,6 +312,8 @@ def _configured(args: argparse.Namespace) -> Config:
         changes["socket"] = args.socket
     if args.state:
         changes["state"] = args.state
+    if args.listen:
+        changes["listen"] = msgspec.structs.replace(config.listen, address=args.listen)
     if args.model:
         name = args.model.rstrip("/").rpartition("/")[2].replace(":", "-") or "model"
         changes["models"] = {**config.models, name: ModelConfig(origin=args.model)}

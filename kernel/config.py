@@ -79,6 +79,35 @@ class TraceConfig(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 @final
+class ListenConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    """Where the gateway answers (HOST:PORT; "" is nowhere), how long the session of a client that is away is kept, how
+    many connections it holds, and whether a certificate is asked of every client or a credential will do."""
+
+    address: str = ""
+    lease_s: float = 60.0
+    connections_max: int = 256
+    client_certificate: Literal["optional", "required"] = "optional"
+
+    def __post_init__(self) -> None:
+        if not 0 < self.lease_s <= 86400:
+            raise ValueError("lease_s in [listen] is a number of seconds, more than 0, at most 86400")
+        if self.connections_max < 1:
+            raise ValueError("connections_max in [listen] must be at least 1")
+
+
+@final
+class HostConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    """A kernel elsewhere, for `kernos --host`: its address, the file of its CA, and what this user shows it."""
+
+    address: str
+    ca: str = ""
+    cert: str = ""
+    key: str = ""
+    credential: str = ""
+    server_name: str = ""
+
+
+@final
 class Bounds(Struct, frozen=True, forbid_unknown_fields=True):
     """Every bound of the kernel. Relations between them are asserted at boot."""
 
@@ -105,6 +134,10 @@ class Bounds(Struct, frozen=True, forbid_unknown_fields=True):
     page_tokens_max: int = 512
     high_water: float = 0.9
     low_water: float = 0.6
+    guests_max: int = 256
+    guests_each_max: int = 64
+    guest_bytes_max: int = 4 << 20
+    tickets_max: int = 256
 
     def __post_init__(self) -> None:
         if not 0.1 <= self.low_water < self.high_water <= 1.0:
@@ -114,6 +147,8 @@ class Bounds(Struct, frozen=True, forbid_unknown_fields=True):
                 raise ValueError(f"{name} in [bounds] is a number of seconds, 0 or more")
         if any(getattr(self, name) < 1 for name in self.__struct_fields__ if name.endswith("_max")):
             raise ValueError("every count in [bounds] must be at least 1")
+        if self.guest_bytes_max < 1 << 18:
+            raise ValueError("guest_bytes_max in [bounds] is at least 262144: frames and their acknowledgements fit in")
 
 
 TINY_BOUNDS = Bounds(
@@ -158,6 +193,8 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     bounds: Bounds = Bounds()
     trace: TraceConfig = TraceConfig()
     weak_sandbox: tuple[str, ...] = ()
+    listen: ListenConfig = ListenConfig()
+    hosts: dict[str, HostConfig] = {}
 
     def __post_init__(self) -> None:
         for name, account in self.accounts.items():

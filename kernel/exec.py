@@ -4,6 +4,7 @@ from typing import cast, final
 
 import msgspec
 import trio
+from msgspec import Raw
 
 from kernel.account import Accounts
 from kernel.account_record import Account
@@ -21,7 +22,7 @@ from kernel.shared import Seat, SharedWorker
 from kernel.trace import Trace
 from kernel.worker import WorkerHost
 from syscalls import worker as abi
-from syscalls.calls.process import Exit, Spawn
+from syscalls.calls.process import Exit, Spawn, SpawnMany
 from syscalls.errors import BrokenPipe, IOFailed, SyscallError
 from syscalls.link.duplex import Duplex
 from syscalls.link.ticket import Ticket
@@ -70,13 +71,14 @@ class Executor:
         """See Programs.image."""
         return self._programs.image(program)
 
-    def start(self, process: Process, image: Image, args: Spawn) -> None:
-        """Runs `process`; it ends as a zombie of its parent."""
+    def start(self, process: Process, image: Image, spawn: Spawn | SpawnMany, args: Raw) -> None:
+        """Runs `process` with `args`; it ends as a zombie of its parent."""
         assert self._nursery is not None, "attach comes first"
-        if args.shared:
-            self._share(process, image, args)
+        request = _request(process, image, spawn, args)
+        if spawn.shared:
+            self._share(process, image, request)
         else:
-            self._nursery.start_soon(self._live, process, image, args)
+            self._nursery.start_soon(self._live, process, image, request)
 
     def signal(self, process: Process, number: Signal) -> None:
         """Delivers a signal; TERM begins the grace time. Zombies take no notice."""
@@ -157,7 +159,7 @@ class Executor:
         if process.host is not None:
             process.host.deliver(number)
 
-    async def _live(self, process: Process, image: Image, args: Spawn) -> None:
+    async def _live(self, process: Process, image: Image, request: abi.Run) -> None:
         """One process from its worker's birth to its exit; structured so that nothing of it outlives this task."""
         outcome = lost(process)
         try:
@@ -168,7 +170,7 @@ class Executor:
                 try:
                     async with trio.open_nursery() as nursery:
                         nursery.start_soon(self._wall, process)
-                        outcome = await self._host(process, image, args)
+                        outcome = await self._host(process, image, request)
                         nursery.cancel_scope.cancel()
                 except* SyscallError as failed:
                     outcome = failure(process, cast(SyscallError, first(failed)))
@@ -179,7 +181,7 @@ class Executor:
                 outcome = ended(process, process.ending)
             self._bury(process, outcome)
 
-    def _share(self, process: Process, image: Image, args: Spawn) -> None:
+    def _share(self, process: Process, image: Image, request: abi.Run) -> None:
         """Puts `process` beside its equals, or into a worker of its own that others will join."""
         assert self._nursery is not None and self._gate is not None
         key = (image, process.principal, process.account.parent, process.rights)
@@ -195,7 +197,7 @@ class Executor:
                 ended=self._left,
             )
             self._nursery.start_soon(worker.run)
-        self._running[process.pid] = worker.take(process, _request(process, image, args))
+        self._running[process.pid] = worker.take(process, request)
         if self._accounts.wall_deadline(process.account) is not None:
             self._nursery.start_soon(self._shared_wall, process)
 
@@ -221,7 +223,7 @@ class Executor:
         self._trace.event("grace_over", pid=seat.process.pid)
         seat.lose_worker()
 
-    async def _host(self, process: Process, image: Image, args: Spawn) -> Exit:
+    async def _host(self, process: Process, image: Image, request: abi.Run) -> Exit:
         assert self._gate is not None
         launched = await self._launcher.launch(
             LaunchRequest(pid=process.pid, name=process.name, folders=_visible(process.rights, image))
@@ -231,13 +233,13 @@ class Executor:
 
         async def run(wire: Duplex) -> None:
             nonlocal outcome
-            outcome = await self._run(wire, process, image, args)
+            outcome = await self._run(wire, process, request)
 
         await worker.serve(run)
         return outcome
 
-    async def _run(self, wire: Duplex, process: Process, image: Image, args: Spawn) -> Exit:
-        ticket = wire.begin(abi.RUN, _request(process, image, args))
+    async def _run(self, wire: Duplex, process: Process, request: abi.Run) -> Exit:
+        ticket = wire.begin(abi.RUN, request)
         self._running[process.pid] = ticket
         if process.ending is not None:
             ticket.cancel("TERM")
@@ -286,14 +288,14 @@ class Executor:
                 self.end(child, "terminated")
 
 
-def _request(process: Process, image: Image, args: Spawn) -> abi.Run:
+def _request(process: Process, image: Image, spawn: Spawn | SpawnMany, args: Raw) -> abi.Run:
     return abi.Run(
         pid=process.pid,
         channel=process.pid,
         program=image.program,
         file=image.file,
-        args=args.args,
-        kwargs=args.kwargs,
+        args=args,
+        kwargs=spawn.kwargs,
         model=process.model,
         seed=process.pid,
     )

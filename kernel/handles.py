@@ -88,6 +88,10 @@ class Handles:
         for number in tuple(self._of.get(process.pid, ())):
             self.close(process, number)
 
+    def holders(self) -> set[int]:
+        """The pids of the processes that hold something."""
+        return set(self._of)
+
     def __len__(self) -> int:
         return len(self._handles)
 

@@ -8,9 +8,12 @@ from syscalls.rights import uncovered
 
 
 def check(machine: Machine) -> None:
-    """Raises KernelPanic with what is wrong: rights of children, the books, the seats, the tree of processes."""
+    """Raises KernelPanic with what is wrong: rights of children, books, seats, handles, the tree of processes."""
     machine.accounts.check()
     machine.scheduler.check()
+    gone = machine.handles.holders().difference(process.pid for process in machine.processes if process.exit is None)
+    if gone:
+        raise KernelPanic(f"processes {sorted(gone)} have ended and hold devices")
     for process in machine.processes:
         where = f"process {process.pid} ({process.name})"
         if process.pid == INIT_PID:

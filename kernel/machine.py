@@ -5,6 +5,7 @@ from typing import final
 import trio
 
 from kernel.account import Accounts
+from kernel.admission import Admissions
 from kernel.alarm import Alarms
 from kernel.clock import Clock
 from kernel.config import Config
@@ -26,7 +27,7 @@ from kernel.truth import Truth
 @final
 class Machine:
     """State has one owner each; this only says who. `power` is set when the machine is to stop, `hurry` when nobody
-    will wait for the grace time any more."""
+    will wait for the grace time any more. `listening` is the gateway's address, "" where there is none."""
 
     def __init__(
         self,
@@ -63,6 +64,15 @@ class Machine:
         self.pipes = pipes
         self.topics = topics
         self.alarms = alarms
+        bounds = config.bounds
+        self.admissions = Admissions(
+            clock.now,
+            tickets_max=bounds.tickets_max,
+            ticket_s=bounds.handshake_s,
+            guests_max=bounds.guests_max,
+            guests_each_max=bounds.guests_each_max,
+        )
+        self.listening = ""
         self.handles = handles
         self.requests = requests
         self.power = trio.Event()

@@ -4,8 +4,6 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import final
 
-import trio
-
 from kernel.account_record import Account
 from kernel.capability import Capabilities, Capability
 from kernel.clock import Clock
@@ -57,9 +55,7 @@ class ProcessTable:
     ) -> Process:
         """A new process, ready. Raises TryAgain (EAGAIN) when the table is full, PermissionDenied (EPERM) for a right
         that the parent lacks."""
-        bound = self._max - self._max // KEPT_FREE if kind == "program" else self._max
-        if len(self._alive) >= bound:
-            raise TryAgain(f"the table holds {bound} processes: wait for some to end, or raise bounds.processes_max")
+        self.check_room(1, kind)
         pid = self._next
         capabilities = self.capabilities
         held = capabilities.origin(pid, rights) if parent is None else capabilities.inherit(parent, pid, rights)
@@ -90,6 +86,15 @@ class ProcessTable:
         self._trace.event(
             event, pid=capability.holder, capability=capability.id, right=capability.text, derived=above, why=why
         )
+
+    def check_room(self, count: int, kind: Kind = "program") -> None:
+        """Raises TryAgain (EAGAIN) unless so many more fit."""
+        bound = self._max - self._max // KEPT_FREE if kind == "program" else self._max
+        if len(self._alive) + count > bound:
+            raise TryAgain(
+                f"the table holds {bound} processes, {len(self._alive)} are there, {count} more do not fit: "
+                "wait for some to end, or raise bounds.processes_max"
+            )
 
     def get(self, pid: int) -> Process:
         """The process that is alive or a zombie under `pid`. Raises NoSuchProcess (ESRCH)."""
@@ -122,8 +127,7 @@ class ProcessTable:
         if parent is None or parent.pid == INIT_PID or parent.exit is not None or process.kind != "program":
             self.reap(process)
             return
-        changed, parent.child_changed = parent.child_changed, trio.Event()
-        changed.set()
+        parent.child_changed.ring()
 
     def reap(self, process: Process) -> None:
         """Forgets a zombie, all but what it printed."""

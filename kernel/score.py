@@ -39,6 +39,7 @@ async def score(machine: Machine, trap: Trap, port: ModelPort, args: abi.Score) 
     _check(args)
     if "score" not in port.opened.can:
         raise NoSyscall(f"{port.name} cannot score: its driver says it can {', '.join(port.opened.can)}")
+    trap.facts = {"model": port.name}
     with deadline(args.deadline_s) as scope:
         question = await (_in_ids(port, args) if port.opened.counts == "exact" else _in_text(port, args))
         _check_window(port, question)
@@ -49,7 +50,9 @@ async def score(machine: Machine, trap: Trap, port: ModelPort, args: abi.Score) 
             queued_s=trap.queued_s,
             driver_s=trap.driver_s,
         )
-        return abi.Scored(continuations=tuple(map(_summed, scored.scores)), usage=usage)
+        continuations = tuple(map(_summed, scored.scores))
+        trap.detail = f"{len(continuations)} scores, the best {max(each.logprob for each in continuations):.4f}"
+        return abi.Scored(continuations=continuations, usage=usage)
     raise late(args.deadline_s, scope)
 
 

@@ -38,6 +38,7 @@ from syscalls.wire import (
     decode_body,
     encode_body,
     no_frame,
+    unlike,
 )
 
 
@@ -190,7 +191,7 @@ class Peer:
         if self.remote is not None:
             raise WireError("HELLO twice")
         if frame.abi != ABI_VERSION:
-            raise WireError(f"this end speaks ABI {ABI_VERSION}, the other ABI {frame.abi}: install the same kernos")
+            raise WireError(unlike(frame.abi))
         self.remote = frame
         return frame
 

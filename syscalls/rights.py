@@ -63,7 +63,7 @@ class Right(Struct, frozen=True, order=True):
     def overlaps(self, other: "Right") -> bool:
         """Whether there is anything that both allow."""
         acts = ANY in self.actions or ANY in other.actions or bool(set(self.actions) & set(other.actions))
-        return acts and _meet(_tokens(self.resource), _tokens(other.resource))
+        return acts and _cross(_tokens(self.resource), _tokens(other.resource))
 
 
 def _matches(pattern: str, name: str) -> bool:
@@ -122,7 +122,7 @@ def _tokens(pattern: str) -> list[str]:
     return [part for part in re.split(r"(\*+|[^*])", pattern) if part]
 
 
-def _meet(one: list[str], other: list[str]) -> bool:
+def _cross(one: list[str], other: list[str]) -> bool:
     """Whether some name matches both patterns. `here` are the places in `other` at which a name may be that has come
     to a place in `one`, as the bits of one number: so it takes one step for each token of `one`, whoever wrote them."""
     stars = sum(1 << at for at, token in enumerate(other) if token[0] == "*")
@@ -164,4 +164,24 @@ def allowed(held: Iterable[Right], action: str, resources: Iterable[str]) -> Rig
         for name in names:
             if right.allows(action, name):
                 return right
+    return None
+
+
+def meet(some: Iterable[Right], others: Iterable[Right]) -> tuple[Right, ...]:
+    """What both allow, as rights: sound; where neither of two patterns lies within the other it gives nothing."""
+    theirs = tuple(others)
+    both = (_meet(mine, right) for mine in some for right in theirs)
+    return tuple(sorted({right for right in both if right is not None}))
+
+
+def _meet(one: Right, other: Right) -> Right | None:
+    if ANY in one.actions:
+        actions = other.actions
+    elif ANY in other.actions:
+        actions = one.actions
+    else:
+        actions = tuple(action for action in one.actions if action in other.actions)
+    for narrow, wide in ((one, other), (other, one)):
+        if actions and Right(wide.resource).covers(Right(narrow.resource)):
+            return Right(narrow.resource, actions)
     return None

@@ -2,7 +2,19 @@
 
 from collections.abc import Iterable
 
-from syscalls.calls import account, capability, clock, context, device, file, kernel, message, model, process
+from syscalls.calls import (
+    account,
+    admission,
+    capability,
+    clock,
+    context,
+    device,
+    file,
+    kernel,
+    message,
+    model,
+    process,
+)
 from syscalls.row import Row
 
 FREE = frozenset(
@@ -42,6 +54,7 @@ TABLE: dict[int, Row] = _index(
         *capability.ROWS,
         *account.ROWS,
         *kernel.ROWS,
+        *admission.ROWS,
     )
 )
 BY_NAME: dict[str, Row] = {row.name: row for row in TABLE.values()}

@@ -29,13 +29,16 @@ class BlobRef(Struct, frozen=True, array_like=True):
 
 @final
 class Hello(Struct, frozen=True, array_like=True, tag=0):
-    """The first frame of both ends: ABI version, features, who is calling, and free facts for people."""
+    """The first frame of both ends: ABI version, features, who is calling, and free facts for people.
+
+    `session` and `received` are of a session that outlives its connections: see `syscalls/session.py`."""
 
     abi: int = ABI_VERSION
     features: tuple[str, ...] = ()
     credential: bytes = b""
     session: bytes = b""
     info: dict[str, str] = {}
+    received: int = 0
 
 
 @final
@@ -155,6 +158,15 @@ def decode(body: bytes) -> Frame:
 def no_frame(why: Exception) -> WireError:
     """The breach, of what `decode_body` raised."""
     return WireError(f"that is no frame of ABI {ABI_VERSION}: {why}")
+
+
+def unlike(abi: int) -> str:
+    """Why two ends do not understand each other, in words that are true at either."""
+    low, high = sorted((abi, ABI_VERSION))
+    return (
+        f"one end speaks ABI {low}, the other ABI {high}: upgrade kernos at the end with ABI {low}, "
+        f"or use a kernos with ABI {low} at the other"
+    )
 
 
 @final

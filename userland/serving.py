@@ -103,25 +103,22 @@ class Worker:
 
     async def _run(self, args: Run, scope: trio.CancelScope) -> Returned:
         """One program from its import to its last printed word."""
-        output = Output(self.link, args.channel)
+        assert self._nursery is not None
+        output = Output(self.link, args.channel, start=self._nursery.start_soon)
         inbox = self._inboxes[args.channel] = Inbox(trio.Event)
         door = Door(self.link, args.channel, first=output.push)
         system = Sys(door, pid=args.pid, signals=inbox, model=args.model, seed=args.seed)
         token = CURRENT.set(output)
         try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(output.run)
-                try:
-                    value = await _contained(lambda: _execute(self._find(args), args, system), scope)
-                    returned = Returned(value=encode(value, what="the program returned a value of type"))
-                finally:
-                    output.close()
-        except BaseExceptionGroup as group:  # the nursery's own wrapping of the one error
-            raise sole(group) from None
+            try:
+                value = await _contained(lambda: _execute(self._find(args), args, system), scope)
+                return Returned(value=encode(value, what="the program returned a value of type"))
+            finally:
+                output.close()
+                await output.drained()
         finally:
             CURRENT.reset(token)
             del self._inboxes[args.channel]
-        return returned
 
     def _find(self, args: Run) -> Program:
         ref = args.program if args.file is None else f"{args.file}:{args.program}"

@@ -10,11 +10,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from bench.abi import calls, streams
+from bench.abi import calls, processes, streams
 from bench.abi.sides import pin
 from bench.kernelside import table
 
-PARTS: Final[dict[str, Callable[..., dict[str, float]]]] = {"calls": calls.measure, "streams": streams.measure}
+PARTS: Final[dict[str, Callable[..., dict[str, float]]]] = {
+    "calls": calls.measure,
+    "streams": streams.measure,
+    "processes": processes.measure,
+}
 TARGETS: Final = {
     "pingpong_ratio": "<= 4",
     "grpc_speedup": ">= 8",

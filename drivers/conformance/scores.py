@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from drivers.conformance.checks import Check, check, expect, needs
+from drivers.conformance.checks import Check, NotDeclared, check, expect, needs
 from drivers.conformance.rig import Rig, prompt_of
 from syscalls import driver as abi
 from syscalls.errors import Errno
@@ -35,6 +35,13 @@ async def score(rig: Rig, prompt: Sequence[int], *continuations: Sequence[int]) 
     expect(told == args.continuations, "the ids scored are not the ids asked for")
     expect(all(token.logprob <= 0.0 for each in scored.scores for token in each), "a log-probability above 0")
     return scored
+
+
+def in_ids(rig: Rig) -> None:
+    """Raises NotDeclared unless the device scores, and does it in ids."""
+    needs(rig, "score")
+    if rig.opened.counts == "bound":
+        raise NotDeclared("it has no tokenizer: it scores texts")
 
 
 def total(tokens: Sequence[abi.TokenScore]) -> float:
@@ -89,7 +96,7 @@ async def ids_that_are_none(rig: Rig) -> None:
 @check("model", CHECKS)
 async def score_agrees_with_greedy(rig: Rig) -> None:
     """What greedy decoding says is greedy in every token and likelier than any other token in its place; it adds up."""
-    needs(rig, "score")
+    in_ids(rig)
     for text in ("Tell me of ships.", "And of the quay?"):
         prompt, ids = await greedy(rig, text)
         swapped = [(*ids[:n], other(ids[n])) for n in range(len(ids))]
@@ -110,7 +117,7 @@ async def score_agrees_with_greedy(rig: Rig) -> None:
 @check("model", CHECKS)
 async def scores_together_as_alone(rig: Rig) -> None:
     """A continuation's score does not depend on the others, nor on its place among them."""
-    needs(rig, "score")
+    in_ids(rig)
     prompt, ids = await greedy(rig, "Which is it?")
     many = [ids[n:] for n in range(len(ids))] + [ids[: n + 1] for n in range(len(ids))]
     together = await score(rig, prompt, *many)
@@ -125,7 +132,7 @@ async def scores_together_as_alone(rig: Rig) -> None:
 @check("model", CHECKS)
 async def score_window_is_exact(rig: Rig) -> None:
     """One token too many is EWINDOW with the numbers; the full window is scored."""
-    needs(rig, "score")
+    in_ids(rig)
     prompt = prompt_of(await rig.render(user("How long?")))
     window = rig.opened.window_tokens
     room = window - len(prompt)
@@ -141,7 +148,7 @@ async def score_window_is_exact(rig: Rig) -> None:
 @check("model", CHECKS)
 async def ledger_counts_scores(rig: Rig) -> None:
     """The host's ledger grows by what was read: each prompt with its continuation."""
-    needs(rig, "score")
+    in_ids(rig)
     prompt, ids = await greedy(rig, "What did it cost?")
     before = await rig.ledger()
     scored = await score(rig, prompt, ids, ids[:1])
@@ -149,3 +156,24 @@ async def ledger_counts_scores(rig: Rig) -> None:
     expect(scored.prompt_tokens == 2 * len(prompt) + len(ids) + 1, f"says it read {scored.prompt_tokens} tokens")
     expect(after.prompt_tokens - before.prompt_tokens == scored.prompt_tokens, "prompt_tokens")
     expect(scored.cached_tokens < scored.prompt_tokens, "everything was cached")
+
+
+@check("model", CHECKS)
+async def texts_are_scored_without_a_tokenizer(rig: Rig) -> None:
+    """With counts `bound`: a text's score does not depend on the others, it adds up, ids are ENOSYS, the ledger grows
+    by what was read."""
+    needs(rig, "score")
+    if rig.opened.counts == "exact":
+        raise NotDeclared("it has a tokenizer: it scores ids")
+    at, prompt, texts = rig.opened.device, "in the quiet", (" harbour", " harbour small boats")
+    before = await rig.ledger()
+    together: abi.Scored = await rig.link.call(abi.SCORE, abi.Score(device=at, prompt_text=prompt, texts=texts))
+    after = await rig.ledger()
+    expect(after.prompt_tokens - before.prompt_tokens == together.prompt_tokens > 0, "prompt_tokens")
+    alone = abi.Score(device=at, prompt_text=prompt, texts=texts[:1])
+    rest = abi.Score(device=at, prompt_text=prompt + texts[0], texts=(texts[1].removeprefix(texts[0]),))
+    first, second = [(await rig.link.call(abi.SCORE, each)).scores[0] for each in (alone, rest)]
+    expect(abs(total(first) - total(together.scores[0])) < CLOSE, "a text alone has another score")
+    expect(abs(total(first) + total(second) - total(together.scores[1])) < CLOSE, "two pieces and the whole differ")
+    refused = await rig.error_of(abi.SCORE, abi.Score(device=at, prompt=(1,), continuations=((1,),)))
+    expect(refused is not None and refused.errno is Errno.ENOSYS, f"ids: answered with {refused!r}")

@@ -32,6 +32,7 @@ def info(machine: Machine, trap: Trap, args: abi.Info) -> abi.KernelInfo:
         faults=machine.trace.faults,
         tokens=machine.accounts.tokens,
         default_model=machine.devices.default,
+        listening=machine.listening,
         queued=machine.scheduler.queued,
         generating=machine.scheduler.seated,
     )

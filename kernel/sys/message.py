@@ -32,7 +32,7 @@ async def send(machine: Machine, trap: Trap, args: abi.Send) -> Nothing:
                 target.mailbox_bytes += size
                 _changed(target)
                 return Nothing()
-            await first_of(target.mailbox_changed, target.ended)
+            await first_of(target.mailbox_changed.next, target.ended.event)
         raise NoSuchProcess(f"process {args.pid} ended before it took the message")
     raise TimedOut(
         f"the mailbox of process {args.pid} stayed full ({len(target.mailbox)} messages) for {args.timeout_s:g} s"
@@ -61,8 +61,7 @@ def _take(process: Process, topic: str | None) -> abi.Message | None:
 
 
 def _changed(process: Process) -> None:
-    changed, process.mailbox_changed = process.mailbox_changed, trio.Event()
-    changed.set()
+    process.mailbox_changed.ring()
 
 
 def pipe(machine: Machine, trap: Trap, args: abi.Pipe) -> abi.Piped:

@@ -14,7 +14,8 @@ class Info(Args, frozen=True, kw_only=True):
 
 @final
 class KernelInfo(Result, frozen=True, kw_only=True):
-    """Version, pid, since when, and how much goes on: `queued` requests wait for a device, `generating` have one."""
+    """Version, pid, since when, where clients from elsewhere connect, how much goes on: `queued` requests wait for a
+    device, `generating` have one."""
 
     version: str
     abi: int
@@ -29,6 +30,7 @@ class KernelInfo(Result, frozen=True, kw_only=True):
     faults: int = 0
     tokens: int = 0
     default_model: str = ""
+    listening: str = ""
     queued: int = 0
     generating: int = 0
 

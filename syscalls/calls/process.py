@@ -70,6 +70,30 @@ class Spawned(Result, frozen=True, kw_only=True):
 
 
 @final
+class SpawnMany(Args, frozen=True, kw_only=True):
+    """Many processes of one program: one for each of `args`, a msgpack array of its arguments (nil: none). The rest is
+    as in Spawn and the same for all; `budget` is what each has."""
+
+    program: str
+    args: tuple[Raw, ...]
+    kwargs: Raw = NIL
+    name: str | None = None
+    rights: tuple[str, ...] | None = None
+    budget: Budget | None = None
+    nice: int = 0
+    model: str | None = None
+    detach: bool = False
+    shared: bool = False
+
+
+@final
+class SpawnedMany(Result, frozen=True, kw_only=True):
+    """The new processes, in the order of their arguments."""
+
+    pids: tuple[int, ...]
+
+
+@final
 class Wait(Args, frozen=True, kw_only=True):
     """`pid` of a child, or 0 for whichever child ends first; `timeout_s` None waits for ever."""
 
@@ -217,14 +241,10 @@ SPAWN = Row(
     Spawn,
     Spawned,
     Needs("spawn", "program:{program}"),
-    Flag.EFFECT | Flag.JOURNALED,
+    Flag.INLINE | Flag.EFFECT | Flag.JOURNALED,
     "Starts a program as a child of the caller, with no more rights and no larger limits than the caller's.",
     says=Says(
-        waits=(
-            "Does not wait for the program: it returns before the worker has started, and what is wrong with it "
-            "is its exit."
-        ),
-        cancelled="Either there is a child or there is none: ask process.list.",
+        cancelled="It is answered at once, before the worker has started; what is wrong with the program is its exit.",
         costs="Nothing by itself; what the child does is charged to an account below the caller's.",
         errors=(
             (Errno.ENOENT, "no such program, file or model; the message lists the installed ones."),
@@ -334,6 +354,26 @@ LOGS = Row(
         ),
     ),
 )
+SPAWN_MANY = Row(
+    0x09,
+    "process.spawn_many",
+    SpawnMany,
+    SpawnedMany,
+    Needs("spawn", "program:{program}"),
+    Flag.INLINE | Flag.EFFECT | Flag.JOURNALED,
+    "Starts many processes of one program in one call, each with its own arguments: all of them, or none.",
+    says=Says(
+        cancelled="It is answered at once, as process.spawn.",
+        costs="As process.spawn, for each of them.",
+        errors=(
+            (Errno.ENOENT, "no such program, file or model; the message lists the installed ones."),
+            (Errno.EPERM, "a right is asked for that the caller lacks; the message names it."),
+            (Errno.EINVAL, "no arguments, more than 1024 of them, or what process.spawn refuses."),
+            (Errno.EAGAIN, "the process table has no room for all of them: then none was started."),
+            (Errno.EQUOTA, "the account of the caller, or one above it, may not have so many: none was started."),
+        ),
+    ),
+)
 # 0x0A process.exec, 0x0B process.fork and 0x0C process.checkpoint are reserved.
 
-ROWS = (SELF, SPAWN, WAIT, KILL, NICE, LIST, OUTPUT, NOTE, LOGS)
+ROWS = (SELF, SPAWN, WAIT, KILL, NICE, LIST, OUTPUT, NOTE, LOGS, SPAWN_MANY)

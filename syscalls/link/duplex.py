@@ -14,7 +14,7 @@ from typing import Any, Protocol, final
 from msgspec import Raw
 
 from syscalls.codec import pack, parse_answer
-from syscalls.errors import BrokenPipe, Errno, Invalid, SyscallError, TryAgain, syscall_error
+from syscalls.errors import BrokenPipe, Errno, Invalid, SyscallError, TryAgain, farewell, syscall_error
 from syscalls.limits import STREAM_CREDIT
 from syscalls.link.loop import Flag, Loop
 from syscalls.link.pump import Pump
@@ -109,7 +109,7 @@ class Duplex:
     def ask(self, row: Row, args: Any, done: Callable[[Answer], None], *, channel: int = 0) -> int:
         """Makes the call for somebody who has no task to wait in: `done` is told the answer, once, an Error with EPIPE
         when the link ends before it. The id of the call."""
-        call_id = self._start(row, args, channel, 0, None)
+        call_id = self._start(row, args, channel, 0, None, self._pump.flush_later)
         self._waiting[call_id].done = done
         return call_id
 
@@ -217,14 +217,15 @@ class Duplex:
         self.flush()
 
     def hang_up(self, reason: str) -> None:
-        """The link has ended: every call of ours fails with EPIPE."""
+        """The link has ended: every call of ours fails, with EPIPE unless the reason names another errno."""
         if self.peer.closed is None:
             self.peer.closed = reason
         self._hung_up = True
         self._end.set()
         self._greeted.set()
+        why = farewell(reason)
         for call_id, waiting in tuple(self._waiting.items()):
-            waiting.outcome = waiting.outcome or Error(call_id, Errno.EPIPE, reason)
+            waiting.outcome = waiting.outcome or Error(call_id, why.errno, why.message)
             waiting.wake()
         for flag in self._credited.values():
             flag.set()
@@ -283,17 +284,25 @@ class Duplex:
         self.peer.take(call_id, waiting.taken)
         waiting.taken = 0
 
-    def _start(self, row: Row, args: Any, channel: int, credit: int, sink: Callable[[list[Raw]], None] | None) -> int:
+    def _start(
+        self,
+        row: Row,
+        args: Any,
+        channel: int,
+        credit: int,
+        sink: Callable[[list[Raw]], None] | None,
+        flush: Callable[[], None] | None = None,
+    ) -> int:
         try:
             call_id = self.peer.call(row.number, pack(args), channel=channel, credit=credit)
         except WireError as ended:
-            raise BrokenPipe(str(ended)) from None
+            raise farewell(str(ended)) from None
         except BlockingIOError as full:
             raise TryAgain(str(full)) from None
         except ValueError as too_long:
             raise Invalid(str(too_long)) from None
         self._waiting[call_id] = Waiting(credit, sink)
-        self.flush()
+        (flush or self.flush)()
         return call_id
 
     async def outcome(self, call_id: int) -> Raw:

@@ -65,6 +65,11 @@ class Pump:
         if self._dirty is not None:
             self._dirty.set()
 
+    def flush_later(self) -> None:
+        """As `flush`, always by the writer: for frames that are made one after another and may share a send."""
+        if self._dirty is not None:
+            self._dirty.set()
+
     async def reader(self) -> None:
         """Receives until the link ends. Raises WireError if the other end broke the protocol, LinkBroken if the
         transport did."""

@@ -28,11 +28,15 @@ class SocketTransport:
 
     def __init__(self, sock: socket.socket, loop: Loop) -> None:
         sock.setblocking(False)
+        self._ahead = b""
         self._sock = sock
         self._loop = loop
 
     async def receive_some(self, max_bytes: int, /) -> bytes:
         """What has come, at most so much. Raises OSError as recv does."""
+        if self._ahead:
+            ahead, self._ahead = self._ahead, b""
+            return ahead
         while True:
             await self._loop.wait_readable(self._sock)
             try:
@@ -63,11 +67,19 @@ class SocketTransport:
         except OSError:
             return None
 
+    def unread(self, data: bytes) -> None:
+        """What was read and not used comes first when it is read from again."""
+        self._ahead = data
+
     def close(self) -> None:
         """Closes the socket; who waits on it is told. Closing twice is the same as once."""
         if self._sock.fileno() >= 0:
             self._loop.notify_closing(self._sock)
             self._sock.close()
+
+    async def aclose(self) -> None:
+        """As `close`; never waits."""
+        self.close()
 
 
 @runtime_checkable

@@ -14,8 +14,8 @@ with atheris.instrument_imports(include=["syscalls", "kernel"]):
     from msgspec import Raw
 
     from kernel import invariants
-    from kernel.door import Session
     from kernel.link import KernelLink
+    from kernel.session import Sole
     from kernel.tracetext import args_text, fields_text, keep_args
     from syscalls.calls.process import Exit
     from syscalls.codec import pack, parse_args
@@ -124,7 +124,7 @@ class Gate:
             parent=running.init, principal="fuzz", kind="session", name="fuzz", account=account, rights=RIGHTS
         )
         ours, theirs = trio.testing.memory_stream_pair()
-        link = KernelLink(theirs, running.gate, Session(session), hello=Hello())
+        link = KernelLink(theirs, running.gate, Sole(session), hello=Hello())
         newest = machine.trace.newest
         try:
             with trio.move_on_after(SERVED_S):

@@ -7,23 +7,36 @@ import pytest
 import trio
 import trio.testing
 
-from kernel.door import Session
 from kernel.link import KernelLink
 from kernel.process import Process
+from kernel.session import Sole
 from kernos import Sys, program
 from kernos.testing import up
-from syscalls.calls import account, capability, clock, context, device, file, kernel, message, model, process
+from syscalls.calls import (
+    account,
+    admission,
+    capability,
+    clock,
+    context,
+    device,
+    file,
+    kernel,
+    message,
+    model,
+    process,
+)
 from syscalls.errors import Errno, NoSuchProcess, SyscallError, TimedOut
 from syscalls.limits import CLIENT_LIMITS
 from syscalls.link.duplex import Duplex, NoServer
 from syscalls.peer import Peer
 from syscalls.row import Row
 from syscalls.table import FREE, TABLE
-from syscalls.wire import Error, Hello
+from syscalls.wire import NIL, Error, Hello
 from userland.link import run
 
 ARGUMENTS: dict[str, Any] = {
     "process.spawn": process.Spawn(program="tries"),
+    "process.spawn_many": process.SpawnMany(program="tries", args=(NIL,)),
     "process.wait": process.Wait(pid=1),
     "process.kill": process.Kill(pid=1),
     "process.nice": process.Nice(pid=1, nice=3),
@@ -69,6 +82,8 @@ ARGUMENTS: dict[str, Any] = {
     "kernel.info": kernel.Info(),
     "kernel.trace": kernel.Trace(),
     "kernel.shutdown": kernel.Shutdown(),
+    "kernel.admit": admission.Admit(principal="ann", rights=("**",)),
+    "kernel.expel": admission.Expel(ids=("cert:1",)),
 }
 """For every row that needs a right and can be asked for with nothing in hand; the rest need a context first."""
 
@@ -176,7 +191,7 @@ async def test_of_two_who_wait_one_is_told_and_the_other_hears_that_it_is_gone(a
 async def raw_session(machine: Any, nursery: trio.Nursery, process_: Process) -> Duplex:
     """A link of a session, frame by frame."""
     ours, theirs = trio.testing.memory_stream_pair()
-    served = KernelLink(theirs, machine._running.gate, Session(process_), hello=Hello())
+    served = KernelLink(theirs, machine._running.gate, Sole(process_), hello=Hello())
     link = Duplex(Peer(CLIENT_LIMITS, Hello()), ours, NoServer(), trio.Event)
     nursery.start_soon(lambda: served.run(handshake_s=5.0))
     nursery.start_soon(run, link)
@@ -229,7 +244,7 @@ async def test_a_reader_that_hoards_answers_is_told_to_read(autojump_clock: Any)
         session = machine.machine.processes.get(machine.sys.pid)
         session.note = "x" * 8_000_000
         ours, theirs = trio.testing.memory_stream_pair()
-        link = KernelLink(theirs, machine._running.gate, Session(session), hello=Hello())  # type: ignore[union-attr]
+        link = KernelLink(theirs, machine._running.gate, Sole(session), hello=Hello())  # type: ignore[union-attr]
         nursery.start_soon(lambda: link.run(handshake_s=5.0))
         client = Peer(CLIENT_LIMITS, Hello())
         for _ in range(6):

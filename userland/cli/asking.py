@@ -5,7 +5,7 @@ import sys
 import termios
 import threading
 from collections import deque
-from typing import final
+from typing import TYPE_CHECKING, final
 
 from syscalls.calls import capability, process
 from syscalls.calls.capability import RequestInfo
@@ -14,6 +14,9 @@ from syscalls.link.blocking import BlockingLink
 from userland.cli.failures import say
 from userland.cli.session import Session
 from userland.cli.table import clean
+
+if TYPE_CHECKING:
+    from syscalls.link.lasting import LastingSocket
 
 _YES, _NO, _ALWAYS = frozenset({"y", "yes"}), frozenset({"n", "no"}), frozenset({"a", "always"})
 
@@ -33,7 +36,7 @@ class Asker:
         self._open: deque[RequestInfo] = deque()
         self._refused: set[str] = set()
         self._lock = threading.Lock()
-        self._socket: socket.socket | None = None
+        self._socket: socket.socket | LastingSocket | None = None
         self._thread = threading.Thread(target=self._listen, name="requests", daemon=True)
         self._stopped = False
 

@@ -206,6 +206,8 @@ def _told_digest(folder: Path) -> str:
 
 def check_kernel(session: Session) -> Finding:
     """Who answers at the socket, or what is wrong with it."""
+    if session.host:
+        return _elsewhere(session)
     path = session.path
     size = len(os.fsencode(path))
     if size > SOCKET_BYTES_MAX:
@@ -224,6 +226,18 @@ def check_kernel(session: Session) -> Finding:
     if mine and mine != info.version:
         return Finding("kernel", "warn", f"{detail}; this command line is {mine}", "'kernos down', then 'kernos up -d'")
     return Finding("kernel", "ok", detail)
+
+
+def _elsewhere(session: Session) -> Finding:
+    """Who answers at --host."""
+    try:
+        with session.link() as link:
+            info: kernel.KernelInfo = link.call(kernel.INFO, kernel.Info())
+    except SyscallError as failed:
+        return Finding(
+            "kernel", "fail", failed.message, "'kernos up --listen HOST:PORT' over there; see docs/operating.md"
+        )
+    return Finding("kernel", "ok", f"kernos {info.version} answers at {session.host}, model {info.default_model}")
 
 
 def _dead(path: Path) -> Finding | None:

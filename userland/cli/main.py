@@ -33,6 +33,8 @@ COMMANDS = {
     "context": (f"{_AT}.context:context", "List, show and forget named conversations", _MACHINE),
     "device": (f"{_AT}.device:device", "List devices (models, stores, tools) and call tools", _MACHINE),
     "console": (f"{_AT}.console:console", "A prompt on the kernel", _MACHINE),
+    "cert": (f"{_AT}.cert:cert", "Certificates of clients from elsewhere", _MACHINE),
+    "credential": (f"{_AT}.credential:credential", "Signed permissions for clients from elsewhere", _MACHINE),
     "otel": (f"{_AT}.otel:otel", "Export the trace as OpenTelemetry spans", _MACHINE),
     "doctor": (f"{_AT}.doctor:doctor", "Check this machine and say what to mend", _MACHINE),
     "man": (f"{_AT}.man:man", "The manual of the system calls", _HELP),

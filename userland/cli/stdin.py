@@ -6,7 +6,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable
-from typing import final
+from typing import TYPE_CHECKING, final
 
 from msgspec import Raw
 
@@ -15,6 +15,9 @@ from syscalls.codec import pack
 from syscalls.errors import SyscallError
 from syscalls.link.blocking import BlockingLink
 from userland.cli.session import Session
+
+if TYPE_CHECKING:
+    from syscalls.link.lasting import LastingSocket
 
 TOPIC = "stdin"
 _READ_BYTES = 64 * 1024
@@ -35,7 +38,7 @@ class TypedIn:
         self._pid = pid
         self._takes = takes
         self._link: BlockingLink | None = None
-        self._socket: socket.socket | None = None
+        self._socket: socket.socket | LastingSocket | None = None
         self._stopping, self._stopped = os.pipe()
         self._thread: threading.Thread | None = None
 

@@ -1,6 +1,6 @@
 """`Sys`: what a program is handed, and through which it reaches everything."""
 
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Iterable, Sequence
 from typing import Any, final
 
 from msgspec import Struct
@@ -182,6 +182,23 @@ class Sys:
             ),
         )
         return Child(self._door, spawned.pid)
+
+    async def spawn_many(
+        self, program: Program | str, args: Iterable[Sequence[Any]], *, shared: bool | None = None, **options: Any
+    ) -> list[Child]:
+        """As many processes as `args` has arguments for, all in one call: all of them, or none. Options are those of
+        `spawn`, the same for each."""
+        spawned: process.SpawnedMany = await self._door.call(
+            process.SPAWN_MANY,
+            process.SpawnMany(
+                program=program.ref if isinstance(program, Program) else program,
+                args=tuple(encode(each, what="the arguments are a") for each in args),
+                kwargs=encode(options.pop("kwargs", None) or {}, what="the arguments are a"),
+                shared=shared if shared is not None else isinstance(program, Program) and program.shared,
+                **options,
+            ),
+        )
+        return [Child(self._door, pid) for pid in spawned.pids]
 
     async def wait_any(self, *, timeout_s: float | None = None) -> Exit:
         """How the first child to end has ended. Raises NoSuchProcess (ESRCH) when there is none."""

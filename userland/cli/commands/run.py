@@ -107,6 +107,8 @@ def run(
     Ctrl-C asks it to end, a second one ends it.
     """
     target = resolve(program, args, allow=allow)
+    if session.host and target.program.startswith("/"):
+        refuse(f"{program} is a file of this machine: the kernel at {session.host} runs what is installed there")
     wanted = process.Spawn(
         program=target.program,
         kwargs=Raw(target.kwargs),
