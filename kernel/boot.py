@@ -62,7 +62,9 @@ from kernel.sys import (
     kernel,
     message,
     model,
+    net,
     process,
+    watch,
 )
 from kernel.tool import Tool
 from kernel.topic import Topics
@@ -77,7 +79,22 @@ TOOLS_GROUP = "kernos.tools"
 _PR_SET_PDEATHSIG = 1
 _FILES_MAX = 65536
 
-FAMILIES = (process, context, generate, model, message, device, file, clock, capability, account, kernel, admission)
+FAMILIES = (
+    process,
+    context,
+    generate,
+    model,
+    message,
+    device,
+    file,
+    net,
+    clock,
+    capability,
+    account,
+    kernel,
+    admission,
+    watch,
+)
 
 
 def handlers() -> dict[int, Handler]:

@@ -11,6 +11,7 @@ from kernel.process_table import ProcessTable
 from syscalls.errors import Invalid, NoSuchProcess, PermissionDenied
 from syscalls.rights import Right
 from syscalls.row import Needs, Row
+from syscalls.weburl import parse_url
 
 OPERATOR = (Right("**"),)
 """What the operator holds: every action on everything."""
@@ -112,6 +113,8 @@ class Permission:
                 return self._models.names(self._contexts.model(args.context))
             case "capability":
                 return self._capability_names(process, args.capability)
+            case "net":
+                return parse_url(args.url).names
             case "account":
                 return self._accounts.names(process, args.source if rest == "{source}" else args.account)
             case "file":

@@ -13,7 +13,9 @@ from syscalls.calls import (
     kernel,
     message,
     model,
+    net,
     process,
+    watch,
 )
 from syscalls.row import Row
 
@@ -42,19 +44,20 @@ def _index(rows: Iterable[Row]) -> dict[int, Row]:
     return table
 
 
-TABLE: dict[int, Row] = _index(
-    (
-        *process.ROWS,
-        *context.ROWS,
-        *model.ROWS,
-        *message.ROWS,
-        *device.ROWS,
-        *file.ROWS,
-        *clock.ROWS,
-        *capability.ROWS,
-        *account.ROWS,
-        *kernel.ROWS,
-        *admission.ROWS,
-    )
+_FAMILIES = (
+    process,
+    context,
+    model,
+    message,
+    device,
+    file,
+    net,
+    clock,
+    capability,
+    account,
+    kernel,
+    admission,
+    watch,
 )
+TABLE: dict[int, Row] = _index(row for family in _FAMILIES for row in family.ROWS)
 BY_NAME: dict[str, Row] = {row.name: row for row in TABLE.values()}

@@ -23,7 +23,9 @@ from syscalls.calls import (
     kernel,
     message,
     model,
+    net,
     process,
+    watch,
 )
 from syscalls.errors import Errno, NoSuchProcess, SyscallError, TimedOut
 from syscalls.limits import CLIENT_LIMITS
@@ -49,6 +51,7 @@ ARGUMENTS: dict[str, Any] = {
     "message.give": message.Give(pipe=1, end="reader", pid=1),
     "device.list": device.ListDevices(),
     "device.call": device.CallTool(device="calculator", method="calculate"),
+    "net.fetch": net.Fetch(url="https://example.com/"),
     "file.open": file.OpenFile(path="~/a"),
     "file.read": file.ReadFile(path="~/a"),
     "file.write": file.WriteFile(path="~/a", data=b""),
@@ -76,6 +79,10 @@ ARGUMENTS: dict[str, Any] = {
     "capability.requests": capability.ListRequests(),
     "capability.answer": capability.Answer(request=1, allow=True),
     "capability.forget": capability.Forget(request=1),
+    "kernel.log": watch.Log(),
+    "kernel.events": watch.Events(),
+    "kernel.metrics": watch.Measure(),
+    "kernel.report": watch.Report(text="x"),
     "account.usage": account.Usage(),
     "account.limit": account.Limit(limits={"tokens": 1}),
     "account.transfer": account.Transfer(target="kernel", amounts={"tokens": 1}),
