@@ -68,7 +68,7 @@ def seals() -> Seals:
 
 
 async def test_policy_answers_at_once_and_deny_goes_before_allow(truth: Truth, seals: Seals) -> None:
-    life = Life(truth, seals, allow=("net:https://example.org/**", "file:/srv/**"), deny=("file:/srv/secret/**",))
+    life = Life(truth, seals, allow=("net:https://example.org/** get", "file:/srv/**"), deny=("file:/srv/secret/**",))
     process = life.program()
     given = await life.requests.ask(process, NET, reason="to read")
     assert given.holder == process.pid and process.rights == (NET,)

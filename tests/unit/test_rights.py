@@ -45,7 +45,7 @@ def test_what_covers_overlaps(one: Right, other: Right) -> None:
         ("file:/a/*/c", "file:/*/b/c", True),
         ("file:/a/*", "file:/a/b/c", False),
         ("file:/a/** read", "file:/a/** write", False),
-        ("**", "net:https://x/**", True),
+        ("**", "net:https://x/** get", True),
         ("tool:*x*", "tool:*y*", True),
     ],
 )
