@@ -49,7 +49,21 @@ from kernel.process_table import ProcessTable
 from kernel.scheduler import Scheduler
 from kernel.seal import Seals
 from kernel.session import Sessions
-from kernel.sys import account, admission, clock, context, device, file, generate, kernel, message, model, process
+from kernel.sys import (
+    account,
+    admission,
+    clock,
+    context,
+    device,
+    file,
+    generate,
+    kernel,
+    message,
+    model,
+    net,
+    process,
+    watch,
+)
 from kernel.tool import Tool
 from kernel.topic import Topics
 from kernel.trace import Trace
@@ -64,7 +78,7 @@ _PR_SET_PDEATHSIG = 1
 _FILES_MAX = 65536
 _GARBAGE_THRESHOLD = 10_000
 
-FAMILIES = (process, context, generate, model, message, device, file, clock, account, kernel, admission)
+FAMILIES = (process, context, generate, model, message, device, file, net, clock, account, kernel, admission, watch)
 
 
 def handlers() -> dict[int, Handler]:

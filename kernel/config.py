@@ -27,6 +27,23 @@ class ModelConfig(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 @final
+class NetConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    """The web as the broker sees it: `hosts` are names of your own with their addresses, before DNS is asked; `ca_file`
+    has the authorities to trust instead of the machine's (PEM); `options` are the driver's own."""
+
+    hosts: dict[str, tuple[str, ...]] = {}
+    ca_file: str = ""
+    options: dict[str, str] = {}
+
+    @property
+    def driver_options(self) -> dict[str, str]:
+        """As the fetch driver takes them."""
+        hosts = "\n".join(f"{name} {','.join(addresses)}" for name, addresses in self.hosts.items())
+        told = {"hosts": hosts, "ca_file": self.ca_file, **self.options}
+        return {name: value for name, value in told.items() if value}
+
+
+@final
 class ToolConfig(Struct, frozen=True, forbid_unknown_fields=True):
     """A sandboxed tool: `program` is `MODULE:NAME`, `rights` are what it holds."""
 
@@ -121,6 +138,8 @@ class Bounds(Struct, frozen=True, forbid_unknown_fields=True):
     trace_records_max: int = 65536
     trace_bytes_max: int = 16 << 20
     queue_max: int = 1024
+    events_max: int = 16384
+    log_lines_max: int = 4096
     grace_s: float = 2.0
     handshake_s: float = 5.0
     host_restarts_max: int = 5
@@ -128,6 +147,7 @@ class Bounds(Struct, frozen=True, forbid_unknown_fields=True):
     worker_ready_s: float = 10.0
     stream_items_max: int = 8192
     open_files_max: int = 64
+    fetches_max: int = 16
     device_handles_max: int = 64
     file_io_s: float = 30.0
     page_tokens_max: int = 512
@@ -153,7 +173,8 @@ class Bounds(Struct, frozen=True, forbid_unknown_fields=True):
 TINY_BOUNDS = Bounds(
     processes_max=8, sessions_max=4, shared_processes_max=2, contexts_max=4, mailbox_messages_max=2,
     mailbox_bytes_max=4096,
-    trace_records_max=64, trace_bytes_max=65536, queue_max=2, stream_items_max=16, page_tokens_max=32,
+    trace_records_max=64, trace_bytes_max=65536, queue_max=2,
+    events_max=64, log_lines_max=32, stream_items_max=16, page_tokens_max=32,
 )  # fmt: skip
 
 
@@ -169,6 +190,8 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     store: str = "chroma"
     files: str = "files"
     file_threads: int = 32
+    fetch: str = "fetch"
+    net: NetConfig = NetConfig()
     tools: dict[str, ToolConfig] = {}
     programs: dict[str, str] = {}
     accounts: dict[str, AccountConfig] = {}

@@ -42,7 +42,7 @@ class Gate:
         self._machine = machine
         self._permission = permission
         self._handlers = handlers
-        self._recorder = Recorder(machine.trace, machine.clock)
+        self._recorder = Recorder(machine.trace, machine.clock, machine.metrics)
 
     def enter(self, link: Duplex, call: Call, process: Process, nursery: trio.Nursery) -> trio.CancelScope | None:
         """Serves `call` of `process`: at once where it cannot wait, else in a task of its own whose scope is

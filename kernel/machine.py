@@ -12,7 +12,9 @@ from kernel.config import Config
 from kernel.device import Registry
 from kernel.exec import Executor
 from kernel.handles import Handles
+from kernel.klog import Klog
 from kernel.ledger import Ledger
+from kernel.metrics import Metrics
 from kernel.mm.contexts import Contexts
 from kernel.pipe import Pipes
 from kernel.process_table import ProcessTable
@@ -54,6 +56,8 @@ class Machine:
         self.accounts = accounts
         self.ledger = ledger
         self.roster = Roster(ledger, processes)
+        self.klog = Klog(trace, config.bounds)
+        self.metrics = Metrics()
         self.scheduler = scheduler
         self.processes = processes
         self.devices = devices

@@ -10,6 +10,7 @@ from kernel.process_table import ProcessTable
 from syscalls.errors import Invalid, NoSuchProcess, PermissionDenied
 from syscalls.rights import Right, allowed
 from syscalls.row import Row
+from syscalls.weburl import parse_url
 
 OPERATOR = (Right("**"),)
 """What the operator holds: every action on everything."""
@@ -82,6 +83,8 @@ class Permission:
             case "model" if rest == "{model}":
                 default = self._models.embedder if row.needs.action == "embed" else process.model
                 return self._models.names(args.model or default)
+            case "net":
+                return parse_url(args.url).names
             case "account":
                 return self._accounts.names(process, args.source if rest == "{source}" else args.account)
             case "file":

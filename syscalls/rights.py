@@ -19,6 +19,7 @@ TEXT_CHARS_MAX = 1024
 """Of one written right."""
 _NAME_CHARS_MAX = 8192
 _SHAPE = re.compile(r"(?P<resource>\*\*|[a-z]+:[^\s\x00-\x1f\x7f]+)(?: (?P<actions>\*|[a-z]+(?:,[a-z]+)*))?")
+_WEB = re.compile(r"net:(?:https?|\*)://(?:(?!\*\*)[a-z0-9_.:*-]|\[[0-9a-f:.]+\])+/.*")
 _CROOKED = re.compile(r"//|/\.{1,2}(?:/|$)")
 _STAR, _STARS = "\x01", "\x02"
 
@@ -38,13 +39,17 @@ class Right(Struct, frozen=True, order=True):
         found = _SHAPE.fullmatch(text.strip()) if len(text) <= TEXT_CHARS_MAX else None
         if found is not None and found["resource"].startswith("file:") and _CROOKED.search(found["resource"]):
             raise Invalid(f"{text!r} is no right: write the path out, without '.', '..' and '//'")
+        if found is not None and "://" in found["resource"]:
+            _check_web(text, found["resource"], found["actions"])
         if found is None:
             raise Invalid(f"{text!r} is no right: write RESOURCE or 'RESOURCE ACTION,…', as in 'model:* generate'")
         actions = tuple(sorted(set((found["actions"] or ANY).split(","))))
         return cls(found["resource"], (ANY,) if ANY in actions else actions)
 
     def __str__(self) -> str:
-        return self.resource if self.actions == (ANY,) else f"{self.resource} {','.join(self.actions)}"
+        if self.actions == (ANY,) and "://" not in self.resource:
+            return self.resource
+        return f"{self.resource} {','.join(self.actions)}"
 
     def allows(self, action: str, resource: str) -> bool:
         """Whether this right lets its holder do `action` on the concrete `resource`."""
@@ -59,6 +64,17 @@ class Right(Struct, frozen=True, order=True):
             return False
         literal = other.resource.replace("**", _STARS).replace("*", _STAR)
         return _matches(self.resource, literal)
+
+
+def _check_web(text: str, resource: str, actions: str | None) -> None:
+    """A right to the web says how far it goes: a wildcard in the host stays in it, and what is meant by every action,
+    private addresses among it, is written."""
+    if not _WEB.fullmatch(resource):
+        raise Invalid(f"{text!r} is no right: in small letters, with a path, as in 'net:https://*.example.com/** get'")
+    if actions is None:
+        raise Invalid(
+            f"{text!r} is no right: name the methods, as in '{resource} get,post' ('*' for whatever there is)"
+        )
 
 
 def _matches(pattern: str, name: str) -> bool:

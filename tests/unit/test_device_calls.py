@@ -8,6 +8,7 @@ import trio
 import trio.testing
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import Raw
 
 from kernel.account import Accounts
 from kernel.handles import Handles
@@ -16,9 +17,12 @@ from kernel.tool import AHEAD_ITEMS
 from kernos import Sys, program, tool
 from kernos.testing import up
 from kernos.testing.machine import InProcess
+from syscalls import worker
+from syscalls.codec import pack
 from syscalls.errors import Busy, Invalid, IOFailed, NotFound, TimedOut, TryAgain
 from syscalls.limits import STREAM_CREDIT
 from tests.devices import a_process
+from tests.fakekernel import in_process
 from userland.sdk.device import Collection
 from userland.yielding import COLLECTED_MAX
 
@@ -114,6 +118,16 @@ async def test_a_reader_that_leaves_ends_the_tool(autojump_clock: trio.abc.Clock
         await trio.sleep(5)
         assert Told.ended in ("GeneratorExit", "Cancelled") and Told.made <= AHEAD
         assert await taken(machine, "counts", to=3) == [0, 1, 2]
+
+
+async def test_a_tool_that_never_waits_is_cancelled_all_the_same() -> None:
+    async with in_process() as kernel:
+        await kernel.link.call(worker.DESCRIBE, worker.Describe(program=f"{__name__}:*"))
+        asked = worker.Invoke(method="counts", arguments=Raw(pack({"to": 20_000})))
+        async with kernel.link.stream(worker.STREAM, asked, credit=1 << 20) as stream:
+            await stream.__anext__()
+        await trio.testing.wait_all_tasks_blocked()
+        assert Told.made < 20_000 and Told.ended in ("GeneratorExit", "Cancelled")
 
 
 async def test_a_tool_that_fails_gives_what_it_had(autojump_clock: trio.abc.Clock) -> None:
