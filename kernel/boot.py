@@ -6,6 +6,7 @@
 import argparse
 import contextlib
 import ctypes
+import gc
 import importlib.metadata
 import os
 import resource
@@ -78,6 +79,7 @@ from syscalls.signals import Signal
 TOOLS_GROUP = "kernos.tools"
 _PR_SET_PDEATHSIG = 1
 _FILES_MAX = 65536
+_GARBAGE_THRESHOLD = 10_000
 
 FAMILIES = (
     process,
@@ -292,11 +294,20 @@ async def _until_told(running: Running, config: Config, ready_fd: int | None) ->
         await nursery.start(door.listen, config.socket_file)
         if listening is not None:
             nursery.start_soon(Gateway(machine, sessions, listening).run)
+        _settle_memory()
         _say(ready_fd, "ready\n")
         await machine.power.wait()
         await stop_programs(machine)
         await sessions.farewell()
         nursery.cancel_scope.cancel()
+
+
+def _settle_memory() -> None:
+    """What boot has made stays: it is not looked through for garbage again. And a kernel that holds ten thousand
+    processes makes few cycles, so that it is looked for less often than a script's."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_GARBAGE_THRESHOLD, 20, 20)
 
 
 def _say(ready_fd: int | None, line: str) -> None:
