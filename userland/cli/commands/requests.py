@@ -6,7 +6,7 @@ from syscalls.calls import capability as abi
 from syscalls.calls.capability import RequestInfo
 from userland.cli.failures import OK
 from userland.cli.options import SETTINGS, lists, output, which_kernel
-from userland.cli.output import json_line, show_rows, write_lines
+from userland.cli.output import json_line, show_rows, show_value, write_lines
 from userland.cli.session import Session
 from userland.cli.table import Column, clean
 from userland.cli.values import clock_time
@@ -75,12 +75,15 @@ def deny(session: Session, *, request: int, always: bool, output: str) -> int:
 
 @requests.command(context_settings=SETTINGS, epilog="\b\nExample:\n  kernos requests forget 3\n")
 @click.argument("request", type=int)
+@output("table", "json")
 @which_kernel
 @click.pass_obj
-def forget(session: Session, *, request: int) -> None:
+def forget(session: Session, *, request: int, output: str) -> None:
     """Drop a request (a no to whoever waits) or an answer that stands."""
     with session.link() as link:
         link.call(abi.FORGET, abi.Forget(request=request))
+    if output == "json":
+        show_value({"request": request, "forgotten": True}, output=output)
 
 
 def _answer(session: Session, request: int, *, allow: bool, always: bool, output: str) -> int:
