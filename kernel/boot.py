@@ -48,7 +48,21 @@ from kernel.process_table import ProcessTable
 from kernel.scheduler import Scheduler
 from kernel.seal import Seals
 from kernel.session import Sessions
-from kernel.sys import account, admission, clock, context, device, file, generate, kernel, message, model, net, process
+from kernel.sys import (
+    account,
+    admission,
+    clock,
+    context,
+    device,
+    file,
+    generate,
+    growth,
+    kernel,
+    message,
+    model,
+    net,
+    process,
+)
 from kernel.tool import Tool
 from kernel.topic import Topics
 from kernel.trace import Trace
@@ -160,6 +174,7 @@ async def machine_up(
             nursery.start_soon(TraceFile(config.state_folder / config.trace.file, config.trace, trace).run)
         executor.attach(nursery, gate)
         await ledger.boot()
+        growth.booted(machine)
         nursery.start_soon(ledger.run)
         await devices.boot(nursery)
         await contexts.boot()
