@@ -15,6 +15,7 @@ from syscalls.link.ticket import Stream
 from syscalls.row import Row
 from syscalls.turns import ToolSpec, Turn
 from userland.sdk.account import Account
+from userland.sdk.capability import Rights
 from userland.sdk.child import Child
 from userland.sdk.context import Answer, Context
 from userland.sdk.contexts import Contexts
@@ -27,6 +28,7 @@ from userland.sdk.listening import Subscription, Ticks
 from userland.sdk.models import Models
 from userland.sdk.pipe import Pipe
 from userland.sdk.program import Program
+from userland.sdk.watch import Kernel
 from userland.sdk.web import Fetch, request
 
 STDIN_TOPIC = "stdin"
@@ -57,6 +59,11 @@ class Sys:
         self.pid = pid
         self.model = model
         self.seed = seed
+
+    @property
+    def rights(self) -> Rights:
+        """What this process may do, as handles that it can hand on; what it may ask for."""
+        return Rights(self._door)
 
     # The table.
 
@@ -174,6 +181,7 @@ class Sys:
         model: str | None = None,
         detach: bool = False,
         shared: bool | None = None,
+        ask: bool = False,
     ) -> Child:
         """Starts a program: the name of an installed one, `/absolute/file.py:NAME`, or a decorated function.
 
@@ -192,6 +200,7 @@ class Sys:
                 model=model,
                 detach=detach,
                 shared=shared if shared is not None else isinstance(program, Program) and program.shared,
+                ask=ask,
             ),
         )
         return Child(self._door, spawned.pid)
@@ -235,6 +244,11 @@ class Sys:
     def account(self, address: str | int | None = None) -> Account:
         """The account of this process, of another by its pid, or one by its name."""
         return Account(self._door, address)
+
+    @property
+    def kernel(self) -> Kernel:
+        """The kernel's log, events and metrics."""
+        return Kernel(self._door)
 
     # Messages and signals.
 
