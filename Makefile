@@ -34,7 +34,8 @@ mutants: $(READY) ## One-line breaks of the code, each of which must turn a name
 	@$(BIN)/python -m tests.mutants
 
 model: $(READY) ## Trains kernos-tiny anew (some forty minutes on one core)
-	@$(BIN)/python -m drivers.tiny.train --seed 0
+	@$(BIN)/python -m drivers.tiny.train --out .work/tiny --seed 0
+	@$(BIN)/python -m drivers.tiny.train --out drivers/tiny/kernos-tiny --seed 1 --start .work/tiny
 
 score: $(READY) ## Scores kernos-tiny on requests it never saw, through a kernel
 	@$(BIN)/python -m bench.tiny

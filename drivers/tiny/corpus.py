@@ -59,10 +59,11 @@ class Corpus:
         self.patterns = patterns
         self.longest_chars, self.scrambled_share, self.spoiled_share = longest_chars, scrambled_share, spoiled_share
         self.forbidden = forbidden
+        self.shares = dict(SHARES)
 
     def episode(self, kind: str | None = None) -> Episode:
         """The next episode, of any kind or of one."""
-        chosen = kind or self.rng.choices(list(SHARES), weights=list(SHARES.values()))[0]
+        chosen = kind or self.rng.choices(list(self.shares), weights=list(self.shares.values()))[0]
         make: Callable[[], Episode] = getattr(self, f"_{chosen}")
         return make()
 

@@ -15,16 +15,22 @@ import torch
 
 from drivers.tiny.network import Seen
 
-BEFORE, BEFORE_THAT, SAME, START, SHOWS, POINT = "before", "before_that", "same", "start", "shows", "point"
+BEFORE, BEFORE_THAT, SAME, START = "before", "before_that", "same", "start"
+AGAIN, SHOWS, POINT = "again", "shows", "point"
 HEADS: Final[Mapping[str, tuple[int, int]]] = {
     BEFORE: (0, 0),
     BEFORE_THAT: (0, 1),
     SAME: (1, 0),
     START: (1, 1),
+    AGAIN: (2, 0),
     SHOWS: (3, 0),
     POINT: (4, 0),
 }
-"""For each duty the layer and the head, lower layers first."""
+"""For each duty the layer and the head, lower layers first.
+
+The same word is looked for twice: where a sentence begins is known to its words from the second layer on only, so
+that whoever asks after the text has to look there once more.
+"""
 
 
 class Looks(msgspec.Struct, frozen=True):

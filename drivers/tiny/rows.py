@@ -84,7 +84,9 @@ def _mark(piece: Piece, places: Places, notes: Notes) -> None:
         inside = places.tokens(sentence)
         piece.looks[guide.START] += [(at, inside.start, inside.start + 1) for at in inside]
     for match in notes.matches:
-        piece.looks[guide.SAME] += _same(piece.ids, places, match)
+        same = _same(piece.ids, places, match)
+        piece.looks[guide.SAME] += same
+        piece.looks[guide.AGAIN] += same
     for copy in notes.copies:
         _mark_copy(piece, places, copy)
 

@@ -12,7 +12,7 @@ from torch.nn import functional
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
 
 from drivers.tiny import guide, overlap, tokenizer, wire
-from drivers.tiny.corpus import Corpus
+from drivers.tiny.corpus import SHARES, Corpus
 from drivers.tiny.network import Network
 from drivers.tiny.optimizer import Muon
 from drivers.tiny.rows import Packer, Rows
@@ -28,24 +28,54 @@ class Stage(msgspec.Struct, frozen=True):
     scrambled_share: float
     spoiled_share: float
     guide_weight: float
+    answers: int = SHARES["answer"]
 
     def direct(self, corpus: Corpus) -> None:
         """Sets the corpus for this part."""
+        corpus.shares["answer"] = self.answers
         corpus.longest_chars = self.passage_chars
         corpus.scrambled_share, corpus.spoiled_share = self.scrambled_share, self.spoiled_share
 
 
-# Short and clean at first, so that the guided heads find their places; then wide; rows as long as a window last.
-COURSE = (
-    Stage(0.12, 32, 128, 100, 0.0, 0.0, 1.0),
-    Stage(0.35, 32, 128, 160, 0.15, 0.1, 0.5),
-    Stage(0.75, 16, 256, 420, 0.15, 0.1, 0.3),
-    Stage(0.97, 8, 512, 700, 0.15, 0.1, 0.2),
-    Stage(1.0, 1, 3072, 700, 0.15, 0.1, 0.2),
+class Round(msgspec.Struct, frozen=True):
+    """A course, how many steps it has, and the share of the full rate at which it begins and ends; when it cools."""
+
+    course: tuple[Stage, ...]
+    steps: int
+    first_rate: float
+    last_rate: float
+    cools_at_share: float
+    guided: frozenset[str]
+
+
+# Short and clean at first, so that the guided heads find their places; then wide.
+FIRST = Round(
+    (
+        Stage(0.16, 32, 128, 100, 0.0, 0.0, 1.0),
+        Stage(0.4667, 32, 128, 160, 0.15, 0.1, 0.5),
+        Stage(1.0, 16, 256, 420, 0.15, 0.1, 0.3),
+    ),
+    steps=2250,
+    first_rate=1.0,
+    last_rate=0.4167,
+    cools_at_share=0.5333,
+    guided=frozenset(guide.HEADS) - {guide.AGAIN},
 )
-STEPS = 3000
+# What is left after it is to find sentences in longer texts; rows as long as a window last.
+SECOND = Round(
+    (
+        Stage(0.5, 16, 256, 420, 0.12, 0.1, 0.5, answers=42),
+        Stage(0.96, 8, 512, 700, 0.12, 0.1, 0.3, answers=36),
+        Stage(1.0, 1, 3072, 700, 0.12, 0.1, 0.3),
+    ),
+    steps=1150,
+    first_rate=0.4167,
+    last_rate=0.0,
+    cools_at_share=0.0,
+    guided=frozenset(guide.HEADS),
+)
 MATRIX_RATE, VECTOR_RATE = 0.012, 0.003
-WARM_SHARE, COOL_SHARE = 0.02, 0.6
+WARM_SHARE = 0.0267
 SAVE_EVERY_STEPS = 250
 REPORT_EVERY_S = 15.0
 SAMPLE_EPISODES = 6000
@@ -73,35 +103,48 @@ def config(vocabulary: int, *, start: int, end: int, pad: int) -> LlamaConfig:
     )
 
 
-def losses_of(network: Network, batch: Rows) -> tuple[torch.Tensor, torch.Tensor]:
+def losses_of(network: Network, batch: Rows, guided: frozenset[str]) -> tuple[torch.Tensor, torch.Tensor]:
     """The weighted loss of what is said (logits are made only where something is), and the guide's."""
+    looks = tuple(each for each in batch.looks if each.duty in guided)
     cast = network.weights()
     seen = network(batch.ids, cast)
     weights = batch.weights[:, 1:]
     where = weights > 0
     logits = functional.linear(seen.hidden[:, :-1][where], cast["model.embed_tokens.weight"]).float()
     losses = functional.cross_entropy(logits, batch.ids[:, 1:][where], reduction="none")
-    return (losses * weights[where]).sum() / weights.sum(), guide.loss_of(seen, batch.looks)
+    return (losses * weights[where]).sum() / weights.sum(), guide.loss_of(seen, looks)
 
 
-def rate_at(share: float) -> float:
-    """Up, level, then down to nothing in a straight line."""
-    return min(1.0, share / WARM_SHARE, (1 - share) / COOL_SHARE)
+def rate_at(share: float, of: Round) -> float:
+    """Up, level, then down in a straight line."""
+    cooled = max(0.0, share - of.cools_at_share) / (1 - of.cools_at_share)
+    return min(of.first_rate + (of.last_rate - of.first_rate) * cooled, of.first_rate * share / WARM_SHARE)
 
 
-def train(out: Path, *, seed: int, steps: int) -> None:
-    """Makes the tokenizer and the model and writes both to `out`; prints a line every few seconds."""
+def train(out: Path, *, seed: int, start: Path | None = None, steps: int | None = None) -> None:
+    """Makes the tokenizer and the model and writes both to `out`; prints a line every few seconds.
+
+    With `start`, the folder of a model that had the first round, that one is given the second. `steps` shortens it.
+    """
     torch.manual_seed(seed)
     out.mkdir(parents=True, exist_ok=True)
     forbidden = overlap.cores()
-    sample = Corpus(seed + 1, forbidden=forbidden)
-    cutter = tokenizer.build(wire.render(turn) for _ in range(SAMPLE_EPISODES) for turn in sample.episode().turns)
+    cutter = _cutter(seed, forbidden, start)
     tokenizer.save(cutter, out)
-    model = _fresh(cutter)
-    print(f"{sum(p.numel() for p in model.parameters()):,} parameters, {steps} steps", flush=True)
-    _fit(model, Packer(Corpus(seed, forbidden=forbidden), cutter), steps=steps, out=out)
+    model = _fresh(cutter) if start is None else LlamaForCausalLM.from_pretrained(start, dtype=torch.float32)
+    chosen = FIRST if start is None else SECOND
+    chosen = msgspec.structs.replace(chosen, steps=steps or chosen.steps)
+    print(f"{sum(p.numel() for p in model.parameters()):,} parameters, {chosen.steps} steps", flush=True)
+    _fit(model, Packer(Corpus(seed, forbidden=forbidden), cutter), chosen, out)
     _save(model, out)
-    print(json.dumps({"steps": steps, "out": str(out)}))
+    print(json.dumps({"steps": chosen.steps, "out": str(out)}))
+
+
+def _cutter(seed: int, forbidden: frozenset[str], start: Path | None) -> Tokenizer:
+    if start is not None:
+        return Tokenizer.from_file(str(start / "tokenizer.json"))
+    sample = Corpus(seed + 1, forbidden=forbidden)
+    return tokenizer.build(wire.render(turn) for _ in range(SAMPLE_EPISODES) for turn in sample.episode().turns)
 
 
 def _save(model: LlamaForCausalLM, out: Path) -> None:
@@ -123,21 +166,21 @@ def _fresh(cutter: Tokenizer) -> LlamaForCausalLM:
     return model
 
 
-def _fit(model: LlamaForCausalLM, packer: Packer, *, steps: int, out: Path) -> None:
+def _fit(model: LlamaForCausalLM, packer: Packer, chosen: Round, out: Path) -> None:
     matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n]
     others = [p for n, p in model.named_parameters() if p.ndim != 2 or "embed" in n]
     muon, adam = Muon(matrices), torch.optim.AdamW(others, betas=(0.9, 0.98), weight_decay=0.0)
-    network, progress = Network(model, tuple(guide.HEADS.values())), Progress(steps)
-    for step in range(steps):
-        share = step / steps
-        stage = next(s for s in COURSE if share < s.until_share)
+    network, progress = Network(model, tuple(guide.HEADS.values())), Progress(chosen.steps)
+    for step in range(chosen.steps):
+        share = step / chosen.steps
+        stage = next(s for s in chosen.course if share < s.until_share)
         stage.direct(packer.corpus)
-        said, guided = losses_of(network, packer.batch(rows=stage.rows, tokens=stage.tokens))
+        said, guided = losses_of(network, packer.batch(rows=stage.rows, tokens=stage.tokens), chosen.guided)
         (said + stage.guide_weight * guided).backward()
         torch.nn.utils.clip_grad_norm_(others, 1.0)
-        muon.step(MATRIX_RATE * rate_at(share))
+        muon.step(MATRIX_RATE * rate_at(share, chosen))
         for group in adam.param_groups:
-            group["lr"] = VECTOR_RATE * rate_at(share)
+            group["lr"] = VECTOR_RATE * rate_at(share, chosen)
         adam.step()
         adam.zero_grad()
         if step % SAVE_EVERY_STEPS == SAVE_EVERY_STEPS - 1:
@@ -176,10 +219,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m drivers.tiny.train", description="train kernos-tiny")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "kernos-tiny")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--steps", type=int, help="fewer, to try something")
+    parser.add_argument("--start", type=Path, help="the model of the first round, to be given the second")
     chosen = parser.parse_args()
     overlap.refuse()
-    train(chosen.out, seed=chosen.seed, steps=chosen.steps)
+    train(chosen.out, seed=chosen.seed, start=chosen.start, steps=chosen.steps)
 
 
 if __name__ == "__main__":
