@@ -33,7 +33,7 @@ format: $(READY) ## Formats the tree
 mutants: $(READY) ## One-line breaks of the code, each of which must turn a named test red
 	@$(BIN)/python -m tests.mutants
 
-model: $(READY) ## Trains kernos-tiny anew (some forty minutes on one core)
+model: $(READY) ## Trains kernos-tiny anew (some fifty minutes on one core)
 	@$(BIN)/python -m drivers.tiny.train --out .work/tiny --seed 0
 	@$(BIN)/python -m drivers.tiny.train --out drivers/tiny/kernos-tiny --seed 1 --start .work/tiny
 
