@@ -3,7 +3,7 @@
 READY := .venv/.ready
 BIN := .venv/bin
 
-.PHONY: help demo test quick check format mutants model score bench clean
+.PHONY: help demo test quick check format mutants fuzz model score bench clean
 
 help: ## This list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -32,6 +32,9 @@ format: $(READY) ## Formats the tree
 
 mutants: $(READY) ## One-line breaks of the code, each of which must turn a named test red
 	@$(BIN)/python -m tests.mutants
+
+fuzz: $(READY) ## Fuzzes frames, arguments and the gate for a minute (FUZZ_S=3600 for longer)
+	@FUZZ_S=$${FUZZ_S:-60} $(BIN)/python -m tests.fuzz
 
 model: $(READY) ## Trains kernos-tiny anew (some fifty minutes on one core)
 	@$(BIN)/python -m drivers.tiny.train --out .work/tiny --seed 0

@@ -14,8 +14,8 @@ cancellation, errno, the ledger. `pluggy.HookimplMarker("kernos")` is the same m
 package need not import this module.
 
 Errors: raise a `SyscallError` for what the caller must know; ValueError becomes EINVAL, FileNotFoundError ENOENT, all
-else EIO with the exception's name (`drivers.faults`). What a device cannot do it refuses with NoSyscall (ENOSYS), and
-does not name in `Opened.can`.
+else EIO with the exception's name (`drivers.faults`). What a device cannot do it refuses with NoSyscall (ENOSYS), or
+has no method for, and does not name in `Opened.can`.
 """
 
 from collections.abc import Callable, Sequence
@@ -24,6 +24,8 @@ from typing import Protocol
 import pluggy
 
 from syscalls.driver import (
+    Detokenize,
+    Detokenized,
     Embed,
     Embedded,
     Finished,
@@ -34,11 +36,15 @@ from syscalls.driver import (
     Opened,
     Render,
     Rendered,
+    Score,
+    Scored,
     StoreAdd,
     StoreDelete,
     StoreHits,
     StoreIds,
     StoreQuery,
+    Tokenize,
+    Tokenized,
     Tokens,
 )
 
@@ -89,6 +95,20 @@ class ModelDevice(Device, Protocol):
 
     async def embed(self, call: Embed, /) -> Embedded:
         """As EmbeddingDevice.embed, or NoSyscall."""
+
+    async def tokenize(self, call: Tokenize, /) -> Tokenized:
+        """The ids of a plain text, or NoSyscall: a driver without a tokenizer invents none."""
+
+    async def detokenize(self, call: Detokenize, /) -> Detokenized:
+        """The text of ids, or NoSyscall; `detokenize(tokenize(text))` is the text. Raises Invalid for what is no id."""
+
+    async def score(self, call: Score, /) -> Scored:
+        """The log-probabilities that decoding would draw from at temperature 1, or NoSyscall.
+
+        What greedy decoding makes of a prompt is greedy in every token. Raises OverWindow with the numbers when a
+        prompt and its continuation exceed the window, Invalid for an empty continuation or no prompt. Cancelled, it
+        ends before the next step.
+        """
 
 
 class StoreDevice(Device, Protocol):

@@ -13,15 +13,15 @@ import socket
 import sys
 
 import anyio
-import anyio.abc
 import trio
 
 from drivers.loading import load
 from drivers.serving import DriverServer
 from drivers.tether import follow_parent
 from syscalls.limits import DRIVER_LIMITS
-from syscalls.link.async_ import AnyioTransport, run
+from syscalls.link.async_ import ANYIO, run
 from syscalls.link.duplex import Duplex
+from syscalls.link.transport import SocketTransport
 from syscalls.peer import Peer
 from syscalls.wire import Hello
 
@@ -50,11 +50,11 @@ def _quiet() -> None:
 
 async def serve(name: str, sock: socket.socket) -> None:
     """Serves the driver `name` over `sock` until the other end is gone."""
-    stream = await anyio.abc.UNIXSocketStream.from_socket(sock)
-    async with stream, trio.open_nursery() as nursery:
+    transport = SocketTransport(sock, ANYIO)
+    async with trio.open_nursery() as nursery:
         server = DriverServer(name, lambda: load(name), nursery)
         hello = Hello(info={"driver": name, "pid": str(os.getpid())})
-        link = Duplex(Peer(DRIVER_LIMITS, hello), AnyioTransport(stream), server, anyio.Event)
+        link = Duplex(Peer(DRIVER_LIMITS, hello), transport, server, anyio.Event)
         await run(link)
         with trio.move_on_after(CLOSE_TIMEOUT_S, shield=True):
             await server.close()

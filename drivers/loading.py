@@ -17,6 +17,9 @@ SHIPPED = {
     "memory": "drivers.memory_store",
     "minilm": "drivers.minilm",
     "hash": "drivers.minilm",
+    "files": "drivers.files",
+    "fetch": "drivers.fetch",
+    "sites": "drivers.sites",
 }
 """The same as in pyproject.toml, for a tree that is not installed."""
 

@@ -2,7 +2,8 @@
 
 Options, all text: `remote_name` (the model's name there; without it the only one that the server lists),
 `credential_file` or `credential_env` (where the key is; it is never shown), `window_tokens` (else what the server
-lists, else WINDOW_ASSUMED), `slots`, `silence_s`, `limit_field` (`max_completion_tokens` for models that want it).
+lists, else WINDOW_ASSUMED), `slots`, `silence_s`, `limit_field` (`max_completion_tokens` for models that want it),
+`echo` (`true`: the server's older completions API tells log-probabilities of a prompt, so that it can score texts).
 
 The server keeps its tokenizer to itself: counts are upper bounds and `generate` takes turns. An answer that was cut
 cannot be resumed. `drivers/compatible` is the pure part.
@@ -18,10 +19,25 @@ import msgspec
 from msgspec import Struct
 
 from drivers.compatible.answer import Answer
+from drivers.compatible.echo import body_of_echo, scores_in
 from drivers.compatible.events import Events
 from drivers.compatible.requests import body_of, bounds_of
 from drivers.hooks import Device, Emit, hookimpl
-from syscalls.driver import Embed, Embedded, Finished, Generate, Kind, Open, Opened, Render, Rendered, Tokens
+from syscalls.driver import (
+    Embed,
+    Embedded,
+    Finished,
+    Generate,
+    Kind,
+    Open,
+    Opened,
+    Render,
+    Rendered,
+    Score,
+    Scored,
+    Tokens,
+    TokenScore,
+)
 from syscalls.errors import Invalid, NoSyscall, NotFound, PermissionDenied
 
 WINDOW_ASSUMED = 4096
@@ -41,6 +57,7 @@ class OpenAIOptions(Struct, frozen=True, forbid_unknown_fields=True):
     slots: int = 8
     silence_s: float = 300.0
     limit_field: Literal["max_tokens", "max_completion_tokens"] = "max_tokens"
+    echo: bool = False
 
     def __post_init__(self) -> None:
         if self.slots < 1 or self.window_tokens < 0 or self.silence_s <= 0:
@@ -84,6 +101,27 @@ class RemoteModel:
             say("".join([answer.take(data) for data in events.finish() if not answer.ended]))
         say(answer.rest())
         return answer.finished(prompt_bound=sum(bounds_of(call.turns, call.tools).counts))
+
+    async def score(self, call: Score, /) -> Scored:
+        """Plain texts, where the server echoes. One request for each, since servers differ in what a list gives."""
+        if "score" not in self.opened.can:
+            raise NoSyscall(
+                "this server is not known to score: add the option echo=true if its completions API takes echo and "
+                "logprobs"
+            )
+        if call.prompt or call.continuations:
+            raise NoSyscall("this driver has no tokenizer: it scores texts after a text, neither ids nor turns")
+        if not call.prompt_text or not call.texts or not all(call.texts):
+            raise Invalid("an empty prompt or continuation: give at least a character of each")
+        scores: list[tuple[TokenScore, ...]] = []
+        read = 0
+        async with self._busy:
+            for text in call.texts:
+                answer = await self._server.complete(body_of_echo(call.prompt_text + text, model=self._name))
+                found, counted = scores_in(answer, prompt=call.prompt_text, text=text)
+                scores.append(found)
+                read += counted or len((call.prompt_text + text).encode())
+        return Scored(scores=tuple(scores), prompt_tokens=read)
 
     async def embed(self, call: Embed, /) -> Embedded:
         raise NoSyscall("this driver does not embed yet: use minilm for embeddings")
@@ -157,7 +195,7 @@ def _described(entry: dict[str, Any], options: OpenAIOptions, url: str) -> Opene
     identity = hashlib.sha256(f"{url}\0{entry['id']}".encode()).hexdigest()
     return Opened(
         device=0,
-        can=("generate", "stream", "seed", "stop", "tools", "images"),
+        can=("generate", "stream", "seed", "stop", "tools", "images", *(("score",) if options.echo else ())),
         window_tokens=window,
         slots=options.slots,
         counts="bound",

@@ -12,7 +12,9 @@ from msgspec import Raw
 from drivers.faults import as_syscall_error
 from drivers.hooks import Device, Driver
 from drivers.tally import Tally
+from drivers.window import read_by
 from syscalls import driver as abi
+from syscalls import fetching, filing
 from syscalls.codec import pack, parse_args
 from syscalls.errors import Errno, Invalid, NoSyscall, NotFound, SyscallError
 from syscalls.link.duplex import Duplex
@@ -22,10 +24,27 @@ from syscalls.wire import Call, Cancel, Event
 VERBS = {
     abi.RENDER.number: "render",
     abi.EMBED.number: "embed",
+    abi.TOKENIZE.number: "tokenize",
+    abi.DETOKENIZE.number: "detokenize",
+    abi.SCORE.number: "score",
     abi.ADD.number: "add",
     abi.QUERY.number: "query",
     abi.DELETE.number: "delete",
     abi.IDS.number: "ids",
+    filing.OPEN.number: "open",
+    filing.READ.number: "read",
+    filing.WRITE.number: "write",
+    filing.REPLACE.number: "replace",
+    filing.CLOSE.number: "release",
+    filing.STAT.number: "stat",
+    filing.SCAN.number: "scan",
+    filing.NEXT.number: "next",
+    filing.REMOVE.number: "remove",
+    filing.MAKE_FOLDER.number: "make_folder",
+    filing.RENAME.number: "rename",
+    fetching.BEGIN.number: "begin",
+    fetching.PULL.number: "pull",
+    fetching.RELEASE.number: "release",
 }
 """Rows that are one method of the device they name. OPEN, CLOSE, LEDGER and GENERATE are the host's own."""
 
@@ -142,9 +161,17 @@ class DriverServer:
         return finished
 
     async def _verb(self, row: Row, args: Any) -> Any:
-        result = await self._method(args.device, VERBS[row.number])(args)
+        method = self._method(args.device, VERBS[row.number])
+        try:
+            result = await method(args)
+        except trio.Cancelled:
+            if isinstance(args, abi.Score):
+                self._tally.scored(read_by(args))
+            raise
         if isinstance(result, abi.Embedded):
             self._tally.embedded(result)
+        elif isinstance(result, abi.Scored):
+            self._tally.scored(result.prompt_tokens)
         return abi.Done() if result is None else result
 
     def _method(self, handle: int, verb: str) -> Callable[..., Awaitable[Any]]:

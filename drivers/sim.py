@@ -17,11 +17,30 @@ from msgspec import Struct
 
 from drivers.certain import Certain
 from drivers.hooks import Device, Emit, hookimpl
+from drivers.simulated.scores import scores_of
 from drivers.simulated.script import Reply, choose, ids_of, parse_script
-from drivers.simulated.tokens import END, TAIL, TEMPLATE, head_of, segment_of
+from drivers.simulated.tokens import END, TAIL, TEMPLATE, answer_begun, head_of, segment_of, text_of
 from drivers.simulated.vectors import DIMENSIONS, vector_of
-from drivers.window import check_window
-from syscalls.driver import Embed, Embedded, Finished, Generate, Kind, Open, Opened, Render, Rendered, Tokens
+from drivers.window import check_score, check_window, read_by
+from syscalls.driver import (
+    Detokenize,
+    Detokenized,
+    Embed,
+    Embedded,
+    Finished,
+    Generate,
+    Kind,
+    Open,
+    Opened,
+    Render,
+    Rendered,
+    Sampling,
+    Score,
+    Scored,
+    Tokenize,
+    Tokenized,
+    Tokens,
+)
 from syscalls.errors import Invalid, NoSyscall
 
 
@@ -52,7 +71,7 @@ class SimModel:
         self._free = anyio.Semaphore(options.slots)
         self.opened = Opened(
             device=0,
-            can=("generate", "stream", "seed", "stop", "tools", "resume-exact"),
+            can=("generate", "stream", "seed", "stop", "tools", "resume-exact", "tokenize", "score"),
             window_tokens=options.window,
             slots=options.slots,
             template=TEMPLATE,
@@ -72,9 +91,11 @@ class SimModel:
             return await self._decode(call, ids_of(reply)[: call.sampling.max_tokens], emit)
 
     async def _prefill(self, call: Generate, reply: Reply) -> None:
+        await self._read(len(call.prompt) + len(call.generated), delay_s=reply.delay_s)
+
+    async def _read(self, tokens: int, *, delay_s: float = 0.0) -> None:
         rate = self._options.prefill_tokens_per_second
-        read = len(call.prompt) + len(call.generated)
-        await anyio.sleep(reply.delay_s + (read / rate if rate else 0.0))
+        await anyio.sleep(delay_s + (tokens / rate if rate else 0.0))
 
     async def _decode(self, call: Generate, ids: tuple[int, ...], emit: Emit) -> Finished:
         said = _Saying(call)
@@ -96,6 +117,24 @@ class SimModel:
             await anyio.sleep(self._options.step_tokens / rate)
         else:
             await anyio.lowlevel.checkpoint()
+
+    async def tokenize(self, call: Tokenize, /) -> Tokenized:
+        await anyio.lowlevel.checkpoint()
+        return Tokenized(ids=tuple(call.text.encode()))
+
+    async def detokenize(self, call: Detokenize, /) -> Detokenized:
+        await anyio.lowlevel.checkpoint()
+        return Detokenized(text=text_of(call.ids))
+
+    async def score(self, call: Score, /) -> Scored:
+        check_score(call, window_tokens=self._options.window)
+        async with self._free:
+            asked, begun = answer_begun(call.prompt)
+            greedy = Sampling(max_tokens=self._options.window)
+            expected = ids_of(choose(self._script, asked, greedy, seed=self._options.seed))[begun:]
+            await self._read(read_by(call))
+            scores = tuple(scores_of(each, expected) for each in call.continuations)
+            return Scored(scores=scores, prompt_tokens=read_by(call))
 
     async def embed(self, call: Embed, /) -> Embedded:
         raise NoSyscall("the simulated model does not embed: open sim as a device of kind embedding")

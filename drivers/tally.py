@@ -31,6 +31,10 @@ class Tally:
         self._cancelled += 1
         self._prompt += prompt_tokens
 
+    def scored(self, prompt_tokens: int) -> None:
+        """Continuations were read; one that is cancelled counts with all that was asked."""
+        self._prompt += prompt_tokens
+
     def embedded(self, result: Embedded) -> None:
         self._embedded += result.tokens
 

@@ -20,8 +20,25 @@ from drivers.causal.generation import Batch, Generation, Outcome, Voice
 from drivers.causal.imports import quick_imports
 from drivers.causal.layout import Layout
 from drivers.hooks import Device, Emit, hookimpl
-from drivers.window import check_window
-from syscalls.driver import Embed, Embedded, Finished, Generate, Kind, Open, Opened, Render, Rendered, Tokens
+from drivers.window import check_score, check_window, read_by
+from syscalls.driver import (
+    Detokenize,
+    Detokenized,
+    Embed,
+    Embedded,
+    Finished,
+    Generate,
+    Kind,
+    Open,
+    Opened,
+    Render,
+    Rendered,
+    Score,
+    Scored,
+    Tokenize,
+    Tokenized,
+    Tokens,
+)
 from syscalls.errors import Invalid, NoSyscall, NotFound
 
 MIB = 1 << 20
@@ -86,7 +103,7 @@ def _describe(
     window = getattr(model.config.get_text_config(), "max_position_embeddings", 0) or 0
     return Opened(
         device=0,
-        can=("generate", "stream", "seed", "stop", "tools", "resume-exact"),
+        can=("generate", "stream", "seed", "stop", "tools", "resume-exact", "tokenize", "score"),
         window_tokens=int(window),
         slots=options.slots,
         append_exact=layout.append_exact,
@@ -132,7 +149,7 @@ class TorchModel:
 
     async def generate(self, call: Generate, emit: Emit, /) -> Finished:
         check_window(call, window_tokens=self.opened.window_tokens)
-        self._check_ids(call)
+        self._check_ids(call.prompt, call.generated)
         ended = trio.Event()
         outcome: list[Finished | Exception] = []
 
@@ -154,9 +171,50 @@ class TorchModel:
             raise outcome[0]
         return outcome[0]
 
-    def _check_ids(self, call: Generate) -> None:
+    async def tokenize(self, call: Tokenize, /) -> Tokenized:
+        async with self._rendering:
+            return Tokenized(ids=self._loaded.layout.ids(call.text))
+
+    async def detokenize(self, call: Detokenize, /) -> Detokenized:
+        await trio.lowlevel.checkpoint()
+        self._check_ids(call.ids)
+        return Detokenized(text=self._voice.whole(call.ids))
+
+    async def score(self, call: Score, /) -> Scored:
+        check_score(call, window_tokens=self.opened.window_tokens)
+        self._check_ids(call.prompt, *call.continuations)
+        from drivers.causal.scoring import Judged, Scoring
+
+        judged: dict[int, Judged | Exception] = {}
+        news = trio.Event()
+
+        def sink(at: int, came: Judged | Exception) -> None:
+            judged[at] = came
+            if len(judged) == len(call.continuations) or isinstance(came, Exception):
+                news.set()
+
+        jobs = [Scoring(call.prompt, ids, self._voice, partial(sink, at)) for at, ids in enumerate(call.continuations)]
+        try:
+            for job in jobs:
+                self.engine.submit(job)
+            await news.wait()
+        finally:
+            for job in jobs:
+                self.engine.cancel(job)
+        scores: list[Judged] = []
+        for _, came in sorted(judged.items()):
+            if isinstance(came, Exception):
+                raise came
+            scores.append(came)
+        return Scored(
+            scores=tuple(each.tokens for each in scores),
+            prompt_tokens=read_by(call),
+            cached_tokens=sum(each.cached_tokens for each in scores),
+        )
+
+    def _check_ids(self, *many: tuple[int, ...]) -> None:
         rows = self._loaded.model.get_input_embeddings().num_embeddings
-        for ids in (call.prompt, call.generated):
+        for ids in many:
             if ids and not (min(ids) >= 0 and max(ids) < rows):
                 raise Invalid(f"token ids are 0 to {rows - 1} here: render the turns with this model")
 
@@ -175,9 +233,9 @@ class TorchModel:
 
 
 def _distribute(batch: Batch) -> None:
-    for generation, came in batch:
-        if not generation.cancelled:
-            generation.sink(came)
+    for job, came in batch:
+        if not job.cancelled:
+            job.sink(came)
 
 
 @final

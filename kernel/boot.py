@@ -6,12 +6,14 @@
 import argparse
 import contextlib
 import ctypes
+import gc
 import importlib.metadata
 import os
 import resource
 import signal
 import sys
 import tempfile
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -22,36 +24,80 @@ import trio
 
 from kernel import config as configuration
 from kernel.account import Accounts
+from kernel.alarm import Alarms
+from kernel.capability import Capabilities
 from kernel.clock import Clock
 from kernel.config import Config, ModelConfig, ToolConfig
 from kernel.device import Registry
 from kernel.door import Door
 from kernel.exec import Executor
 from kernel.gate import Gate, Handler
+from kernel.gateway import Gateway, bind
+from kernel.guest import Guests
+from kernel.handles import Handles
 from kernel.host_process import StartHost, start_child
 from kernel.jail import JailLauncher
 from kernel.launch import Launcher
+from kernel.ledger import Ledger
 from kernel.machine import Machine
 from kernel.mm.contexts import Contexts
 from kernel.panic import first
 from kernel.permission import OPERATOR, Permission
+from kernel.pipe import Pipes
 from kernel.power import Switch, stop_programs
 from kernel.process import Process
 from kernel.process_table import ProcessTable
+from kernel.requests import Requests
 from kernel.scheduler import Scheduler
 from kernel.seal import Seals
-from kernel.sys import clock, context, device, generate, kernel, message, model, process
+from kernel.session import Sessions
+from kernel.sys import (
+    account,
+    admission,
+    capability,
+    clock,
+    context,
+    device,
+    file,
+    generate,
+    growth,
+    kernel,
+    message,
+    model,
+    net,
+    process,
+    watch,
+)
 from kernel.tool import Tool
+from kernel.topic import Topics
 from kernel.trace import Trace
+from kernel.trace_file import TraceFile
 from kernel.truth import FILE, Truth
 from kernel.version import VERSION
 from syscalls.errors import SyscallError
+from syscalls.signals import Signal
 
 TOOLS_GROUP = "kernos.tools"
 _PR_SET_PDEATHSIG = 1
 _FILES_MAX = 65536
+_GARBAGE_THRESHOLD = 10_000
 
-FAMILIES = (process, context, generate, model, message, device, clock, kernel)
+FAMILIES = (
+    process,
+    context,
+    generate,
+    model,
+    message,
+    device,
+    file,
+    net,
+    clock,
+    capability,
+    account,
+    kernel,
+    admission,
+    watch,
+)
 
 
 def handlers() -> dict[int, Handler]:
@@ -82,16 +128,27 @@ async def machine_up(
     seals: Seals,
     make_launcher: Callable[[Trace], Launcher],
     start_host: StartHost = start_child,
+    wall: Callable[[], float] | None = None,
 ) -> AsyncIterator[Running]:
-    """The whole machine but its front door; leaving the block takes it down: TERM, the grace time, then the end."""
-    clock_ = Clock()
-    trace = Trace(clock_, config.bounds.trace_records_max)
+    """The whole machine but its front door; leaving the block takes it down: TERM, the grace time, then the end.
+
+    `wall` tells the date (None: that of a virtual clock)."""
+    clock_ = Clock(wall)
+    trace = Trace(clock_, config.bounds.trace_records_max, bytes_max=config.bounds.trace_bytes_max, config=config.trace)
     accounts = Accounts(clock_.now)
+    ledger = Ledger(config=config, truth=truth, accounts=accounts, trace=trace)
     processes = ProcessTable(clock=clock_, trace=trace, processes_max=config.bounds.processes_max)
     scheduler = Scheduler(clock=clock_, queue_max=config.bounds.queue_max)
     devices = Registry(config=config, trace=trace, truth=truth, accounts=accounts, start_host=start_host)
     contexts = Contexts(
-        bounds=config.bounds, clock=clock_, trace=trace, truth=truth, seals=seals, devices=devices, accounts=accounts
+        bounds=config.bounds,
+        clock=clock_,
+        trace=trace,
+        truth=truth,
+        seals=seals,
+        devices=devices,
+        accounts=accounts,
+        ledger=ledger,
     )
     launcher = make_launcher(trace)
     executor = Executor(
@@ -103,26 +160,51 @@ async def machine_up(
         contexts=contexts,
         launcher=launcher,
     )
+    pipes = Pipes(pipes_max=config.bounds.pipes_max)
+    alarms = Alarms(
+        clock=clock_, ring=lambda whose: executor.signal(whose, Signal.ALRM), alarms_max=config.bounds.alarms_max
+    )
+    requests = Requests(config.requests, clock=clock_, trace=trace, truth=truth, seals=seals, processes=processes)
+    handles = Handles(each_max=config.bounds.device_handles_max)
+    processes.at_end += [pipes.release, alarms.release, handles.release]
     machine = Machine(
         config=config,
         clock=clock_,
         trace=trace,
         truth=truth,
         accounts=accounts,
+        ledger=ledger,
         scheduler=scheduler,
         processes=processes,
         devices=devices,
         contexts=contexts,
         executor=executor,
+        pipes=pipes,
+        topics=Topics(),
+        alarms=alarms,
+        handles=handles,
+        requests=requests,
     )
-    gate = Gate(machine, Permission(processes=processes, contexts=contexts, models=devices), handlers())
-    root = accounts.open(None, name="kernel", principal="kernel", tokens_max=None, wall_s_max=None)
-    init = processes.add(parent=None, principal="kernel", kind="session", name="kernos", account=root, rights=OPERATOR)
-    async with _ending(launcher), trio.open_nursery() as nursery:
+    gate = Gate(
+        machine, Permission(processes=processes, contexts=contexts, models=devices, accounts=machine.roster), handlers()
+    )
+    init = processes.add(
+        parent=None, principal="kernel", kind="session", name="kernos", account=ledger.root, rights=OPERATOR
+    )
+    accounts.on_limit = executor.over_limit
+    async with _kept(ledger, trace), _ending(launcher), trio.open_nursery() as nursery:
+        if config.trace.file:
+            nursery.start_soon(TraceFile(config.state_folder / config.trace.file, config.trace, trace).run)
         executor.attach(nursery, gate)
+        await ledger.boot()
+        growth.booted(machine)
+        nursery.start_soon(ledger.run)
         await devices.boot(nursery)
         await contexts.boot()
+        await requests.boot()
+        nursery.start_soon(_expire, processes.capabilities, clock_)
         nursery.start_soon(contexts.run)
+        nursery.start_soon(alarms.run)
         for name, tool in installed_tools(config).items():
             served = Tool(name, tool, bounds=config.bounds, clock=clock_, launcher=launcher)
             devices.tools[name] = served
@@ -137,12 +219,35 @@ async def machine_up(
 
 
 @asynccontextmanager
+async def _kept(ledger: Ledger, trace: Trace) -> AsyncIterator[None]:
+    """At the very end, when all work is settled, the accounts are written."""
+    try:
+        yield
+    finally:
+        with trio.CancelScope(shield=True):
+            try:
+                await ledger.close()
+            except SyscallError as failed:
+                trace.event("ledger_failed", error=failed)
+
+
+@asynccontextmanager
 async def _ending(launcher: Launcher) -> AsyncIterator[None]:
     try:
         yield
     finally:
         with trio.CancelScope(shield=True):
             await launcher.aclose()
+
+
+async def _expire(capabilities: Capabilities, clock_: Clock) -> None:
+    """Ends capabilities when their time is over, with the calls that they let in."""
+    while True:
+        sooner = trio.Event()
+        capabilities.sooner = sooner.set
+        with trio.move_on_after(max(capabilities.next_deadline_s - clock_.now(), 0.0)):
+            await sooner.wait()
+        capabilities.expire()
 
 
 async def _supervise_tool(tool: Tool, gate: Gate, processes: ProcessTable, init: Process) -> None:
@@ -174,6 +279,7 @@ async def _serve(config: Config, switch: Switch, ready_fd: int | None) -> None:
             truth=truth,
             seals=seals,
             make_launcher=lambda trace: JailLauncher(trace=trace, without=config.weak_sandbox),
+            wall=time.time,
         ) as running:
             switch.attach(running.machine)
             await _until_told(running, config, ready_fd)
@@ -183,14 +289,27 @@ async def _serve(config: Config, switch: Switch, ready_fd: int | None) -> None:
 
 async def _until_told(running: Running, config: Config, ready_fd: int | None) -> None:
     machine = running.machine
-    door = Door(machine, running.gate, running.init)
+    sessions = Sessions(machine, running.gate, running.init)
+    door = Door(machine, sessions, Guests(machine, sessions))
+    listening = bind(config.listen.address) if config.listen.address else None
     async with trio.open_nursery() as nursery:
         await nursery.start(door.listen, config.socket_file)
+        if listening is not None:
+            nursery.start_soon(Gateway(machine, sessions, listening).run)
+        _settle_memory()
         _say(ready_fd, "ready\n")
         await machine.power.wait()
         await stop_programs(machine)
-        await door.farewell()
+        await sessions.farewell()
         nursery.cancel_scope.cancel()
+
+
+def _settle_memory() -> None:
+    """What boot has made stays: it is not looked through for garbage again. And a kernel that holds ten thousand
+    processes makes few cycles, so that it is looked for less often than a script's."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_GARBAGE_THRESHOLD, 20, 20)
 
 
 def _say(ready_fd: int | None, line: str) -> None:
@@ -210,6 +329,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--socket", help="where clients connect")
     parser.add_argument("--state", help="the folder of the truth, keys and logs")
     parser.add_argument("--model", help="default model: a folder, a hub name or an http(s) URL")
+    parser.add_argument("--listen", metavar="HOST:PORT", help="where clients from elsewhere connect, over TLS 1.3")
     parser.add_argument("--ephemeral", action="store_true", help="end with the parent; keep no state")
     parser.add_argument("--ready-fd", type=int, help="write 'ready' here once calls are answered")
     return parser.parse_args(argv)
@@ -222,6 +342,8 @@ def _configured(args: argparse.Namespace) -> Config:
         changes["socket"] = args.socket
     if args.state:
         changes["state"] = args.state
+    if args.listen:
+        changes["listen"] = msgspec.structs.replace(config.listen, address=args.listen)
     if args.model:
         name = args.model.rstrip("/").rpartition("/")[2].replace(":", "-") or "model"
         changes["models"] = {**config.models, name: ModelConfig(origin=args.model)}

@@ -1,6 +1,6 @@
 """The kernel's one clock: nobody else reads the time, so that a virtual one rules everything."""
 
-import time
+from collections.abc import Callable
 from typing import final
 
 import trio
@@ -8,19 +8,25 @@ import trio
 
 @final
 class Clock:
-    """Monotonic seconds of the running trio clock (real or mock), and the date that they stand for."""
+    """Monotonic seconds of the running trio clock (real or mock), and the date.
 
-    def __init__(self) -> None:
-        self._zero = trio.current_time()
-        self._epoch_s = time.time()
+    `wall` tells the date and may jump, as the system's does when it is set; without it the date goes on from
+    `epoch_s` as the clock does.
+    """
+
+    def __init__(self, wall: Callable[[], float] | None = None, *, epoch_s: float = 0.0) -> None:
+        self._read = trio.lowlevel.current_clock().current_time
+        self._zero = self._read()
+        self._wall = wall
+        self._epoch_s = epoch_s
 
     def now(self) -> float:
         """Seconds since the kernel booted."""
-        return trio.current_time() - self._zero
+        return self._read() - self._zero
 
     def unix(self) -> float:
         """Seconds since 1970."""
-        return self._epoch_s + self.now()
+        return self._epoch_s + self.now() if self._wall is None else self._wall()
 
     async def sleep(self, seconds: float) -> None:
         """Waits. Raises ValueError for a negative time."""

@@ -1,12 +1,15 @@
 """The device registry: models by name and version, the embedding model, the store, the tools."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import final
 
 import trio
 
 from kernel.account import Accounts
 from kernel.config import Config, ModelConfig
+from kernel.fetch import Web
+from kernel.files import Files
 from kernel.host import Host
 from kernel.host_process import StartHost, start_child
 from kernel.hosted import HostedEmbedding, HostedModel, HostedStore
@@ -16,11 +19,13 @@ from kernel.tool import Tool
 from kernel.trace import Trace
 from kernel.truth import Truth
 from syscalls import driver
-from syscalls.calls.device import DeviceInfo
+from syscalls.calls.device import DeviceInfo, DeviceKind
 from syscalls.calls.model import ModelInfo
 from syscalls.errors import Invalid, NotFound, SyscallError
 
 SHIPPED_MODEL = "kernos-tiny"
+STORE = "store"
+"""By this name, too, programs find the store."""
 
 
 @final
@@ -43,15 +48,24 @@ class Registry:
         self._nursery: trio.Nursery | None = None
         self._start_host = start_host
         self._logs = config.state_folder / "logs"
+        self.web = Web(self._host("fetch", config.fetch, "fetch", origin="web", options=config.net.driver_options))
         self.tools: dict[str, Tool] = {}
         self._embedding = self._host("embedding", config.embedding, "embedding", origin=config.embedding)
         self._store = self._host("store", config.store, "store", origin=str(config.state_folder / "store"))
+        options = {"never": str(config.state_folder), "threads": str(config.file_threads)}
+        self.files = Files(
+            self._host("files", config.files, "files", origin="files", options=options), io_s=config.bounds.file_io_s
+        )
 
     async def boot(self, nursery: trio.Nursery) -> None:
         """Reads the registered models, starts the supervisors, and wants the default model."""
         self._nursery = nursery
         nursery.start_soon(self._embedding.run)
         nursery.start_soon(self._store.run)
+        nursery.start_soon(self.files.host.run)
+        self.files.attach(nursery)
+        nursery.start_soon(self.web.host.run)
+        self.web.attach(nursery)
         for record in await self._models.registered():
             self._admit(record)
         configured = self._config.models or {SHIPPED_MODEL: ModelConfig(origin=SHIPPED_MODEL)}
@@ -80,6 +94,20 @@ class Registry:
             if settled is not entry:
                 scope.cancel()
         return self.info(settled.record.ref)
+
+    async def load(self, name: str) -> ModelInfo:
+        """Waits until a model is ready. Raises why it cannot be."""
+        entry = self._models.find(name)
+        opened = await entry.host.ready()
+        if not entry.record.checksum:  # named in the configuration, and never opened before
+            entry = await self._models.settle(entry, opened)
+        return self.info(entry.record.ref)
+
+    async def unload(self, name: str, *, timeout_s: float, force: bool) -> ModelInfo:
+        """Ends the host of a model until somebody needs it again: see Host.unload."""
+        entry = self._models.find(name)
+        await entry.host.unload(timeout_s=timeout_s, force=force)
+        return self.info(entry.record.ref)
 
     def model(self, name: str | None) -> ModelPort:
         """The port of a model; its host is started. Raises NotFound (ENOENT) listing what there is."""
@@ -146,12 +174,47 @@ class Registry:
             yield _describe(ref, "model", entry.host, slots=entry.record.slots)
         yield _describe(self._config.embedding, "embedding", self._embedding)
         yield _describe(self._config.store, "store", self._store)
+        yield _describe("files", "files", self.files.host)
+        yield _describe("fetch", "fetch", self.web.host)
         for name, tool in sorted(self.tools.items()):
             yield DeviceInfo(
                 name=name, kind="tool", driver=tool.program, state=tool.state, busy=tool.busy, restarts=tool.restarts,
-                host=tool.process.worker_pid if tool.process else 0, methods=tool.methods,
+                host=tool.process.worker_pid if tool.process else 0, methods=tool.methods, streaming=tool.streaming,
                 detail=str(tool.failure or ""),
             )  # fmt: skip
+
+    def kind(self, name: str) -> DeviceKind:
+        """What kind of device a name is. Raises NotFound (ENOENT) listing what can be opened."""
+        if name in self.tools:
+            return "tool"
+        if self.is_store(name):
+            return "store"
+        if name == self._config.embedding:
+            return "embedding"
+        try:
+            self._models.find(name)
+        except NotFound:
+            there = ", ".join(sorted([*self.tools, self._config.store]))
+            raise NotFound(f"no device {name!r}; there are: {there}") from None
+        return "model"
+
+    @property
+    def store_name(self) -> str:
+        """What the store is called."""
+        return self._config.store
+
+    def is_store(self, name: str) -> bool:
+        """Whether a name is the store's; `store` is, whatever it is called."""
+        return name in (self._config.store, STORE) and name not in self.tools
+
+    def device_names(self, device: str, method: str = "") -> tuple[str, ...]:
+        """The resource names of a device, or of one of its methods, for the check of rights."""
+        if self.is_store(device):
+            names = tuple(dict.fromkeys((device, self._config.store)))
+            if method:
+                return tuple(f"store:{name}.{method}" for name in names)
+            return (f"device:{device}", *(f"store:{name}" for name in names))
+        return (f"tool:{device}.{method}",) if method else (f"device:{device}", f"tool:{device}")
 
     def tool(self, name: str) -> Tool:
         """A tool by name. Raises NotFound (ENOENT) listing what there is."""
@@ -166,10 +229,14 @@ class Registry:
         yield from (entry.host for _, entry in self._models.items())
         yield self._embedding
         yield self._store
+        yield self.files.host
+        yield self.web.host
 
     def _make(self, record: ModelRecord) -> Model:
         host = self._host(record.ref, record.driver, "model", origin=record.origin, options=record.options)
-        return Model(record, host, HostedModel(record.ref, host, trace=self._trace, overhead=self._overhead))
+        return Model(
+            record, host, HostedModel(record.ref, host, trace=self._trace, overhead=partial(self._overhead, record.ref))
+        )
 
     def _admit(self, record: ModelRecord) -> Model:
         entry = self._make(record)
@@ -199,8 +266,9 @@ class Registry:
             start=self._start_host,
         )
 
-    def _overhead(self, tokens: int) -> None:
-        self._accounts.charge(self._accounts.overhead, tokens)
+    def _overhead(self, model: str, read: int) -> None:
+        """What a model read again because a host died is the kernel's to pay."""
+        self._accounts.charge(self._accounts.overhead, self._accounts.cost(model, read), model=model)
 
 
 async def _supervise(host: Host, scope: trio.CancelScope) -> None:

@@ -11,52 +11,31 @@ from typing import final
 
 import trio
 
-from kernel.exec import Executor
-from kernel.link import Entrance, KernelLink
+from kernel.guest import Guests, turn_away
+from kernel.loop import TRIO
 from kernel.machine import Machine
-from kernel.panic import contain
 from kernel.permission import OPERATOR
-from kernel.process import Process
-from kernel.version import VERSION
-from syscalls.calls.process import Exit
+from kernel.session import Sessions
 from syscalls.errors import Busy, Invalid, IOFailed, SyscallError
+from syscalls.limits import CLIENT_LIMITS
+from syscalls.link.pump import RECEIVE_BYTES
+from syscalls.link.transport import SocketTransport
 from syscalls.paths import SOCKET_BYTES_MAX
-from syscalls.wire import Bye, Hello, encode
+from syscalls.wire import FrameBuffer, Hello, WireError, decode
 
 _CREDENTIALS = struct.Struct("3i")
 _BACKLOG = 128
-_FAREWELL_S = 0.5
-
-
-@final
-class Session:
-    """One connection: channel 0 is its process, which ends with it."""
-
-    def __init__(self, process: Process) -> None:
-        self._process = process
-
-    def process_on(self, channel: int) -> Process | None:
-        return self._process if channel == 0 and self._process.exit is None else None
 
 
 @final
 class Door:
     """Listens and answers. Only the uid that runs the kernel, and root, may enter; they are the operator."""
 
-    def __init__(self, machine: Machine, gate: Entrance, init: Process) -> None:
+    def __init__(self, machine: Machine, sessions: Sessions, guests: Guests) -> None:
         self._machine = machine
-        self._gate = gate
-        self._init = init
-        self._sessions = 0
-        self._links: set[KernelLink] = set()
-
-    async def farewell(self) -> None:
-        """Tells every client that the machine stops, behind what it is still owed; waits a moment for them."""
-        for link in self._links:
-            link.wire.bye("the kernel stops")
-        with trio.move_on_after(_FAREWELL_S):
-            while any(link.wire.peer.outbox for link in self._links):  # noqa: ASYNC110 (the outbox is plain bytes)
-                await trio.sleep(0.001)
+        self._sessions = sessions
+        self._guests = guests
+        self._open = 0
 
     async def listen(self, path: Path, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         """Serves connections until cancelled, then removes the socket. Raises as `bind_socket` does."""
@@ -70,70 +49,80 @@ class Door:
             path.unlink(missing_ok=True)
 
     async def _answer(self, stream: trio.SocketStream) -> None:
-        _, uid, _ = _CREDENTIALS.unpack(
+        pid, uid, _ = _CREDENTIALS.unpack(
             stream.socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
         )
-        reason = self._unwelcome(uid)
-        if reason:
-            await _refuse(stream, reason)
-            return
-        self._sessions += 1
+        connection = SocketTransport(socket.socket(fileno=stream.socket.detach()), TRIO)
+        self._open += 1
         try:
-            await self._serve(stream, _user_name(uid))
+            reason = self._unwelcome(uid)
+            if reason:
+                await turn_away(connection, reason)
+            else:
+                await self._greet(connection, pid, _user_name(uid))
         finally:
-            self._sessions -= 1
+            self._open -= 1
 
     def _unwelcome(self, uid: int) -> str:
         if uid not in (0, os.getuid()):
             return f"EPERM: this kernel belongs to uid {os.getuid()}"
         bound = self._machine.config.bounds.sessions_max
-        if self._sessions >= bound:
+        if self._open - len(self._machine.admissions.guests) > bound:
             return f"EAGAIN: {bound} sessions are open: close some, or raise bounds.sessions_max"
         return ""
 
-    async def _serve(self, stream: trio.SocketStream, user: str) -> None:
-        machine = self._machine
-        account = machine.accounts.open(
-            self._init.account, name=f"session:{user}", principal=user, tokens_max=None, wall_s_max=None
-        )
-        try:
-            process = machine.processes.add(
-                parent=self._init, principal=user, kind="session", name="session", account=account, rights=OPERATOR
-            )
-        except SyscallError as full:
-            machine.accounts.close(account)
-            await _refuse(stream, str(full))
+    async def _greet(self, connection: SocketTransport, pid: int, user: str) -> None:
+        """A HELLO with a ticket is a guest's; any other is the operator's, and so is what is no HELLO, until its link
+        says so. The gateway has no session on this socket: only guests come through it."""
+        handshake_s = self._machine.config.bounds.handshake_s
+        with trio.move_on_after(handshake_s) as limit:
+            hello, said = await _first_words(connection)
+        if limit.cancelled_caught:
+            await turn_away(connection, f"no HELLO in {handshake_s:g} s")
             return
-        reason = ""
-        hello = Hello(info={"kernos": VERSION, "pid": str(process.pid)})
-        link = KernelLink(stream, self._gate, Session(process), hello=hello)
-        self._links.add(link)
+        admissions = self._machine.admissions
+        if hello is not None and hello.credential:
+            identity = admissions.redeem(hello.credential)
+            if identity is None:
+                await turn_away(connection, "EPERM: that ticket is none, or was used, or came too late")
+            else:
+                await self._guests.enter(connection, hello, said, identity)
+        elif pid == admissions.gateway:
+            await turn_away(connection, "EPERM: the gateway lets others in and has no session of its own")
+        else:
+            connection.unread(said)
+            await self._local(connection, user)
+
+    async def _local(self, connection: SocketTransport, user: str) -> None:
         try:
-            with trio.CancelScope() as scope:
-                process.stop_scope = scope
-                async with stream:
-                    reason = await link.run(handshake_s=machine.config.bounds.handshake_s)
-        except Exception as bug:
-            reason = contain(bug)
-            machine.trace.event("bug", pid=process.pid, error=repr(bug))
+            process = self._sessions.open(user, OPERATOR)
+        except SyscallError as full:
+            await turn_away(connection, str(full))
+            return
+        try:
+            await self._sessions.serve(process, self._sessions.link(process, connection))
         finally:
-            self._links.discard(link)
-            self._leave(process, machine.executor, reason)
-
-    def _leave(self, process: Process, executor: Executor, reason: str) -> None:
-        machine = self._machine
-        machine.contexts.release(process)
-        executor.orphan(process)
-        machine.accounts.close(process.account)
-        machine.processes.ended(process, Exit(pid=process.pid, status="done", error=reason))
+            connection.close()
 
 
-async def _refuse(stream: trio.SocketStream, reason: str) -> None:
-    async with stream:
+async def _first_words(connection: SocketTransport) -> tuple[Hello | None, bytes]:
+    """The HELLO that a connection begins with, None where it begins with anything else, and all that was read."""
+    buffer = FrameBuffer(CLIENT_LIMITS.frame_bytes_max)
+    said = b""
+    while True:
         try:
-            await stream.send_all(encode(Hello()) + encode(Bye(reason)))
-        except trio.BrokenResourceError:
-            pass
+            data = await connection.receive_some(RECEIVE_BYTES)
+        except OSError:
+            data = b""
+        said += data
+        try:
+            for body in buffer.feed(data):
+                first = decode(body)
+                return (first if isinstance(first, Hello) else None), said
+        except WireError:
+            return None, said
+        if not data:
+            return None, said
 
 
 def _user_name(uid: int) -> str:

@@ -1,42 +1,36 @@
 """Running programs: from a spawned process to its exit, whatever happens to the worker on the way."""
 
-import importlib.metadata
-import os
 from typing import cast, final
 
 import msgspec
 import trio
+from msgspec import Raw
 
 from kernel.account import Accounts
+from kernel.account_record import Account
 from kernel.clock import Clock
 from kernel.config import Config
 from kernel.launch import Launcher, LaunchRequest, folders_of
 from kernel.link import Entrance
 from kernel.mm.contexts import Contexts
+from kernel.outcome import ended, failure, lost
 from kernel.panic import contain, first
 from kernel.process import Process
 from kernel.process_table import ProcessTable
+from kernel.programs import Image, Programs
+from kernel.shared import Seat, SharedWorker
 from kernel.trace import Trace
 from kernel.worker import WorkerHost
 from syscalls import worker as abi
-from syscalls.calls.process import Exit, Spawn
-from syscalls.errors import BrokenPipe, Errno, Invalid, IOFailed, NotFound, SyscallError
+from syscalls.calls.process import Exit, Spawn, SpawnMany
+from syscalls.errors import BrokenPipe, IOFailed, SyscallError
 from syscalls.link.duplex import Duplex
 from syscalls.link.ticket import Ticket
+from syscalls.resources import NAMES, Resource
 from syscalls.rights import Right
 from syscalls.signals import Signal
 
-_CODES = {"killed": 137, "terminated": 143, "timed_out": 124, "over_quota": 1}
-_CODE_OF_ERRNO = {Errno.EPERM: 4, Errno.ENOENT: 3, Errno.ESRCH: 3}
-PROGRAMS_GROUP = "kernos.programs"
-
-
-@final
-class Image(msgspec.Struct, frozen=True):
-    """What to load: `MODULE:NAME`, or NAME in a file of the host that the worker sees."""
-
-    program: str
-    file: str | None = None
+GroupKey = tuple[object, ...]
 
 
 @final
@@ -63,7 +57,9 @@ class Executor:
         self._launcher = launcher
         self._nursery: trio.Nursery | None = None
         self._gate: Entrance | None = None
-        self._running: dict[int, Ticket] = {}
+        self._running: dict[int, Ticket | Seat] = {}
+        self._shared: dict[GroupKey, SharedWorker] = {}
+        self._programs = Programs(config.programs)
         self.grace_s = config.bounds.grace_s
 
     def attach(self, nursery: trio.Nursery, gate: Entrance) -> None:
@@ -72,29 +68,17 @@ class Executor:
         self._gate = gate
 
     def image(self, program: str) -> Image:
-        """Finds a program by name or by file. Raises NotFound (ENOENT) listing the installed ones, Invalid for a bad
-        path."""
-        if program.startswith("/"):
-            path, colon, name = program.rpartition(":")
-            if not colon:
-                raise Invalid(f"{program!r}: write /absolute/file.py:NAME (an empty NAME takes the only program in it)")
-            if not os.path.isfile(path):
-                raise NotFound(f"{path}: no such file")
-            return Image(name, path)
-        installed = self.installed()
-        if program not in installed:
-            raise NotFound(f"no program {program!r}; installed: {', '.join(sorted(installed)) or 'none'}")
-        return Image(installed[program])
+        """See Programs.image."""
+        return self._programs.image(program)
 
-    def installed(self) -> dict[str, str]:
-        """Programs by name: those of installed packages, then those of kernos.toml."""
-        found = {entry.name: entry.value for entry in importlib.metadata.entry_points(group=PROGRAMS_GROUP)}
-        return {**found, **self._config.programs}
-
-    def start(self, process: Process, image: Image, args: Spawn) -> None:
-        """Runs `process`; it ends as a zombie of its parent."""
+    def start(self, process: Process, image: Image, spawn: Spawn | SpawnMany, args: Raw) -> None:
+        """Runs `process` with `args`; it ends as a zombie of its parent."""
         assert self._nursery is not None, "attach comes first"
-        self._nursery.start_soon(self._live, process, image, args)
+        request = _request(process, image, spawn, args)
+        if spawn.shared:
+            self._share(process, image, request)
+        else:
+            self._nursery.start_soon(self._live, process, image, request)
 
     def signal(self, process: Process, number: Signal) -> None:
         """Delivers a signal; TERM begins the grace time. Zombies take no notice."""
@@ -121,6 +105,20 @@ class Executor:
         if process.exit is None:
             self._end(process, why)
 
+    def over_limit(self, account: Account, limited: Account, resource: Resource) -> None:
+        """A limit is hit: QUOTA for the process that was refused, and for the one whose limit it is."""
+        self._trace.event(
+            "over_limit",
+            pid=account.pid,
+            account=limited.shown,
+            resource=NAMES[resource],
+            limit=limited.limits[resource],
+        )
+        for pid in dict.fromkeys((account.pid, limited.pid)):
+            process = self._processes.find(pid)
+            if process is not None:
+                self.signal(process, Signal.QUOTA)
+
     def _end(self, process: Process, why: str) -> None:
         first = process.ending is None
         process.ending = why if first or why == "killed" else process.ending
@@ -143,19 +141,27 @@ class Executor:
             await process.ended.wait()
             return
         self._trace.event("grace_over", pid=process.pid)
+        if isinstance(process.host, Seat):
+            process.host.lose_worker()
         self._now(process)
 
     def _now(self, process: Process) -> None:
         if process.stop_scope is not None:
             process.stop_scope.cancel()
+        elif isinstance(process.host, Seat):
+            seat: Seat = process.host
+            self._left(process, ended(process, process.ending or "killed"))
+            seat.drop()
+            assert self._nursery is not None
+            self._nursery.start_soon(self._ghost, seat)
 
     def _deliver(self, process: Process, number: Signal) -> None:
         if process.host is not None:
             process.host.deliver(number)
 
-    async def _live(self, process: Process, image: Image, args: Spawn) -> None:
+    async def _live(self, process: Process, image: Image, request: abi.Run) -> None:
         """One process from its worker's birth to its exit; structured so that nothing of it outlives this task."""
-        outcome = _lost(process)
+        outcome = lost(process)
         try:
             with trio.CancelScope() as scope:
                 process.stop_scope = scope
@@ -164,43 +170,75 @@ class Executor:
                 try:
                     async with trio.open_nursery() as nursery:
                         nursery.start_soon(self._wall, process)
-                        outcome = await self._host(process, image, args)
+                        outcome = await self._host(process, image, request)
                         nursery.cancel_scope.cancel()
                 except* SyscallError as failed:
-                    outcome = _failure(process, cast(SyscallError, first(failed)))
+                    outcome = failure(process, cast(SyscallError, first(failed)))
                 except* Exception as bug:
-                    outcome = _failure(process, IOFailed(f"the kernel failed in {process.name}: {contain(bug)}"))
+                    outcome = failure(process, IOFailed(f"the kernel failed in {process.name}: {contain(bug)}"))
         finally:  # also when the machine goes down in disorder: whoever waits for this end must see it
             if process.ending is not None and outcome.status != "done":
-                outcome = _ended(process, process.ending)
+                outcome = ended(process, process.ending)
             self._bury(process, outcome)
 
-    async def _host(self, process: Process, image: Image, args: Spawn) -> Exit:
+    def _share(self, process: Process, image: Image, request: abi.Run) -> None:
+        """Puts `process` beside its equals, or into a worker of its own that others will join."""
+        assert self._nursery is not None and self._gate is not None
+        key = (image, process.principal, process.account.parent, process.rights)
+        worker = self._shared.get(key)
+        if worker is None or not worker.has_room:
+            self._shared = {key: each for key, each in self._shared.items() if each.has_room}
+            worker = self._shared[key] = SharedWorker(
+                LaunchRequest(pid=process.pid, name=process.name, folders=_visible(process.rights, image)),
+                launcher=self._launcher,
+                gate=self._gate,
+                bounds=self._config.bounds,
+                clock=self._clock,
+                ended=self._left,
+            )
+            self._nursery.start_soon(worker.run)
+        self._running[process.pid] = worker.take(process, request)
+        if self._accounts.wall_deadline(process.account) is not None:
+            self._nursery.start_soon(self._shared_wall, process)
+
+    def _left(self, process: Process, outcome: Exit) -> None:
+        """A process that shares a worker has ended; one that was killed has done so before."""
+        self._running.pop(process.pid, None)
+        if process.exit is None:
+            if process.ending is not None and outcome.status != "done":
+                outcome = ended(process, process.ending)
+            self._bury(process, outcome)
+
+    async def _shared_wall(self, process: Process) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._wall, process)
+            await process.ended.wait()
+            nursery.cancel_scope.cancel()
+
+    async def _ghost(self, seat: Seat) -> None:
+        """A killed process is dead, its code may not know: it has the grace time, then its worker goes with it."""
+        with trio.move_on_after(self.grace_s):
+            await seat.left()
+            return
+        self._trace.event("grace_over", pid=seat.process.pid)
+        seat.lose_worker()
+
+    async def _host(self, process: Process, image: Image, request: abi.Run) -> Exit:
         assert self._gate is not None
         launched = await self._launcher.launch(
             LaunchRequest(pid=process.pid, name=process.name, folders=_visible(process.rights, image))
         )
         worker = WorkerHost(process, launched, self._gate, bounds=self._config.bounds, clock=self._clock)
-        outcome = _lost(process)
+        outcome = lost(process)
 
         async def run(wire: Duplex) -> None:
             nonlocal outcome
-            outcome = await self._run(wire, process, image, args)
+            outcome = await self._run(wire, process, request)
 
         await worker.serve(run)
         return outcome
 
-    async def _run(self, wire: Duplex, process: Process, image: Image, args: Spawn) -> Exit:
-        request = abi.Run(
-            pid=process.pid,
-            channel=process.pid,
-            program=image.program,
-            file=image.file,
-            args=args.args,
-            kwargs=args.kwargs,
-            model=process.model,
-            seed=process.pid,
-        )
+    async def _run(self, wire: Duplex, process: Process, request: abi.Run) -> Exit:
         ticket = wire.begin(abi.RUN, request)
         self._running[process.pid] = ticket
         if process.ending is not None:
@@ -210,7 +248,7 @@ class Executor:
         except BrokenPipe:
             if wire.peer.closed is None:
                 raise
-            return _lost(process)
+            return lost(process)
         finally:
             del self._running[process.pid]
         return Exit(pid=process.pid, status="done", value=returned.value)
@@ -229,6 +267,7 @@ class Executor:
         """The process has ended: its contexts are given back, its children end or are adopted, its parent is told."""
         self._contexts.release(process)
         self.orphan(process)
+        self._accounts.vacate(process.account, Resource.PROCESSES, 1)
         self._accounts.close(process.account)
         tokens = process.prompt_tokens + process.generated_tokens
         exit_ = msgspec.structs.replace(outcome, tokens=tokens, wall_s=self._clock.now() - process.started_s)
@@ -249,24 +288,22 @@ class Executor:
                 self.end(child, "terminated")
 
 
+def _request(process: Process, image: Image, spawn: Spawn | SpawnMany, args: Raw) -> abi.Run:
+    return abi.Run(
+        pid=process.pid,
+        channel=process.pid,
+        program=image.program,
+        file=image.file,
+        args=args,
+        kwargs=spawn.kwargs,
+        model=process.model,
+        seed=process.pid,
+    )
+
+
 def _visible(rights: tuple[Right, ...], image: Image) -> tuple[str, ...]:
     """What the worker sees: what its rights show, and the file that it runs."""
     folders = folders_of(rights)
     if image.file is None or any(image.file.startswith(folder + "/") for folder in folders):
         return folders
     return (*folders, image.file)
-
-
-def _lost(process: Process) -> Exit:
-    error = f"WORKER_LOST: the worker of {process.name} died under it"
-    return Exit(pid=process.pid, status="worker_lost", code=125, error=error)
-
-
-def _ended(process: Process, why: str) -> Exit:
-    return Exit(pid=process.pid, status=why, code=_CODES.get(why, 1), error=f"{process.name} was ended: {why}")
-
-
-def _failure(process: Process, error: SyscallError) -> Exit:
-    status = "over_quota" if error.errno is Errno.EQUOTA else "failed"
-    code = 2 if error.message.startswith("usage:") else _CODE_OF_ERRNO.get(error.errno, 1)
-    return Exit(pid=process.pid, status=status, code=code, error=str(error))

@@ -121,13 +121,14 @@ def _once(refs: Iterable[Ref]) -> Iterable[Ref]:
 
 async def _embed(machine: Machine, trap: Trap, text: str) -> bytes:
     """The question's vector; what it costs is the caller's."""
-    hold = machine.accounts.hold(trap.process.account, min(EMBED_TOKENS_MAX, len(text.encode()) + 2))
+    accounts, port = machine.accounts, machine.devices.embedding()
+    hold = accounts.hold(trap.process.account, accounts.worst(port.name, min(EMBED_TOKENS_MAX, len(text.encode()) + 2)))
     used = 0
     try:
-        embedded = await machine.devices.embedding().embed((text,))
+        embedded = await port.embed((text,))
         used = embedded.tokens
     finally:
-        machine.accounts.settle(hold, used)
+        accounts.settle(hold, accounts.cost(port.name, used), model=port.name)
     return embedded.vectors
 
 
@@ -135,8 +136,8 @@ async def _chosen(machine: Machine, context: Context, asked: Recall, ranked: lis
     """The best `k` that fit `tokens_max` together; what does not fit is passed over for what does."""
     candidates = ranked[: max(CANDIDATES_MIN, 2 * asked.k)]
     pages = await machine.contexts.library.pages(context.principal, [each.address for each in candidates])
-    turns = {address: _shown(address, page) for address, page in pages.items()}
-    counts = await _counted(machine, context, tuple(turns.values()))
+    turns = {address: turn_of(address, page) for address, page in pages.items()}
+    counts = await counted(machine, context, tuple(turns.values()))
     tokens = dict(zip(turns, counts, strict=True))
     chosen: list[Found] = []
     left = asked.tokens_max
@@ -147,7 +148,7 @@ async def _chosen(machine: Machine, context: Context, asked: Recall, ranked: lis
     return chosen
 
 
-async def _counted(machine: Machine, context: Context, turns: tuple[Turn, ...]) -> tuple[int, ...]:
+async def counted(machine: Machine, context: Context, turns: tuple[Turn, ...]) -> tuple[int, ...]:
     """What each turn takes of the window: by the model's own count, or by its upper bound if the model is away."""
     if not turns:
         return ()
@@ -158,7 +159,7 @@ async def _counted(machine: Machine, context: Context, turns: tuple[Turn, ...]) 
     return rendered.counts[1:-1] or tuple(len(segment) for segment in rendered.segments)
 
 
-def _shown(address: str, page: tuple[Turn, ...]) -> Turn:
+def turn_of(address: str, page: tuple[Turn, ...]) -> Turn:
     """A page as the tool turn that shows it, naming where it is from."""
     sources = dict.fromkeys(turn.source for turn in page if turn.source)
     return tool(text_of(page), name="recall", source="; ".join(sources) or f"page {address}")

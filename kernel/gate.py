@@ -1,35 +1,36 @@
 """The gate: every system call of every link comes through here, in one order, and nowhere else is a right checked.
 
-decode, authenticate, right, body (which holds the budget before its work and settles it after), outcome, reply. A
-journal will stand between authenticate and right (a recorded outcome is returned as it was) and around the body; the
-order is made for it.
+decode, authenticate, right, budget (the call itself counts; what its body does is held before the work and settled
+after it), body, outcome, reply. A journal will stand between authenticate and right (a recorded outcome is returned as
+it was) and around the body; the order is made for it.
 """
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, final
 
 import trio
 from msgspec import Raw
 
+from kernel.capability import how_to_grant
 from kernel.machine import Machine
 from kernel.panic import KernelPanic, contain
-from kernel.permission import Permission
+from kernel.permission import Lacking, Permission
 from kernel.process import Process
-from kernel.trace import short
+from kernel.recorder import Recorder
+from kernel.tracetext import short
 from kernel.trap import Trap
-from syscalls.calls.kernel import TraceRecord
 from syscalls.codec import pack, parse_args
-from syscalls.errors import BrokenPipe, Errno, IOFailed, NoSyscall, SyscallError
+from syscalls.errors import BrokenPipe, Canceled, Errno, IOFailed, NoSyscall, PermissionDenied, SyscallError
 from syscalls.link.duplex import Duplex
-from syscalls.row import Flag, Row
+from syscalls.row import Row
 from syscalls.table import BY_NAME, RESERVED, TABLE
 from syscalls.wire import Call
 
 Handler = Callable[[Machine, Trap, Any], Any]
 """A family handler: plain for INLINE rows, a coroutine function for all others; returns the row's result."""
 
-_GENERATING = frozenset({"context.generate", "model.generate"})
-_UNTRACED = frozenset({"process.output", "kernel.trace", "process.logs"})
+_GENERATING = frozenset({"context.generate", "model.generate", "model.score"})
 
 
 @final
@@ -42,6 +43,7 @@ class Gate:
         self._machine = machine
         self._permission = permission
         self._handlers = handlers
+        self._recorder = Recorder(machine.trace, machine.clock, machine.metrics)
 
     def enter(self, link: Duplex, call: Call, process: Process, nursery: trio.Nursery) -> trio.CancelScope | None:
         """Serves `call` of `process`: at once where it cannot wait, else in a task of its own whose scope is
@@ -50,57 +52,102 @@ class Gate:
             row = row_of(call.number)
         except SyscallError as unknown:
             link.fail(call.id, unknown)
+            self._machine.trace.event("unknown_call", pid=process.pid, call=short(call.number))
             return None
-        if row.inline and not process.stopped:
-            self._inline(link, call, process, row)
+        if row.inline and not process.stopped and self._inline(link, call, process, row):
             return None
         scope = trio.CancelScope()
         nursery.start_soon(self._serve, link, call, process, row, scope)
         return scope
 
-    def _inline(self, link: Duplex, call: Call, process: Process, row: Row) -> None:
+    def _inline(self, link: Duplex, call: Call, process: Process, row: Row) -> bool:
+        """Answers in the reader's task; whether it did: a process that asks waits for what it lacks."""
         trap = Trap(process=process, row=row, emit=_no_items, room=trio.lowlevel.checkpoint)
-        began = self._machine.clock.now()
+        trap.began_s = self._machine.clock.now()
         args: Any = None
         try:
             args = parse_args(row, call.args)
-            trap.right = self._permission.check(process, row, args)
+            trap.admitted = self._permission.check(process, row, args, call.channel)
+            self._count(process, row)
             result = self._handlers[row.number](self._machine, trap, args)
-            link.reply(call.id, result)
+            packed = link.reply(call.id, result)
         except SyscallError as refused:
+            if isinstance(refused, Lacking) and process.asks:
+                return False
             link.fail(call.id, refused)
-            self._record(trap, began, args, refused)
+            self._recorder.refused(trap, call.args, args, refused)
         except Exception as bug:
-            link.fail(call.id, self._bug(trap, bug))
+            failure = self._bug(trap, bug)
+            link.fail(call.id, failure)
+            self._recorder.refused(trap, call.args, args, failure)
         else:
-            self._record(trap, began, args, None, result)
+            self._recorder.done(trap, call.args, args, packed, result)
+        return True
 
     async def _serve(self, link: Duplex, call: Call, process: Process, row: Row, scope: trio.CancelScope) -> None:
-        trap = Trap(process=process, row=row, emit=self._emitter(link, call), room=lambda: link.drained(call.id))
-        began = self._machine.clock.now()
+        trap = Trap(
+            process=process,
+            row=row,
+            emit=self._emitter(link, call),
+            room=lambda: link.drained(call.id),
+            scope=scope,
+        )
+        trap.require = partial(self._require, trap, call.channel)
+        self._recorder.begin(trap, call.args)
         args: Any = None
         outcome: SyscallError | None = None
         result: Any = None
-        with scope:
-            try:
-                args = parse_args(row, call.args)
-                await self._while_stopped(process)
-                trap.right = self._permission.check(process, row, args)
-                result = await self._body(trap, args)
-                await self._while_stopped(process)
-            except SyscallError as refused:
-                outcome = refused
-            except Exception as bug:
-                outcome = self._bug(trap, bug)
+        over = False
+        try:
+            with scope:
+                try:
+                    args = parse_args(row, call.args)
+                    await self._while_stopped(process)
+                    await self._let_in(trap, args, call.channel)
+                    self._count(process, row)
+                    result = await self._body(trap, args)
+                    await self._while_stopped(process)
+                except SyscallError as refused:
+                    outcome = refused
+                except Exception as bug:
+                    outcome = self._bug(trap, bug)
+            over = True
+        finally:
+            if not over:
+                self._recorder.failed(trap, call.args, args, Errno.EPIPE, "its caller has gone while it was under way")
         if scope.cancelled_caught:
-            link.error(call.id, Errno.ECANCELED, f"{row.name} was cancelled")
-            self._record(trap, began, args, None, errno="ECANCELED")
-        elif outcome is not None:
-            link.fail(call.id, outcome)
-            self._record(trap, began, args, outcome)
+            outcome = _withdrawn(trap) if trap.fallen else Canceled(f"{row.name} was cancelled")
+        if outcome is None:
+            outcome, packed = self._answer(link, call, row, result)
+        if outcome is None:
+            self._recorder.done(trap, call.args, args, packed, result)
         else:
-            self._answer(link, call, row, result)
-            self._record(trap, began, args, None, result)
+            link.fail(call.id, outcome)
+            self._recorder.refused(trap, call.args, args, outcome)
+
+    async def _let_in(self, trap: Trap, args: Any, channel: int) -> None:
+        """The right. A process that asks waits for the answer instead of being refused."""
+        process = trap.process
+        try:
+            admitted = self._permission.check(process, trap.row, args, channel)
+        except Lacking as lacking:
+            if not process.asks:
+                raise
+            await self._machine.requests.ask(process, lacking.right, reason=f"for {trap.row.name}")
+            admitted = self._permission.check(process, trap.row, args, channel)
+        self._machine.processes.capabilities.follow(admitted, trap)
+
+    def _require(self, trap: Trap, channel: int, action: str, names: tuple[str, ...]) -> str:
+        """One more right, for what only shows while the call runs; the call falls with it too."""
+        found = self._permission.require(trap.process, trap.row, action, names, channel)
+        self._machine.processes.capabilities.follow((*trap.admitted, *found), trap)
+        return found[0].text if found else ""
+
+    def _count(self, process: Process, row: Row) -> None:
+        """A call that needs a right counts on the caller's account; the others touch nothing but the caller itself.
+        Raises OverQuota."""
+        if row.needs is not None:
+            self._machine.accounts.count_call(process.account)
 
     async def _body(self, trap: Trap, args: Any) -> Any:
         """The call itself; meanwhile its process is running (a generation) or waiting."""
@@ -111,6 +158,7 @@ class Gate:
             return await answer if isinstance(answer, Awaitable) else answer
         finally:
             trap.process.finish(generating=generating)
+            self._machine.processes.capabilities.leave(trap)
 
     async def _while_stopped(self, process: Process) -> None:
         """STOP holds the calls of a process, coming in and going out."""
@@ -128,14 +176,12 @@ class Gate:
 
         return emit
 
-    def _answer(self, link: Duplex, call: Call, row: Row, result: Any) -> None:
+    def _answer(self, link: Duplex, call: Call, row: Row, result: Any) -> tuple[SyscallError | None, bytes]:
+        """Sends the result; what it was on the wire, or why it could not cross."""
         try:
-            if row.streams:
-                link.end(call.id, result)
-            else:
-                link.reply(call.id, result)
+            return None, link.end(call.id, result) if row.streams else link.reply(call.id, result)
         except SyscallError as unencodable:
-            link.fail(call.id, unencodable)
+            return unencodable, b""
 
     def _bug(self, trap: Trap, bug: Exception) -> SyscallError:
         """A bug of ours in a family handler costs one call, not the machine; it is shouted about."""
@@ -143,39 +189,12 @@ class Gate:
         self._machine.trace.event("bug", pid=trap.process.pid, call=trap.row.name, error=repr(bug))
         return IOFailed(f"the kernel failed in {trap.row.name}: {why}")
 
-    def _record(
-        self,
-        trap: Trap,
-        began: float,
-        args: Any,
-        refused: SyscallError | None,
-        result: Any = None,
-        *,
-        errno: str = "",
-    ) -> None:
-        row = trap.row
-        if row.name in _UNTRACED and refused is None:
-            return
-        shown = "" if args is None or Flag.SECRET in row.flags else short(_fields(args))
-        now = self._machine.clock.now()
-        self._machine.trace.add(
-            TraceRecord(
-                seq=0,
-                at_s=now,
-                kind="call",
-                pid=trap.process.pid,
-                name=row.name,
-                args=shown,
-                result=short(refused.message if refused else trap.detail or _fields(result)),
-                errno=refused.errno.name if refused else errno,
-                took_s=now - began,
-                queued_s=trap.queued_s,
-                driver_s=trap.driver_s,
-                prompt_tokens=trap.prompt_tokens,
-                generated_tokens=trap.generated_tokens,
-                right=short(trap.right),
-            )
-        )
+
+def _withdrawn(trap: Trap) -> PermissionDenied:
+    """What a call is told whose right was revoked under it."""
+    assert trap.fallen is not None
+    again = how_to_grant(trap.process.pid, trap.fallen.right)
+    return PermissionDenied(f"{trap.row.name} was ended: {trap.withdrawn}; {again}")
 
 
 def row_of(number: int | str) -> Row:
@@ -186,22 +205,6 @@ def row_of(number: int | str) -> Row:
     if isinstance(number, int) and number in RESERVED:
         raise NoSyscall(f"{RESERVED[number]} is reserved for a later kernel")
     raise NoSyscall(f"there is no system call {number!r}; 'kernos man' lists them all")
-
-
-def _fields(value: Any) -> str:
-    """The fields of a struct that were set, as `name=value, …`."""
-    if value is None:
-        return ""
-    fields = getattr(value, "__struct_fields__", ())
-    shown = ((name, getattr(value, name)) for name in fields)
-    return ", ".join(f"{name}={_brief(item)}" for name, item in shown if item not in (None, "", (), 0, False))
-
-
-def _brief(item: Any) -> str:
-    if isinstance(item, Raw | bytes):
-        return f"<{len(bytes(item))} bytes>"
-    text = repr(item)
-    return text if len(text) <= 60 else text[:59] + "…"
 
 
 def _no_items(item: Any) -> None:

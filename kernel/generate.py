@@ -7,8 +7,9 @@ from typing import final
 import trio
 from msgspec import Struct
 
-from kernel.account import Hold
+from kernel.account_record import Hold
 from kernel.machine import Machine
+from kernel.meter import Meter, in_micros, timed
 from kernel.mm.conversation import Context
 from kernel.ports import ModelPort
 from kernel.prompt import Prompt, fit, prompt_of
@@ -17,6 +18,7 @@ from syscalls.calls.context import Generate, Generated, Piece, Usage
 from syscalls.calls.model import OneShot
 from syscalls.driver import Finished, Sampling, Tokens
 from syscalls.errors import Invalid, OverQuota, OverWindow, SyscallError, TimedOut
+from syscalls.resources import Resource
 from syscalls.turns import Turn, assistant
 
 REFUSALS_MAX = 2
@@ -38,12 +40,15 @@ class Done(Struct, frozen=True):
 async def in_context(machine: Machine, trap: Trap, context: Context, asked: Generate) -> Generated:
     """Lets the model of `context` speak; one at a time per context. Raises what the table says of context.generate."""
     check(asked)
-    with _deadline(asked.deadline_s) as scope:
+    trap.facts = {"context": str(asked.context)}
+    with deadline(asked.deadline_s) as scope:
         async with context.speaking:
             done = await _persistent(machine, trap, context, asked)
             version = context.version
             if asked.append:
-                version = await machine.contexts.binder.answer(context, done.turn)
+                with machine.contexts.growing(context, trap.process.account, (done.turn,)):
+                    version = await machine.contexts.binder.answer(context, done.turn)
+            await machine.ledger.keep()
             faults, context.faults_told = context.faults - context.faults_told, context.faults
             return Generated(
                 turn=done.turn,
@@ -53,7 +58,7 @@ async def in_context(machine: Machine, trap: Trap, context: Context, asked: Gene
                 pages=context.window.pages(),
                 faults=faults,
             )
-    raise _late(asked.deadline_s, scope)
+    raise late(asked.deadline_s, scope)
 
 
 async def one_shot(machine: Machine, trap: Trap, port: ModelPort, asked: OneShot) -> Generated:
@@ -61,7 +66,7 @@ async def one_shot(machine: Machine, trap: Trap, port: ModelPort, asked: OneShot
     check(asked)
     if not asked.turns:
         raise Invalid("no turns: give at least a user's turn")
-    with _deadline(asked.deadline_s) as scope:
+    with deadline(asked.deadline_s) as scope:
         prompt = prompt_of(asked.turns, asked.tools, await port.render(asked.turns, asked.tools))
         window = port.opened.window_tokens
         if prompt.tokens >= window:
@@ -70,7 +75,7 @@ async def one_shot(machine: Machine, trap: Trap, port: ModelPort, asked: OneShot
             )
         done = await run(machine, trap, port, prompt, asked)
         return Generated(turn=done.turn, finish=done.finished.finish, usage=done.usage)
-    raise _late(asked.deadline_s, scope)
+    raise late(asked.deadline_s, scope)
 
 
 def check(asked: Generate | OneShot) -> None:
@@ -83,8 +88,13 @@ def check(asked: Generate | OneShot) -> None:
         raise Invalid(f"top_p {asked.top_p}: above 0, at most 1")
     if any(not stop for stop in asked.stop):
         raise Invalid("a stop string is empty: it would stop everything")
-    if asked.deadline_s is not None and not 0.0 <= asked.deadline_s < math.inf:
-        raise Invalid(f"deadline_s {asked.deadline_s}: seconds from now, 0 or more")
+    check_deadline(asked.deadline_s)
+
+
+def check_deadline(seconds: float | None) -> None:
+    """Raises Invalid (EINVAL) for what is no time from now."""
+    if seconds is not None and not 0.0 <= seconds < math.inf:
+        raise Invalid(f"deadline_s {seconds}: seconds from now, 0 or more")
 
 
 async def _persistent(machine: Machine, trap: Trap, context: Context, asked: Generate) -> Done:
@@ -106,11 +116,14 @@ async def _persistent(machine: Machine, trap: Trap, context: Context, asked: Gen
 async def run(machine: Machine, trap: Trap, port: ModelPort, prompt: Prompt, asked: Generate | OneShot) -> Done:
     """Holds, queues, generates and settles. However it ends, what the driver did is charged, once."""
     most = min(asked.max_tokens, port.opened.window_tokens - prompt.tokens)
-    most = _affordable(machine, trap, prompt, most) if asked.clip else most
+    most = _affordable(machine, trap, port.name, prompt, most) if asked.clip else most
     seed = asked.seed if asked.seed is not None else secrets.randbits(31) if asked.temperature else 0
     sampling = Sampling(max_tokens=most, temperature=asked.temperature, top_p=asked.top_p, seed=seed, stop=asked.stop)
-    hold = machine.accounts.hold(trap.process.account, prompt.tokens + most)
-    meter = Meter(prompt.tokens)
+    worst = machine.accounts.worst(port.name, prompt.tokens, most)
+    facts = trap.facts = {**(trap.facts or {}), "model": port.name}
+    hold = machine.accounts.hold(trap.process.account, worst)
+    meter = Meter(prompt.tokens, machine.clock.now)
+    took_us = 0
     try:
         async with machine.scheduler.seat(
             device=port.name,
@@ -119,16 +132,22 @@ async def run(machine: Machine, trap: Trap, port: ModelPort, prompt: Prompt, ask
             cost_tokens=hold.tokens,
         ) as seat:
             trap.queued_s += seat.queued_s
+            machine.metrics.queue.observe(seat.queued_s)
             began = machine.clock.now()
             try:
-                finished = await _stream(port, prompt, sampling, meter, trap)
+                finished = await timed(
+                    machine.accounts, hold, port.name, lambda: _stream(port, prompt, sampling, meter, trap)
+                )
             finally:
                 took_s = machine.clock.now() - began
+                took_us = in_micros(took_s)
+                _measure(machine, trap, meter, began, took_s)
                 trap.driver_s += took_s
                 trap.process.driver_s += took_s
                 seat.absorb(meter.service)
     finally:
-        _settle(machine, trap, hold, meter)
+        settle(machine, trap, hold, meter, port.name, took_us)
+    facts |= {"finish": finished.finish, "cached_tokens": str(finished.cached_tokens)}
     usage = Usage(
         prompt_tokens=finished.prompt_tokens,
         generated_tokens=finished.generated_tokens,
@@ -137,42 +156,6 @@ async def run(machine: Machine, trap: Trap, port: ModelPort, prompt: Prompt, ask
         driver_s=trap.driver_s,
     )
     return Done(finished, usage)
-
-
-@final
-class Meter:
-    """What a generation has cost so far. Until a driver has finished it counts for itself: the prompt once the driver
-    was asked, and every token that came; a driver that refused did nothing."""
-
-    def __init__(self, expected: int) -> None:
-        self._expected = expected
-        self.prompt_tokens = 0
-        self.generated_tokens = 0
-        self.cached_tokens = 0
-
-    @property
-    def service(self) -> int:
-        """Tokens that had to be computed."""
-        return self.prompt_tokens - self.cached_tokens + self.generated_tokens
-
-    def asked(self) -> None:
-        """The driver has the prompt."""
-        self.prompt_tokens = self._expected
-
-    def came(self, tokens: int) -> None:
-        """So many more were generated."""
-        self.generated_tokens += tokens
-
-    def failed(self) -> None:
-        """The driver gave an error; without a token before it, it did nothing."""
-        if not self.generated_tokens:
-            self.prompt_tokens = 0
-
-    def finished(self, done: Finished) -> None:
-        """The driver's own count, which is what is charged."""
-        self.prompt_tokens = done.prompt_tokens
-        self.generated_tokens = done.generated_tokens
-        self.cached_tokens = done.cached_tokens
 
 
 async def _stream(port: ModelPort, prompt: Prompt, sampling: Sampling, meter: Meter, trap: Trap) -> Finished:
@@ -208,23 +191,45 @@ async def _stream(port: ModelPort, prompt: Prompt, sampling: Sampling, meter: Me
     return finished
 
 
-def _affordable(machine: Machine, trap: Trap, prompt: Prompt, most: int) -> int:
+def _affordable(machine: Machine, trap: Trap, model: str, prompt: Prompt, most: int) -> int:
     """`max_tokens` lowered to what the account can pay. Raises OverQuota if it cannot pay prompt and one token."""
-    room = machine.accounts.room(trap.process.account)
-    if room is None or room >= prompt.tokens + most:
-        return most
-    if room <= prompt.tokens:
-        raise OverQuota(
-            f"account {trap.process.account.name} has {room} tokens left, the prompt alone takes {prompt.tokens}: "
-            f"raise the budget or shorten the context"
-        )
-    return room - prompt.tokens
+    accounts, account = machine.accounts, trap.process.account
+    price = accounts.price_of(model)
+    for resource, taken, each in (
+        (Resource.TOKENS, prompt.tokens, 1),
+        (Resource.TOKENS_OUT, 0, 1),
+        (Resource.MONEY, price.worst(prompt.tokens, 0), price.picos_out),
+    ):
+        room = accounts.room(account, resource)
+        if room is None or room >= taken + most * each:
+            continue
+        if room < taken + each:
+            try:
+                accounts.hold(account, {resource: taken + each})
+            except OverQuota as over:
+                raise OverQuota(f"the prompt and one token do not fit: {over.message}") from None
+        most = (room - taken) // each
+    return most
 
 
-def _settle(machine: Machine, trap: Trap, hold: Hold, meter: Meter) -> None:
+def _measure(machine: Machine, trap: Trap, meter: Meter, began: float, took_s: float) -> None:
+    """How long the first token took, each later one, and all of it."""
+    metrics = machine.metrics
+    metrics.generation.observe(took_s)
+    if meter.first_s is not None:
+        metrics.ttft.observe(meter.first_s - trap.began_s)
+        later = meter.generated_tokens - 1
+        if later > 0:
+            metrics.token.observe((began + took_s - meter.first_s) / later, later)
+
+
+def settle(machine: Machine, trap: Trap, hold: Hold, meter: Meter, model: str, took_us: int) -> None:
     """Charges what was done to the account, the process and the trace record."""
-    excess = machine.accounts.settle(hold, meter.prompt_tokens + meter.generated_tokens)
-    process = trap.process
+    accounts, process = machine.accounts, trap.process
+    did = accounts.cost(
+        model, meter.prompt_tokens, meter.generated_tokens, cached=meter.cached_tokens, generation_us=took_us
+    )
+    excess = accounts.settle(hold, did, model=model, cached=meter.cached_tokens)
     if excess:
         machine.trace.event("overrun", pid=process.pid, held=hold.tokens, excess=excess)
     process.prompt_tokens += meter.prompt_tokens
@@ -233,10 +238,12 @@ def _settle(machine: Machine, trap: Trap, hold: Hold, meter: Meter) -> None:
     trap.generated_tokens += meter.generated_tokens
 
 
-def _deadline(seconds: float | None) -> trio.CancelScope:
+def deadline(seconds: float | None) -> trio.CancelScope:
+    """The scope of a call that has until `seconds` from now."""
     return trio.CancelScope() if seconds is None else trio.move_on_after(seconds)
 
 
-def _late(seconds: float | None, scope: trio.CancelScope) -> SyscallError:
+def late(seconds: float | None, scope: trio.CancelScope) -> SyscallError:
+    """What such a call ends with."""
     assert scope.cancelled_caught
     return TimedOut(f"the answer was not there in {seconds} s, waiting for a seat included: allow more (deadline_s)")

@@ -1,6 +1,7 @@
 """A driver host: the OS process that serves one device, started, watched, and started again when it dies."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, final
 
@@ -9,15 +10,17 @@ from msgspec import Raw
 
 from kernel.config import Bounds
 from kernel.host_process import StartHost
+from kernel.loop import TRIO
 from kernel.trace import Trace
 from syscalls import driver
 from syscalls.codec import parse_answer
-from syscalls.errors import BrokenPipe, IOFailed, SyscallError, TryAgain
+from syscalls.errors import BrokenPipe, Busy, Canceled, IOFailed, SyscallError, TryAgain
 from syscalls.limits import DRIVER_LIMITS
-from syscalls.link.duplex import Duplex, LinkBroken, NoServer, Transport
+from syscalls.link.duplex import Duplex, NoServer
+from syscalls.link.transport import Transport
 from syscalls.peer import Peer
 from syscalls.row import Flag, Row
-from syscalls.wire import Hello, WireError
+from syscalls.wire import Hello
 
 HostState = Literal["idle", "starting", "ready", "restarting", "failed"]
 
@@ -65,6 +68,9 @@ class Host:
         self._wanted = trio.Event()
         self._news = trio.Event()
         self._on_restart: list[Callable[[], None]] = []
+        self._leaving = False
+        self._cut: Duplex | None = None
+        self._life_scope = trio.CancelScope()
 
     def on_restart(self, callback: Callable[[], None]) -> None:
         """Calls back each time a new host stands in for one that died."""
@@ -80,33 +86,58 @@ class Host:
         """Waits until the device is open. Raises why it cannot be, or TryAgain (EAGAIN) after `host_ready_s`."""
         self.want()
         with trio.move_on_after(self._bounds.host_ready_s):
-            while self.state != "ready":
+            while self.state != "ready" or self._leaving:
                 if self.failure is not None:
                     raise self.failure
                 await self._news.wait()
+                if self.state == "idle":  # it was unloaded meanwhile
+                    self.want()
             assert self.opened is not None
             return self.opened
         raise TryAgain(f"device {self.name} did not come up in {self._bounds.host_ready_s:g} s: see {self._log_file}")
 
+    async def unload(self, *, timeout_s: float, force: bool) -> None:
+        """Ends the host until somebody needs it again. Waits up to `timeout_s` for the calls under way; those that come
+        meanwhile wait until it is gone. With `force` what is left then fails with ECANCELED.
+
+        Raises Busy (EBUSY), and the host stays, if calls are left without `force`, or another unload is under way."""
+        if self._leaving:
+            raise Busy(f"{self.name} is being unloaded already")
+        if self.state in ("idle", "failed"):
+            return
+        self._leaving = True
+        try:
+            with trio.move_on_after(timeout_s):
+                while self.busy:
+                    await self._news.wait()
+            if self.busy and not force:
+                raise Busy(
+                    f"{self.busy} calls are under way on {self.name}: wait for them (timeout_s), or end them (force)"
+                )
+            self._cut = self._wire
+            self._life_scope.cancel()
+            while self._leaving and self.state != "idle":
+                await self._news.wait()
+        finally:
+            self._leaving = False
+            self._tell()
+
     async def call(self, row: Row, make_args: Callable[[int], Any]) -> Any:
         """Calls the driver; `make_args` is given the device's handle. Issued again after the host's death if `row`
         allows."""
-        self.busy += 1
-        try:
-            for _ in range(REISSUES_MAX):
-                opened = await self.ready()
-                wire = self._wire
-                assert wire is not None
-                try:
+        for _ in range(REISSUES_MAX):
+            opened = await self.ready()
+            wire = self._wire
+            assert wire is not None
+            try:
+                with self._under_way():
                     return await wire.call(row, make_args(opened.device))
-                except BrokenPipe as broken:
-                    self._own_words(wire, broken)
-                    if Flag.IDEMPOTENT not in row.flags:
-                        raise
-                    await self._gone(wire)
-            raise IOFailed(f"{REISSUES_MAX} hosts of {self.name} died under this call: see {self._log_file}")
-        finally:
-            self.busy -= 1
+            except BrokenPipe as broken:
+                self._own_words(wire, broken)
+                await self._gone(wire)
+                if Flag.IDEMPOTENT not in row.flags:
+                    raise
+        raise IOFailed(f"{REISSUES_MAX} hosts of {self.name} died under this call: see {self._log_file}")
 
     async def pour(self, row: Row, make_args: Callable[[int], Any], sink: Callable[[Any], None]) -> Any:
         """A streaming call: typed items go into `sink` as they come; see HostedModel for how one is resumed.
@@ -120,15 +151,24 @@ class Host:
             for item in items:
                 sink(parse_answer(row.item, item, name=row.name))
 
-        self.busy += 1
         try:
-            return await wire.pour(row, make_args(opened.device), typed, credit=_CREDIT)
+            with self._under_way():
+                return await wire.pour(row, make_args(opened.device), typed, credit=_CREDIT)
         except BrokenPipe as broken:
             self._own_words(wire, broken)
             await self._gone(wire)
             raise
+
+    @contextmanager
+    def _under_way(self) -> Iterator[None]:
+        """A call that an unload waits for."""
+        self.busy += 1
+        try:
+            yield
         finally:
             self.busy -= 1
+            if self._leaving:
+                self._tell()
 
     async def run(self) -> None:
         """Supervises: starts the host when it is wanted, again when it dies. Gives up, for a while, when the driver
@@ -136,9 +176,22 @@ class Host:
         while True:
             await self._wanted.wait()
             self._set("starting")
-            await self._keep_up()
-            await trio.sleep(_RETRY_S)  # meanwhile everybody is told the same
-            self._wanted = trio.Event()
+            with trio.CancelScope() as self._life_scope:
+                await self._keep_up()
+            if self._life_scope.cancelled_caught:
+                self._rest()
+            else:
+                await trio.sleep(_RETRY_S)  # meanwhile everybody is told the same
+                self._wanted = trio.Event()
+
+    def _rest(self) -> None:
+        """It was unloaded: as if it had never been needed."""
+        self._wanted = trio.Event()
+        self.failure = None
+        self.pid = 0
+        self._leaving = False
+        self._trace.event("host_unloaded", device=self.name)
+        self._set("idle")
 
     async def _keep_up(self) -> None:
         """Hosts one after another, until there cannot be one."""
@@ -205,7 +258,10 @@ class Host:
             raise refused
 
     def _own_words(self, wire: Duplex, error: BrokenPipe) -> None:
-        """An EPIPE that came over a live link is the driver's own, no death of its host."""
+        """An EPIPE that came over a live link is the driver's own, no death of its host; one over a link that an unload
+        cut is no accident."""
+        if wire is self._cut:
+            raise Canceled(f"{self.name} was unloaded by force under this call") from None
         if wire.peer.closed is None:
             raise IOFailed(f"device {self.name}: {error.message}") from None
 
@@ -222,6 +278,9 @@ class Host:
 
     def _set(self, state: HostState) -> None:
         self.state = state
+        self._tell()
+
+    def _tell(self) -> None:
         news, self._news = self._news, trio.Event()
         news.set()
 
@@ -232,22 +291,7 @@ class Host:
 
 async def _run(wire: Duplex, scope: trio.CancelScope) -> None:
     """The link until it ends; then everything that waits on it fails with EPIPE."""
-    reason = "the host is gone"
     try:
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_write, wire)
-            try:
-                await wire.reader()
-            except (WireError, LinkBroken) as broken:
-                reason = f"the host is gone: {broken}"
-            nursery.cancel_scope.cancel()
+        await wire.run(TRIO, "the host is gone")
     finally:
-        wire.hang_up(reason)
         scope.cancel()
-
-
-async def _write(wire: Duplex) -> None:
-    try:
-        await wire.writer()
-    except LinkBroken:
-        pass

@@ -10,8 +10,9 @@ from typing import Protocol, final
 
 import trio
 
+from kernel.loop import TRIO
 from syscalls.errors import IOFailed
-from syscalls.link.duplex import Transport
+from syscalls.link.transport import SocketTransport, Transport
 
 
 class HostProcess(Protocol):
@@ -32,9 +33,9 @@ StartHost = Callable[[str, Path], Awaitable[HostProcess]]
 class ChildProcess:
     """A host as a child of the kernel."""
 
-    def __init__(self, process: trio.Process, stream: trio.SocketStream) -> None:
+    def __init__(self, process: trio.Process, transport: SocketTransport) -> None:
         self._process = process
-        self._stream = stream
+        self._transport = transport
 
     @property
     def pid(self) -> int:
@@ -42,13 +43,13 @@ class ChildProcess:
 
     @property
     def transport(self) -> Transport:
-        return self._stream
+        return self._transport
 
     async def end(self) -> int | None:
         """Kills and reaps it; its exit status."""
         status: int | None = None
         with trio.CancelScope(shield=True):
-            await trio.aclose_forcefully(self._stream)
+            self._transport.close()
             self._process.kill()
             status = await self._process.wait()
         return status  # noqa: RET504 (mypy takes a shielded scope for one that may swallow)
@@ -72,4 +73,4 @@ async def start_child(driver: str, log_file: Path) -> HostProcess:
     except OSError as failed:
         ours.close()
         raise IOFailed(f"the host of driver {driver} cannot be started: {failed}") from None
-    return ChildProcess(process, trio.SocketStream(trio.socket.from_stdlib_socket(ours)))
+    return ChildProcess(process, SocketTransport(ours, TRIO))

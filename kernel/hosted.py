@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from kernel.host import REISSUES_MAX, Host
 from kernel.trace import Trace
 from syscalls import driver
-from syscalls.driver import Embedded, Finished, Opened, Rendered, Sampling, StoreHits, Tokens
+from syscalls.driver import Embedded, Finished, Opened, Rendered, Sampling, Score, Scored, StoreHits, Tokens
 from syscalls.errors import BrokenPipe, IOFailed, OutcomeUnknown
 from syscalls.turns import ToolSpec, Turn
 
@@ -82,6 +82,22 @@ class HostedModel:
                 self._trace.event("reissue", device=self.name, generated=len(made))
                 continue
             return finished
+
+    async def score(self, asked: Score) -> Scored:
+        scored: Scored = await self._host.call(driver.SCORE, lambda device: replace(asked, device=device))
+        return scored
+
+    async def tokenize(self, text: str) -> tuple[int, ...]:
+        found: driver.Tokenized = await self._host.call(
+            driver.TOKENIZE, lambda device: driver.Tokenize(device=device, text=text)
+        )
+        return found.ids
+
+    async def detokenize(self, ids: tuple[int, ...]) -> str:
+        found: driver.Detokenized = await self._host.call(
+            driver.DETOKENIZE, lambda device: driver.Detokenize(device=device, ids=ids)
+        )
+        return found.text
 
 
 def _addressed(request: driver.Generate, device: int) -> driver.Generate:

@@ -9,12 +9,14 @@ from typing import Final, final
 import trio
 
 from kernel.launch import Launched, LaunchRequest
+from kernel.loop import TRIO
 from kernel.trace import Trace
 from sandbox.errors import JailError, ZygoteGone
 from sandbox.interpreter import guest_binds, guest_path
 from sandbox.spec import Bind, WorkerSpec, ZygoteSpec
 from sandbox.zygote import Worker, Zygote, reap
 from syscalls.errors import Invalid, IOFailed
+from syscalls.link.transport import SocketTransport
 
 ENTRY: Final = "userland.worker:main"
 _PRELOAD: Final = ("userland.worker", "kernos", "userland.agent", "userland.documents")
@@ -28,7 +30,7 @@ class JailedWorker:
 
     def __init__(self, worker: Worker) -> None:
         self._worker = worker
-        self.transport = trio.SocketStream(trio.socket.from_stdlib_socket(worker.sock))
+        self.transport = SocketTransport(worker.sock, TRIO)
         self._reaped = trio.Event()
 
     @property
@@ -59,7 +61,8 @@ class JailedWorker:
     async def aclose(self) -> None:
         """Closes the kernel's ends."""
         os.close(self._worker.output)
-        await trio.aclose_forcefully(self.transport)
+        self.transport.close()
+        await trio.lowlevel.checkpoint()
 
 
 @final

@@ -6,7 +6,7 @@ from typing import Protocol, final
 
 from msgspec import Struct
 
-from syscalls.link.duplex import Transport
+from syscalls.link.transport import Transport
 from syscalls.rights import Right
 
 

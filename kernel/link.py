@@ -5,12 +5,14 @@ from typing import Protocol, final
 
 import trio
 
+from kernel.loop import TRIO
 from kernel.process import Process
-from syscalls.errors import Errno
+from syscalls.errors import BrokenPipe, Errno
 from syscalls.limits import CLIENT_LIMITS, OUTBOX_BYTES_MAX, PeerLimits
-from syscalls.link.duplex import Duplex, LinkBroken, Transport
+from syscalls.link.duplex import Duplex
+from syscalls.link.transport import Transport
 from syscalls.peer import Peer
-from syscalls.wire import Call, Cancel, Event, Hello, WireError
+from syscalls.wire import Call, Cancel, Event, Hello
 
 
 class Entrance(Protocol):
@@ -40,31 +42,20 @@ class KernelLink:
     ) -> None:
         self._gate = gate
         self._channels = channels
-        self._scopes: dict[int, trio.CancelScope] = {}
+        self._scopes: dict[int, tuple[int, trio.CancelScope]] = {}
         self._nursery: trio.Nursery | None = None
         self.wire = Duplex(Peer(limits, hello), transport, self, trio.Event, outbox_bytes_max=OUTBOX_BYTES_MAX)
 
     async def run(self, *, handshake_s: float, on_ready: Callable[[], None] = lambda: None) -> str:
         """Serves until the other end goes, breaks the protocol, or says no HELLO in time. Calls under way are
         cancelled."""
-        reason = "the other end closed the link"
-        try:
-            async with trio.open_nursery() as nursery:
-                self._nursery = nursery
-                nursery.start_soon(_write, self.wire, nursery.cancel_scope)
-                nursery.start_soon(self._greet, handshake_s, on_ready)
-                try:
-                    await self.wire.reader()
-                except WireError as breach:
-                    reason = str(breach)
-                except LinkBroken as broken:
-                    reason = str(broken)
-                await _last_words(self.wire)
-                nursery.cancel_scope.cancel()
-        finally:
-            reason = self.wire.peer.closed or reason
-            self.wire.hang_up(reason)
-        return reason
+        reason = ""
+        async with trio.open_nursery() as nursery:
+            self._nursery = nursery
+            nursery.start_soon(self._greet, handshake_s, on_ready)
+            reason = await self.wire.run(TRIO)
+            nursery.cancel_scope.cancel()
+        return reason or self.wire.peer.closed or "the other end said no HELLO"
 
     def on_call(self, link: Duplex, call: Call) -> None:
         process = self._channels.process_on(call.channel)
@@ -72,19 +63,28 @@ class KernelLink:
             link.error(call.id, Errno.EPERM, f"channel {call.channel} is not this link's")
             link.bye(f"a call on channel {call.channel}, which is not this link's")
             return
+        if process.exit is not None:
+            link.error(call.id, Errno.ESRCH, f"process {process.pid} ({process.name}) has ended")
+            return
         if link.peer.unsent_bytes > link.peer.limits.blob_total_bytes_max:
             link.error(call.id, Errno.EAGAIN, f"{link.peer.unsent_bytes} bytes of answers wait to be read: read them")
             return
         scope = self._gate.enter(link, call, process, self._nursery)
         if scope is not None:
-            self._scopes[call.id] = scope
+            self._scopes[call.id] = call.channel, scope
             if len(self._scopes) > 2 * self.wire.peer.limits.calls_max:
                 self._forget()
 
     def on_cancel(self, link: Duplex, cancel: Cancel) -> None:
-        scope = self._scopes.pop(cancel.id, None)
-        if scope is not None:
-            scope.cancel()
+        found = self._scopes.pop(cancel.id, None)
+        if found is not None:
+            found[1].cancel()
+
+    def cancel_channel(self, channel: int) -> None:
+        """Cancels every call that is under way on `channel`."""
+        for on, scope in tuple(self._scopes.values()):
+            if on == channel:
+                scope.cancel()
 
     def on_event(self, link: Duplex, event: Event) -> None:
         pass
@@ -95,25 +95,13 @@ class KernelLink:
 
     async def _greet(self, handshake_s: float, on_ready: Callable[[], None]) -> None:
         with trio.move_on_after(handshake_s) as limit:
-            await self.wire.greeted()
+            try:
+                await self.wire.greeted()
+            except BrokenPipe:
+                return  # it broke before it said who it is; the reader knows why
             on_ready()
         if limit.cancelled_caught:
             self.wire.bye(f"no HELLO in {handshake_s:g} s")
+            await self.wire.last_words(TRIO)
             assert self._nursery is not None
-            await _last_words(self.wire)
             self._nursery.cancel_scope.cancel()
-
-
-async def _write(wire: Duplex, scope: trio.CancelScope) -> None:
-    try:
-        await wire.writer()
-    except LinkBroken:
-        pass
-    scope.cancel()
-
-
-async def _last_words(wire: Duplex) -> None:
-    """Gives the writer a moment to send a BYE that explains why this end hangs up."""
-    with trio.move_on_after(0.5):
-        while wire.peer.outbox and wire.peer.closed is not None:  # noqa: ASYNC110 (the outbox is plain bytes)
-            await trio.sleep(0.001)

@@ -5,13 +5,23 @@ from typing import final
 import trio
 
 from kernel.account import Accounts
+from kernel.admission import Admissions
+from kernel.alarm import Alarms
 from kernel.clock import Clock
 from kernel.config import Config
 from kernel.device import Registry
 from kernel.exec import Executor
+from kernel.handles import Handles
+from kernel.klog import Klog
+from kernel.ledger import Ledger
+from kernel.metrics import Metrics
 from kernel.mm.contexts import Contexts
+from kernel.pipe import Pipes
 from kernel.process_table import ProcessTable
+from kernel.requests import Requests
+from kernel.roster import Roster
 from kernel.scheduler import Scheduler
+from kernel.topic import Topics
 from kernel.trace import Trace
 from kernel.truth import Truth
 
@@ -19,7 +29,7 @@ from kernel.truth import Truth
 @final
 class Machine:
     """State has one owner each; this only says who. `power` is set when the machine is to stop, `hurry` when nobody
-    will wait for the grace time any more."""
+    will wait for the grace time any more. `listening` is the gateway's address, "" where there is none."""
 
     def __init__(
         self,
@@ -29,22 +39,46 @@ class Machine:
         trace: Trace,
         truth: Truth,
         accounts: Accounts,
+        ledger: Ledger,
         scheduler: Scheduler,
         processes: ProcessTable,
         devices: Registry,
         contexts: Contexts,
         executor: Executor,
+        pipes: Pipes,
+        topics: Topics,
+        alarms: Alarms,
+        handles: Handles,
+        requests: Requests,
     ) -> None:
         self.config = config
         self.clock = clock
         self.trace = trace
         self.truth = truth
         self.accounts = accounts
+        self.ledger = ledger
+        self.roster = Roster(ledger, processes)
+        self.klog = Klog(trace, config.bounds)
+        self.metrics = Metrics()
         self.scheduler = scheduler
         self.processes = processes
         self.devices = devices
         self.contexts = contexts
         self.executor = executor
+        self.pipes = pipes
+        self.topics = topics
+        self.alarms = alarms
+        bounds = config.bounds
+        self.admissions = Admissions(
+            clock.now,
+            tickets_max=bounds.tickets_max,
+            ticket_s=bounds.handshake_s,
+            guests_max=bounds.guests_max,
+            guests_each_max=bounds.guests_each_max,
+        )
+        self.listening = ""
+        self.handles = handles
+        self.requests = requests
         self.power = trio.Event()
         self.hurry = trio.Event()
         self.grace_s = config.bounds.grace_s

@@ -4,7 +4,7 @@ real ones."""
 from collections.abc import Callable
 from typing import Protocol
 
-from syscalls.driver import Embedded, Finished, Opened, Rendered, Sampling, StoreHits, Tokens
+from syscalls.driver import Embedded, Finished, Opened, Rendered, Sampling, Score, Scored, StoreHits, Tokens
 from syscalls.turns import ToolSpec, Turn
 
 
@@ -29,6 +29,9 @@ class ModelPort(Protocol):
         tools: tuple[ToolSpec, ...],
         sink: Callable[[Tokens], None],
     ) -> Finished: ...
+    async def score(self, asked: Score) -> Scored: ...
+    async def tokenize(self, text: str) -> tuple[int, ...]: ...
+    async def detokenize(self, ids: tuple[int, ...]) -> str: ...
 
 
 class EmbeddingPort(Protocol):

@@ -52,7 +52,7 @@ async def stop_programs(machine: Machine) -> None:
     with trio.move_on_after(machine.grace_s):
         for program in machine.processes:
             if program.kind == "program":
-                await first_of(program.ended, machine.hurry)
+                await first_of(program.ended.event, machine.hurry)
     for program in machine.processes:
         if program.kind == "program" and program.exit is None:
             machine.executor.signal(program, Signal.KILL)

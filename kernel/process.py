@@ -1,12 +1,18 @@
 """A process: its record, and the law of its states."""
 
 from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, final
 
 import trio
 
-from kernel.account import Account
+from kernel.account_record import Account
+from kernel.capability import Capability, Held
+from kernel.mount import OpenFile
 from kernel.panic import KernelPanic
+from kernel.wait import Bell, Once
 from syscalls.calls.message import Message
 from syscalls.calls.process import Exit, Kind, LogLine, State
 from syscalls.rights import Right
@@ -15,6 +21,8 @@ STORY_MAX = 32
 LOG_PIECES_MAX = 2000
 LOG_CHARS_MAX = 512 * 1024
 LOG_PIECE_CHARS_MAX = 8 * 1024
+
+_NOTHING_LENT: Mapping[int, tuple[Capability, ...]] = MappingProxyType({})
 
 TRANSITIONS: frozenset[tuple[State, State]] = frozenset(
     {
@@ -43,6 +51,56 @@ TRANSITIONS: frozenset[tuple[State, State]] = frozenset(
 class Process:
     """A program being run, a session or a tool. The table owns it; `state` changes only through the methods here."""
 
+    __slots__ = (
+        "_log",
+        "account",
+        "asks",
+        "at_end",
+        "calling",
+        "child_changed",
+        "children",
+        "contexts",
+        "detached",
+        "done",
+        "driver_s",
+        "ended",
+        "ending",
+        "exit",
+        "faults",
+        "files",
+        "files_opened",
+        "generated_tokens",
+        "generating",
+        "held",
+        "host",
+        "image",
+        "kind",
+        "lent",
+        "log_changed",
+        "log_chars",
+        "log_pieces",
+        "mailbox",
+        "mailbox_bytes",
+        "mailbox_changed",
+        "model",
+        "name",
+        "nice",
+        "note",
+        "parent",
+        "pid",
+        "principal",
+        "program",
+        "prompt_tokens",
+        "resumed",
+        "started_s",
+        "state",
+        "stop_scope",
+        "stopped",
+        "story",
+        "total",
+        "worker_pid",
+    )  # fmt: skip
+
     def __init__(
         self,
         *,
@@ -52,10 +110,11 @@ class Process:
         kind: Kind,
         name: str,
         account: Account,
-        rights: tuple[Right, ...],
+        held: Held,
         nice: int,
         model: str | None,
         started_s: float,
+        image: str = "",
     ) -> None:
         # Who it is: never changes.
         self.pid = pid
@@ -64,32 +123,39 @@ class Process:
         self.kind: Kind = kind
         self.name = name
         self.account = account
-        self.rights = rights
         self.model = model
         self.started_s = started_s
+        self.image = image
         self.program: int = pid if parent is None or parent.kind == "session" else parent.program
         # What it is at: the gate.
         self.nice = nice
         self.state: State = "ready"
         self.stopped = False
-        self.resumed = trio.Event()
+        self.resumed = Bell()
         self.generating = 0
         self.calling = 0
-        self.story: deque[str] = deque(maxlen=STORY_MAX)
+        self.story: list[str] = []
+        # What it may do: the table of capabilities.
+        self.held = held
+        self.lent: Mapping[int, tuple[Capability, ...]] = _NOTHING_LENT
+        self.asks = False
         # What it has: the family handlers.
         self.children: dict[int, Process] = {}
         self.contexts: set[int] = set()
-        self.mailbox: deque[Message] = deque()
+        self.files: dict[int, OpenFile] = {}
+        self.files_opened = 0
+        self.mailbox: list[Message] = []
         self.mailbox_bytes = 0
-        self.mailbox_changed = trio.Event()
-        self.log: deque[LogLine] = deque(maxlen=LOG_PIECES_MAX)
+        self.mailbox_changed = Bell()
+        self._log: deque[LogLine] | None = None
         self.log_pieces = 0
         self.log_chars = 0
-        self.log_changed = trio.Event()
-        self.child_changed = trio.Event()
+        self.log_changed = Bell()
+        self.child_changed = Bell()
         # How it ends: exec and the table.
         self.exit: Exit | None = None
-        self.ended = trio.Event()
+        self.ended = Once()
+        self.at_end: list[Callable[[], None]] = []
         self.ending: str | None = None
         self.detached = False
         self.worker_pid = 0
@@ -104,6 +170,11 @@ class Process:
         self.total = 0
         # Whatever hosts it (a link and a channel), for signals; None for in-kernel tests.
         self.host: Any = None
+
+    @property
+    def rights(self) -> tuple[Right, ...]:
+        """What it may do now."""
+        return self.held.rights
 
     def begin(self, *, generating: bool) -> None:
         """A call of its begins to wait."""
@@ -123,35 +194,47 @@ class Process:
         """STOP: from now on its calls are held."""
         if not self.stopped:
             self.stopped = True
-            self.resumed = trio.Event()
             self._settle("STOP")
 
     def resume(self) -> None:
         """CONT."""
         if self.stopped:
             self.stopped = False
-            self.resumed.set()
+            self.resumed.ring()
             self._settle("CONT")
+
+    @property
+    def log(self) -> Sequence[LogLine]:
+        """What it printed lately, piece by piece."""
+        return self._log or ()
 
     def keep_line(self, line: LogLine) -> None:
         """Takes one piece of output into the ring."""
-        if len(self.log) == LOG_PIECES_MAX:
-            self.log_chars -= len(self.log.popleft().text)
-        self.log.append(line)
+        if self._log is None:
+            self._log = deque()
+        self._log.append(line)
         self.log_pieces += 1
         self.log_chars += len(line.text)
-        while self.log_chars > LOG_CHARS_MAX:
-            self.log_chars -= len(self.log.popleft().text)
+        while len(self._log) > LOG_PIECES_MAX or self.log_chars > LOG_CHARS_MAX:
+            self.log_chars -= len(self._log.popleft().text)
+
+    def keep_file(self, file: OpenFile) -> int:
+        """Takes an open file; its handle, which is no other's for as long as the process lives."""
+        self.files_opened += 1
+        self.files[self.files_opened] = file
+        return self.files_opened
 
     def die(self, exit_: Exit) -> None:
         """It has ended; it is a zombie until its parent waits for it."""
         if self.exit is not None:
             raise KernelPanic(self._tale("it ended twice"))
         self.exit = exit_
-        self.resumed.set()
+        self.resumed.ring()
         self.mailbox.clear()
         self._move("zombie", exit_.status)
         self.ended.set()
+        for give_back in self.at_end:
+            give_back()
 
     def _settle(self, why: str) -> None:
         """The state that follows from what it is at; a zombie's late returns change nothing."""
@@ -171,8 +254,15 @@ class Process:
             return
         if (self.state, to) not in TRANSITIONS:
             raise KernelPanic(self._tale(f"{self.state} -> {to} is not allowed"))
-        self.story.append(f"{self.state} -> {to} ({why})")
+        self.story.append(_passage(self.state, to, why))
+        del self.story[:-STORY_MAX]
         self.state = to
 
     def _tale(self, what: str) -> str:
         return f"process {self.pid} ({self.name}): {what}; its story: {'; '.join(self.story) or 'none'}"
+
+
+@lru_cache(maxsize=256)
+def _passage(state: State, to: State, why: str) -> str:
+    """The same few words for every process, and one string for them."""
+    return f"{state} -> {to} ({why})"

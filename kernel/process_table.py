@@ -1,12 +1,11 @@
 """The process table: who is alive, who is a zombie, who was here lately."""
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import final
 
-import trio
-
-from kernel.account import Account
+from kernel.account_record import Account
+from kernel.capability import Capabilities, Capability
 from kernel.clock import Clock
 from kernel.process import Process
 from kernel.trace import Trace
@@ -29,8 +28,11 @@ class ProcessTable:
         self._trace = trace
         self._max = processes_max
         self._next = INIT_PID
+        self.capabilities = Capabilities(clock.now, self._tell)
         self._alive: dict[int, Process] = {}
         self._reaped: deque[Process] = deque(maxlen=REAPED_KEPT_MAX)
+        self.at_end: list[Callable[[Process], None]] = []
+        """Called with each process that has ended: whoever keeps things for processes gives them back."""
 
     def __iter__(self) -> Iterator[Process]:
         return iter(tuple(self._alive.values()))
@@ -49,29 +51,50 @@ class ProcessTable:
         rights: tuple[Right, ...],
         nice: int = 0,
         model: str | None = None,
+        image: str = "",
     ) -> Process:
-        """A new process, ready. Raises TryAgain (EAGAIN) when the table is full."""
-        bound = self._max - self._max // KEPT_FREE if kind == "program" else self._max
-        if len(self._alive) >= bound:
-            raise TryAgain(f"the table holds {bound} processes: wait for some to end, or raise bounds.processes_max")
+        """A new process, ready. Raises TryAgain (EAGAIN) when the table is full, PermissionDenied (EPERM) for a right
+        that the parent lacks."""
+        self.check_room(1, kind)
+        pid = self._next
+        capabilities = self.capabilities
+        held = capabilities.origin(pid, rights) if parent is None else capabilities.inherit(parent, pid, rights)
         process = Process(
-            pid=self._next,
+            pid=pid,
             parent=parent,
             principal=principal,
             kind=kind,
             name=name,
             account=account,
-            rights=rights,
+            held=held,
             nice=nice,
             model=model,
+            image=image,
             started_s=self._clock.now(),
         )
         self._next += 1
         self._alive[process.pid] = process
+        if kind != "tool" and account.parent is not None and not account.pid:
+            account.pid = process.pid
         if parent is not None:
             parent.children[process.pid] = process
         self._trace.event("spawn", pid=process.pid, parent=parent.pid if parent else 0, name=name, type=kind)
         return process
+
+    def _tell(self, event: str, capability: Capability, why: str) -> None:
+        above = capability.parent.id if capability.parent is not None else 0
+        self._trace.event(
+            event, pid=capability.holder, capability=capability.id, right=capability.text, derived=above, why=why
+        )
+
+    def check_room(self, count: int, kind: Kind = "program") -> None:
+        """Raises TryAgain (EAGAIN) unless so many more fit."""
+        bound = self._max - self._max // KEPT_FREE if kind == "program" else self._max
+        if len(self._alive) + count > bound:
+            raise TryAgain(
+                f"the table holds {bound} processes, {len(self._alive)} are there, {count} more do not fit: "
+                "wait for some to end, or raise bounds.processes_max"
+            )
 
     def get(self, pid: int) -> Process:
         """The process that is alive or a zombie under `pid`. Raises NoSuchProcess (ESRCH)."""
@@ -79,6 +102,10 @@ class ProcessTable:
             return self._alive[pid]
         except KeyError:
             raise NoSuchProcess(f"no process {pid}; 'kernos ps' lists them") from None
+
+    def find(self, pid: int) -> Process | None:
+        """As `get`, None where there is none."""
+        return self._alive.get(pid)
 
     def lately(self, pid: int) -> Process:
         """As `get`, and those reaped a while ago too: for their logs."""
@@ -92,14 +119,15 @@ class ProcessTable:
     def ended(self, process: Process, exit_: Exit) -> None:
         """`process` has ended: a zombie for its parent, or reaped at once where nobody will wait."""
         process.die(exit_)
+        for give_back in self.at_end:
+            give_back(process)
         self._trace.event("exit", pid=process.pid, status=exit_.status, code=exit_.code, error=exit_.error)
         self._orphan(process)
         parent = process.parent
         if parent is None or parent.pid == INIT_PID or parent.exit is not None or process.kind != "program":
             self.reap(process)
             return
-        changed, parent.child_changed = parent.child_changed, trio.Event()
-        changed.set()
+        parent.child_changed.ring()
 
     def reap(self, process: Process) -> None:
         """Forgets a zombie, all but what it printed."""

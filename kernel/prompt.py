@@ -48,8 +48,10 @@ async def fit(machine: Machine, trap: Trap, context: Context, port: ModelPort, *
                 if prompt.tokens <= limit:
                     return prompt
                 break
+    pinned = context.window.pinned_tokens
+    pins = f", {pinned} of them pinned," if pinned else ""
     raise OverWindow(
-        f"tools, system turns and the last turn take {prompt.tokens} tokens; the window of {context.model} has "
+        f"tools, system turns and the last turn take {prompt.tokens} tokens{pins}; the window of {context.model} has "
         f"{context.window_tokens}, less {context.window_tokens - limit} for the answer: shorten the last turn, or send "
         f"it with resident=False and recall from it"
     )

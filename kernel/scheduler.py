@@ -269,6 +269,24 @@ class Scheduler:
         """How many requests wait for `device`."""
         return len(self._lanes[device].waiting) if device in self._lanes else 0
 
+    def queues(self) -> dict[int, int]:
+        """How many requests wait for a seat, by the pid of those that have any."""
+        found: dict[int, int] = {}
+        for lane in self._lanes.values():
+            for ticket in lane.waiting:
+                found[ticket.process.pid] = found.get(ticket.process.pid, 0) + 1
+        return found
+
+    @property
+    def queued(self) -> int:
+        """How many requests wait, for whatever device."""
+        return sum(len(lane.waiting) for lane in self._lanes.values())
+
+    @property
+    def seated(self) -> int:
+        """How many requests have a seat, at whatever device."""
+        return sum(len(lane.seated) for lane in self._lanes.values())
+
     def check(self) -> None:
         """Raises KernelPanic on a contradiction: for tests and the invariants."""
         for device, lane in self._lanes.items():

@@ -25,5 +25,6 @@ SCHEMA: tuple[str, ...] = (
         context INTEGER, position INTEGER, body BLOB NOT NULL, PRIMARY KEY (context, position)
     ) WITHOUT ROWID;
     """,
+    "ALTER TABLE contexts ADD COLUMN bytes INTEGER NOT NULL DEFAULT 0",
 )
 SCHEMA_VERSION = len(SCHEMA)

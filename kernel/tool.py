@@ -1,5 +1,7 @@
 """Tools: plugins in sandboxed workers of their own, started when first called, and again when they died."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any, Final, cast, final
 
 import trio
@@ -17,9 +19,11 @@ from syscalls import worker as abi
 from syscalls.calls.process import Exit
 from syscalls.errors import BrokenPipe, IOFailed, NotFound, OutcomeUnknown, SyscallError, TryAgain
 from syscalls.link.duplex import Duplex
+from syscalls.link.ticket import Stream
 from syscalls.rights import parse_rights
 from syscalls.turns import ToolSpec
 
+AHEAD_ITEMS: Final = 4
 STILLBORN_MAX: Final = 3
 RETRY_S: Final = 5.0
 
@@ -34,6 +38,7 @@ class Tool:
         self.restarts = 0
         self.busy = 0
         self.methods: tuple[ToolSpec, ...] = ()
+        self.streaming: tuple[str, ...] = ()
         self.failure: SyscallError | None = None
         self.process: Process | None = None
         self._rights = parse_rights(config.rights)
@@ -50,23 +55,42 @@ class Tool:
             return "failed"
         return "ready" if self._wire is not None else "starting" if self._wanted.is_set() else "idle"
 
+    async def describe(self) -> None:
+        """Waits until it has said what it serves. Raises why it cannot."""
+        await self._ready()
+
     async def call(self, method: str, arguments: Raw) -> Raw:
         """Calls `method`. Raises NotFound for an unknown one, what the tool raised, or OutcomeUnknown (EUNKNOWN) when
         its worker died under the call: a tool's effects are not known to be repeatable."""
+        async with self._under_way(method) as wire:
+            returned: abi.Returned = await wire.call(abi.INVOKE, abi.Invoke(method=method, arguments=arguments))
+            return returned.value
+        raise AssertionError("unreachable")
+
+    @asynccontextmanager
+    async def stream(self, method: str, arguments: Raw) -> AsyncIterator[Stream]:
+        """As `call`, what the tool yields one by one. It runs ahead of who takes the items by AHEAD_ITEMS at most;
+        leaving the block cancels it."""
+        async with self._under_way(method) as wire:
+            args = abi.Invoke(method=method, arguments=arguments)
+            async with wire.stream(abi.STREAM, args, credit=AHEAD_ITEMS) as stream:
+                yield stream
+
+    @asynccontextmanager
+    async def _under_way(self, method: str) -> AsyncIterator[Duplex]:
         wire = await self._ready()
         if method not in {spec.name for spec in self.methods}:
             known = ", ".join(spec.name for spec in self.methods) or "none"
             raise NotFound(f"tool {self.name} has no method {method!r}; it has: {known}")
         self.busy += 1
         try:
-            returned: abi.Returned = await wire.call(abi.INVOKE, abi.Invoke(method=method, arguments=arguments))
+            yield wire
         except BrokenPipe:
             if wire.peer.closed is None:
                 raise
             raise OutcomeUnknown(f"the worker of tool {self.name} died while it ran {method}") from None
         finally:
             self.busy -= 1
-        return returned.value
 
     async def run(self, *, gate: Entrance, processes: ProcessTable, parent: Process) -> None:
         """Supervises: a worker whenever one is wanted. One that cannot be is tried again for a call that comes
@@ -119,7 +143,7 @@ class Tool:
 
     async def _serve(self, wire: Duplex) -> None:
         described: abi.Described = await wire.call(abi.DESCRIBE, abi.Describe(program=self.program))
-        self.methods = described.methods
+        self.methods, self.streaming = described.methods, described.streaming
         self._wire = wire
         self._tell()
         await wire.ended()

@@ -15,7 +15,7 @@ import queue
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar, cast, final
+from typing import Any, Protocol, TypeVar, cast, final
 
 import apsw
 import trio
@@ -26,6 +26,14 @@ from syscalls.errors import Busy, IOFailed, SyscallError
 
 T = TypeVar("T")
 Work = Callable[[apsw.Connection], T]
+
+
+class Passenger(Protocol):
+    """What goes along in somebody's transaction; `missed` when that failed."""
+
+    def write(self, db: apsw.Connection) -> None: ...
+    def missed(self) -> None: ...
+
 
 GROUP_MAX = 1024
 FILE = "truth.db"
@@ -58,6 +66,7 @@ class Truth:
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._closed = False
         self._thread: threading.Thread | None = None
+        self.rider: Callable[[], Passenger | None] | None = None
         self.groups = 0
         self.commits = 0
 
@@ -87,12 +96,23 @@ class Truth:
         return cls(connection, connection, path=":memory:", lock=None)
 
     async def commit(self, work: Work[T]) -> T:
-        """Runs `work` in a transaction; returns its result when it is durable. Not cancelled once it has begun.
+        """Runs `work` in a transaction; returns its result when it is durable. Not cancelled once it has begun. What
+        the `rider` gives goes along: what a call is charged is kept with what it did.
 
         Raises IOFailed (EIO) when the disk does not take it: nothing of it was kept, the kernel goes on.
         """
         await trio.lowlevel.checkpoint()
         self._live()
+        passenger = None if self.rider is None else self.rider()
+        if passenger is None:
+            return await self._commit(work)
+        try:
+            return await self._commit(_with(work, passenger))
+        except BaseException:
+            passenger.missed()
+            raise
+
+    async def _commit(self, work: Work[T]) -> T:
         self.commits += 1
         if self._thread is None:
             return self._alone(work)
@@ -203,6 +223,15 @@ class Truth:
     def _live(self) -> None:
         if self._closed:
             raise IOFailed("the kernel is stopping: its truth is closed")
+
+
+def _with(work: Work[T], passenger: Passenger) -> Work[T]:
+    def both(db: apsw.Connection) -> T:
+        result = work(db)
+        passenger.write(db)
+        return result
+
+    return both
 
 
 def _wake(job: _Job) -> None:

@@ -90,5 +90,4 @@ def write_log(process: Process, line: LogLine) -> None:
     beyond LOG_CHARS_MAX."""
     for at in range(0, max(len(line.text), 1), LOG_PIECE_CHARS_MAX):
         process.keep_line(replace(line, text=line.text[at : at + LOG_PIECE_CHARS_MAX]))
-    changed, process.log_changed = process.log_changed, trio.Event()
-    changed.set()
+    process.log_changed.ring()

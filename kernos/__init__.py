@@ -4,6 +4,7 @@ from syscalls.calls.process import Budget
 from syscalls.errors import SyscallError
 from syscalls.turns import ToolSpec, Turn, assistant, system, user
 from syscalls.turns import tool as tool_turn
+from userland.sdk.blocking import BlockingSys, connect_blocking
 from userland.sdk.child import ChildFailed, Terminated
 from userland.sdk.connect import connect
 from userland.sdk.context import Answer, Context
@@ -12,6 +13,7 @@ from userland.sdk.system import Sys
 
 __all__ = [
     "Answer",
+    "BlockingSys",
     "Budget",
     "ChildFailed",
     "Context",
@@ -22,6 +24,7 @@ __all__ = [
     "Turn",
     "assistant",
     "connect",
+    "connect_blocking",
     "program",
     "system",
     "tool",

@@ -97,7 +97,7 @@ def _put_up(cradle: Cradle, spec: WorkerSpec) -> dict[str, int]:
     trees: list[int] = []
     steps: tuple[tuple[str, Callable[[], None]], ...] = (
         ("uid", lambda: trees.extend(_take_help(cradle.binds, spec.binds, binds))),
-        ("uts", lambda: libc.set_hostname(_HOSTNAME)),
+        ("uts", _take_name),
         ("root", lambda: jail.build_root(binds, trees)),
         ("fds", lambda: libc.close_from(_STATUS_FD + 1)),
         ("capabilities", confine.drop_capabilities),
@@ -120,6 +120,15 @@ def _put_up(cradle: Cradle, spec: WorkerSpec) -> dict[str, int]:
             raise _Step(layer, error) from error
         costs[layer] = (time.perf_counter_ns() - began) // 1000
     return costs
+
+
+def _take_name() -> None:
+    """A host name of its own. What the zygote's imports asked for (uuid does) is kept by `platform` and would tell
+    every guest the host's."""
+    libc.set_hostname(_HOSTNAME)
+    asked = sys.modules.get("platform")
+    if asked is not None:
+        asked._uname_cache = None  # type: ignore[attr-defined]
 
 
 def _lay_out_descriptors(cradle: Cradle) -> None:

@@ -75,7 +75,10 @@ def _create(abi: int) -> int:
 
 
 def _allow(ruleset: int, path: str, rights: int) -> None:
-    parent = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    try:
+        parent = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    except PermissionError:  # out of reach already, as folders of the host are where the layer `root` was left out
+        return
     try:
         if not stat.S_ISDIR(os.fstat(parent).st_mode):
             rights &= ~_READ_DIR

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import platform
 from typing import Final
 
 _libc: Final = ctypes.PyDLL(None, use_errno=True)
@@ -150,9 +149,10 @@ def unmount(target: str, flags: int) -> None:
 
 def pivot_root(new: str, old: str) -> None:
     """pivot_root(2)."""
-    number = _SYS_PIVOT_ROOT.get(platform.machine())
+    machine = os.uname().machine  # not platform.machine(): it keeps the host's name, which guests would find
+    number = _SYS_PIVOT_ROOT.get(machine)
     if number is None:
-        raise OSError(38, f"pivot_root: no number known for {platform.machine()}")
+        raise OSError(38, f"pivot_root: no number known for {machine}")
     syscall("pivot_root", number, ctypes.c_char_p(os.fsencode(new)), ctypes.c_char_p(os.fsencode(old)))
 
 

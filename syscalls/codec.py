@@ -6,6 +6,8 @@ import msgspec
 from msgspec import Raw
 
 from syscalls.errors import Invalid, IOFailed
+from syscalls.freeform import free_form_bytes
+from syscalls.limits import FREE_FORM_BYTES_MAX
 from syscalls.row import Row
 from syscalls.wire import NIL
 
@@ -44,6 +46,8 @@ def parse_args(row: Row, raw: Raw) -> Any:
     """The typed arguments of a call. Raises Invalid that names the call and the field."""
     data = bytes(raw)
     try:
+        if len(data) > FREE_FORM_BYTES_MAX:
+            _bound_free_form(row.args, data)
         return _decoder(row.args).decode(EMPTY if data == bytes(NIL) else data)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError, OverflowError) as bad:
         raise Invalid(f"{row.name}: {bad}; see 'kernos man {row.name}'") from None
@@ -54,6 +58,17 @@ def parse_answer(kind: type[Any] | None, raw: Raw, *, name: str) -> Any:
     if kind is None:
         return None
     try:
+        if len(bytes(raw)) > FREE_FORM_BYTES_MAX:
+            _bound_free_form(kind, bytes(raw))
         return _decoder(kind).decode(raw)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError, OverflowError) as bad:
         raise IOFailed(f"{name} was answered with something else: {bad}") from None
+
+
+def _bound_free_form(kind: type[Any], data: bytes) -> None:
+    """Raises ValidationError for more free-form bytes than may become objects."""
+    size = free_form_bytes(kind, data)
+    if size > FREE_FORM_BYTES_MAX:
+        raise msgspec.ValidationError(
+            f"free-form values of {size} bytes, at most {FREE_FORM_BYTES_MAX} in one call: send them as text or bytes"
+        )

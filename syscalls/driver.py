@@ -1,18 +1,20 @@
 """The driver ABI: the calls that the kernel makes to a driver host, over the same frames.
 
 A host serves the devices of one driver. `driver.open` makes a device; everything else names it by the handle that
-open gave. Model devices render, generate and embed; embedding devices embed; stores add, query and delete. A driver
-refuses with ENOSYS what it did not declare in `can`.
+open gave. Model devices render, generate, score and tokenize; embedding devices embed; stores add, query and delete;
+a file host does what `syscalls.filing` says, a fetch broker what `syscalls.fetching` says. A driver refuses with ENOSYS
+what it did not declare in `can`.
 """
 
 from typing import Literal, final
 
 from msgspec import Struct
 
+from syscalls import fetching, filing
 from syscalls.row import Args, Flag, Result, Row
 from syscalls.turns import ToolCall, ToolSpec, Turn
 
-Kind = Literal["model", "embedding", "store"]
+Kind = Literal["model", "embedding", "store", "files", "fetch"]
 
 
 @final
@@ -121,6 +123,70 @@ class Finished(Result, frozen=True, kw_only=True):
 
 
 @final
+class Tokenize(Args, frozen=True, kw_only=True):
+    """Plain text to ids: no chat template, nothing added. Names of special tokens in it stand for those tokens."""
+
+    device: int
+    text: str
+
+
+@final
+class Tokenized(Result, frozen=True, kw_only=True):
+    """The ids of the text."""
+
+    ids: tuple[int, ...]
+
+
+@final
+class Detokenize(Args, frozen=True, kw_only=True):
+    """Ids to the text that they are, special tokens by name."""
+
+    device: int
+    ids: tuple[int, ...]
+
+
+@final
+class Detokenized(Result, frozen=True, kw_only=True):
+    """The text of the ids; a broken character is U+FFFD."""
+
+    text: str
+
+
+@final
+class Score(Args, frozen=True, kw_only=True):
+    """How likely each of `continuations` is after `prompt`: ids, or with counts `bound` the same as `texts` after
+    `prompt_text`. Each is asked for alone: none sees another. Nothing comes before the first token of a text, so there
+    must be a prompt."""
+
+    device: int
+    prompt: tuple[int, ...] = ()
+    continuations: tuple[tuple[int, ...], ...] = ()
+    prompt_text: str = ""
+    texts: tuple[str, ...] = ()
+
+
+@final
+class TokenScore(Result, frozen=True, kw_only=True):
+    """One token of a continuation: its natural log-probability after all before it, and whether no other was likelier.
+    `id` is -1 where the driver has none."""
+
+    logprob: float
+    greedy: bool
+    id: int = -1
+    text: str = ""
+
+
+@final
+class Scored(Result, frozen=True, kw_only=True):
+    """The tokens of each continuation, in order. `prompt_tokens` were read in all, prompts again for each continuation;
+    `cached_tokens` of them were not computed anew."""
+
+    scores: tuple[tuple[TokenScore, ...], ...]
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+
+
+@final
 class Embed(Args, frozen=True, kw_only=True):
     """Texts to embed."""
 
@@ -219,11 +285,18 @@ GENERATE = Row(
     0x11, "model.generate", Generate, Finished, None, Flag.STREAM | Flag.IDEMPOTENT, "Generates, streaming.", Tokens
 )
 EMBED = Row(0x12, "model.embed", Embed, Embedded, None, Flag.IDEMPOTENT, "Texts to vectors.")
+TOKENIZE = Row(0x13, "model.tokenize", Tokenize, Tokenized, None, Flag.IDEMPOTENT, "Text to ids.")
+DETOKENIZE = Row(0x14, "model.detokenize", Detokenize, Detokenized, None, Flag.IDEMPOTENT, "Ids to text.")
+SCORE = Row(0x15, "model.score", Score, Scored, None, Flag.IDEMPOTENT, "Log-probabilities of given continuations.")
 ADD = Row(0x20, "store.add", StoreAdd, Done, None, Flag.IDEMPOTENT, "Inserts or replaces vectors.")
 QUERY = Row(0x21, "store.query", StoreQuery, StoreHits, None, Flag.IDEMPOTENT, "Nearest neighbours.")
 DELETE = Row(0x22, "store.delete", StoreDelete, Done, None, Flag.IDEMPOTENT, "Deletes.")
 IDS = Row(0x23, "store.ids", StoreIds, Ids, None, Flag.IDEMPOTENT, "All ids.")
 
 TABLE: dict[int, Row] = {
-    row.number: row for row in (OPEN, CLOSE, LEDGER, RENDER, GENERATE, EMBED, ADD, QUERY, DELETE, IDS)
-}
+    row.number: row
+    for row in (
+        OPEN, CLOSE, LEDGER, RENDER, GENERATE, EMBED, TOKENIZE, DETOKENIZE, SCORE, ADD, QUERY, DELETE, IDS,
+        *filing.ROWS, *fetching.ROWS,
+    )
+}  # fmt: skip

@@ -166,3 +166,12 @@ def syscall_error(errno: int, message: str) -> SyscallError:
         return CLASS_OF[Errno(errno)](message)
     except ValueError:
         return IOFailed(f"error {errno} of a newer ABI: {message}")
+
+
+def farewell(reason: str) -> SyscallError:
+    """Why the other end said BYE, as an error: a reason that begins with an errno's name is of that class, any other is
+    EPIPE."""
+    name, colon, rest = reason.partition(": ")
+    if colon and name in Errno.__members__:
+        return syscall_error(Errno[name], rest)
+    return BrokenPipe(reason or "the other end closed the link")

@@ -12,16 +12,6 @@ ENVELOPE_BYTES = 160
 
 
 @final
-class Made:
-    """A call that this end made and that is not answered yet."""
-
-    __slots__ = ("credit",)
-
-    def __init__(self, credit: int) -> None:
-        self.credit = credit
-
-
-@final
 class Served:
     """A call that the other end made: the credit it gave, and the items that wait for more."""
 
@@ -29,13 +19,30 @@ class Served:
 
     def __init__(self, credit: int) -> None:
         self.credit = credit
-        self.backlog: deque[Raw] = deque()
+        self.backlog: deque[Raw] | None = None
         self.last: End | Error | None = None
         self.cancelled = False
+
+    @property
+    def waiting(self) -> int:
+        """How many items wait."""
+        return len(self.backlog) if self.backlog else 0
+
+    def add(self, items: list[Raw]) -> None:
+        """More items, behind those that wait."""
+        if self.backlog is None:
+            self.backlog = deque(items)
+        else:
+            self.backlog.extend(items)
+
+    def forget(self) -> None:
+        """Nobody wants what waits any more."""
+        self.backlog = None
 
     def batch(self, room: int) -> list[Raw]:
         """Takes the next items that credit allows and `room` bytes hold, at least one."""
         batch: list[Raw] = []
+        assert self.backlog is not None
         while self.backlog and self.credit > 0:
             size = len(bytes(self.backlog[0]))
             if batch and size > room:

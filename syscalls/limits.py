@@ -55,3 +55,6 @@ OUTBOX_BYTES_MAX = 4 * MIB
 """While so much waits to be written to a client or worker, the kernel reads nothing more from it."""
 
 STREAM_CREDIT = 64
+
+FREE_FORM_BYTES_MAX = 256 * KIB
+"""Values of any shape in one argument or result: decoded they take up to eighty times what they weigh."""

@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+from syscalls.errors import Invalid
+
 SOCKET_BYTES_MAX = 107
 """The kernel of the machine takes socket paths up to this (unix(7), sun_path less its NUL)."""
 
@@ -27,3 +29,14 @@ def state_dir() -> Path:
 def config_path() -> Path:
     """`$XDG_CONFIG_HOME/kernos/kernos.toml`."""
     return Path(os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config") / "kernos" / "kernos.toml"
+
+
+def parse_address(text: str) -> tuple[str, int]:
+    """`HOST:PORT` or `[IPv6]:PORT`. Raises Invalid (EINVAL)."""
+    host, colon, port = text.rpartition(":")
+    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    if not colon or not bare or (":" in bare and bare == host) or not port.isascii() or not port.isdigit():
+        raise Invalid(f"{text!r} is no address: write HOST:PORT, as in 127.0.0.1:7600 or [::1]:7600")
+    if int(port) > 65535:
+        raise Invalid(f"{text!r} is no address: ports run to 65535")
+    return bare, int(port)

@@ -6,21 +6,21 @@ sends. Nothing here waits, reads a clock or knows a system call: that makes it t
 under a blocking socket, anyio and trio (the shape is that of h11 and of httpcore's state machines).
 
 Blobs are invisible above: arguments or a result that do not fit a frame go out as chunks after the frame that names
-them, and come in as if they had fitted.
+them, and come in as if they had fitted (`syscalls.bulk`).
 """
 
-from collections import deque
-from typing import TypeVar, final
+from collections.abc import Callable
+from typing import Any, final
 
 from msgspec import Raw
 
-from syscalls.blobs import Arrivals, Departures
+from syscalls.bulk import Bulk
 from syscalls.errors import Errno
-from syscalls.flow import ENVELOPE_BYTES, Made, Served, cut
+from syscalls.flow import ENVELOPE_BYTES, Served, cut
 from syscalls.limits import ABI_VERSION, PeerLimits
 from syscalls.wire import (
-    HEADER_BYTES,
-    NIL,
+    LENGTH,
+    NO_FRAME,
     Bye,
     Call,
     Cancel,
@@ -35,11 +35,11 @@ from syscalls.wire import (
     Items,
     Reply,
     WireError,
-    decode,
-    encode,
+    decode_body,
+    encode_body,
+    no_frame,
+    unlike,
 )
-
-_Bulk = TypeVar("_Bulk", Call, Reply, End, Reply | End)
 
 
 @final
@@ -52,14 +52,14 @@ class Peer:
         self.remote: Hello | None = None
         self.closed: str | None = None
         self._frames = FrameBuffer(limits.frame_bytes_max)
-        self._arrivals = Arrivals(limits)
-        self._made: dict[int, Made] = {}
+        self._bulk = Bulk(limits, self._put)
+        self._made: dict[int, int] = {}
+        """The credit of each call that this end made and that is not answered yet."""
         self._served: dict[int, Served] = {}
         self._next_call = 1
         self._newest_served = 0
-        self._departures = Departures(limits)
-        self._delayed: deque[Reply | End] = deque()
-        self._incomplete: dict[int, Call | Reply | End] = {}
+        self._frame_max = limits.frame_bytes_max
+        self._payload_max = limits.frame_bytes_max - ENVELOPE_BYTES
         self._put(hello)
 
     # Calling.
@@ -67,13 +67,18 @@ class Peer:
     def call(self, number: int | str, args: bytes, *, channel: int = 0, credit: int = 0, key: bytes = b"") -> int:
         """Asks; returns the id of the call. Raises WireError once the link has ended, BlockingIOError when too many
         are open."""
-        self._open()
+        if self.closed is not None:
+            raise WireError(self.closed)
         if len(self._made) >= self.limits.calls_max:
             raise BlockingIOError(f"{self.limits.calls_max} calls are open on this link: wait for one to end")
         call_id = self._next_call
-        self._next_call += 1
-        self._made[call_id] = Made(credit)
-        self._put_bulk(Call(call_id, channel, number, Raw(args), credit, key))
+        self._next_call = call_id + 1
+        frame = Call(call_id, channel, number, Raw(args), credit, key)
+        if len(args) <= self._payload_max:
+            self._put(frame)
+        else:
+            self._bulk.send(frame, args)
+        self._made[call_id] = credit
         return call_id
 
     def cancel(self, call_id: int, reason: str = "") -> None:
@@ -83,9 +88,9 @@ class Peer:
 
     def take(self, call_id: int, n: int) -> None:
         """Gives back credit for `n` items of a stream: to be said when they are consumed, not when they arrive."""
-        made = self._made.get(call_id)
-        if made is not None and n > 0 and self.closed is None:
-            made.credit += n
+        credit = self._made.get(call_id)
+        if credit is not None and n > 0 and self.closed is None:
+            self._made[call_id] = credit + n
             self._put(Credit(call_id, n))
 
     # Serving.
@@ -93,7 +98,7 @@ class Peer:
     def reply(self, call_id: int, result: bytes) -> None:
         """Answers a call that does not stream."""
         if self._served.pop(call_id, None) is not None and self.closed is None:
-            self._put_bulk(Reply(call_id, Raw(result)))
+            self._put_result(Reply(call_id, Raw(result)), result)
 
     def items(self, call_id: int, items: list[Raw]) -> int:
         """Streams; what credit does not allow waits. Returns how many now wait, so that the server can bound them.
@@ -102,13 +107,12 @@ class Peer:
         served = self._served.get(call_id)
         if served is None or served.cancelled or self.closed is not None:
             return 0
-        room = self.limits.frame_bytes_max - ENVELOPE_BYTES
         longest = max((len(bytes(item)) for item in items), default=0)
-        if longest > room:
-            raise ValueError(f"an item of {longest} bytes; this link takes at most {room} in one")
-        served.backlog.extend(items)
+        if longest > self._payload_max:
+            raise ValueError(f"an item of {longest} bytes; this link takes at most {self._payload_max} in one")
+        served.add(items)
         self._drain(call_id, served)
-        return len(served.backlog)
+        return served.waiting
 
     def end(self, call_id: int, result: bytes = b"\xc0") -> None:
         """Ends a stream well, after the items that wait."""
@@ -121,11 +125,12 @@ class Peer:
     def waiting(self, call_id: int) -> int:
         """How many items of the stream wait for credit."""
         served = self._served.get(call_id)
-        return len(served.backlog) if served else 0
+        return served.waiting if served else 0
 
     def event(self, channel: int, kind: str, data: bytes = b"\xc0") -> None:
         """Tells the process on `channel` something, without an answer."""
-        self._open()
+        if self.closed is not None:
+            raise WireError(self.closed)
         self._put(Event(channel, kind, Raw(data)))
 
     def bye(self, reason: str = "") -> None:
@@ -141,18 +146,28 @@ class Peer:
 
         Raises WireError if the other end broke the protocol; a BYE with the reason is then in the outbox and the peer
         is closed. What was valid before the breach is lost with the link, as if the peer had died a moment earlier.
+        A closed peer hears and keeps nothing.
         """
+        if self.closed is not None:
+            return []
         seen: list[Frame] = []
         try:
             for body in self._frames.feed(data):
                 if self.closed is not None:
                     break
-                frame = self._absorb(decode(body))
-                if frame is not None:
-                    seen.append(frame)
+                frame = decode_body(body)
+                if self.remote is None and not isinstance(frame, Hello | Bye):
+                    raise WireError(f"{type(frame).__name__.upper()} before HELLO")
+                told = _ABSORB[type(frame)](self, frame)
+                if told is not None:
+                    seen.append(told)
         except WireError as breach:
             self.bye(str(breach))
             raise
+        except NO_FRAME as bad:
+            wrong = no_frame(bad)
+            self.bye(str(wrong))
+            raise wrong from None
         return seen
 
     def is_serving(self, call_id: int) -> bool:
@@ -162,8 +177,7 @@ class Peer:
     @property
     def unsent_bytes(self) -> int:
         """What is kept for the other end: frames that are not written yet and blobs that it has no room for."""
-        delayed = sum(len(bytes(frame.result)) for frame in self._delayed)
-        return len(self.outbox) + self._departures.held_bytes + delayed
+        return len(self.outbox) + (self._bulk.held_bytes if self._bulk else 0)
 
     @property
     def calls_open(self) -> int:
@@ -173,36 +187,11 @@ class Peer:
     def serving(self) -> int:
         return len(self._served)
 
-    def _absorb(self, frame: Frame) -> Frame | None:
-        if self.remote is None and not isinstance(frame, Hello | Bye):
-            raise WireError(f"{type(frame).__name__.upper()} before HELLO")
-        match frame:
-            case Hello():
-                return self._greeted(frame)
-            case Call():
-                return self._called(frame)
-            case Reply() | End() | Error():
-                return self._answered(frame)
-            case Items():
-                return self._streamed(frame)
-            case Credit():
-                self._credited(frame)
-                return None if frame.blob else frame
-            case Cancel():
-                return self._cancelled(frame)
-            case Chunk():
-                return self._pieced(frame)
-            case Event():
-                return frame
-            case Bye():
-                self.closed = frame.reason or "the other end said BYE"
-                return frame
-
     def _greeted(self, frame: Hello) -> Hello:
         if self.remote is not None:
             raise WireError("HELLO twice")
         if frame.abi != ABI_VERSION:
-            raise WireError(f"this end speaks ABI {ABI_VERSION}, the other ABI {frame.abi}: install the same kernos")
+            raise WireError(unlike(frame.abi))
         self.remote = frame
         return frame
 
@@ -214,84 +203,66 @@ class Peer:
         self._newest_served = frame.id
         full = len(self._served) >= self.limits.calls_max
         if frame.blob is not None:
-            self._arrivals.expect(frame.blob, keep=not full)
+            self._bulk.expect(frame, keep=not full)
         if full:
             refusal = f"{self.limits.calls_max} calls are open on this link: wait for one to end"
             self._put(Error(frame.id, Errno.EAGAIN, refusal))
             return None
         self._served[frame.id] = Served(frame.credit)
-        return self._whole(frame)
+        return frame if frame.blob is None else None
 
     def _answered(self, frame: Reply | End | Error) -> Frame | None:
         if self._made.pop(frame.id, None) is None:
             raise WireError(f"an answer to call {frame.id}, which was never made")
-        if isinstance(frame, Error):
+        if isinstance(frame, Error) or frame.blob is None:
             return frame
-        if frame.blob is not None:
-            self._arrivals.expect(frame.blob)
-        return self._whole(frame)
-
-    def _whole(self, frame: _Bulk) -> _Bulk | None:
-        """The frame, or None while its blob is on the way."""
-        if frame.blob is None:
-            return frame
-        self._incomplete[frame.blob.transfer] = frame
+        self._bulk.expect(frame)
         return None
 
     def _pieced(self, chunk: Chunk) -> Frame | None:
-        data = self._arrivals.add(chunk)
-        self._put(Credit(chunk.transfer, len(chunk.data), True))
-        if data is None:
-            return None
-        frame = self._incomplete.pop(chunk.transfer)
-        if isinstance(frame, Call):
-            return Call(frame.id, frame.channel, frame.number, Raw(data), frame.credit, frame.key)
-        return type(frame)(frame.id, Raw(data))
+        return self._bulk.pieced(chunk)
 
     def _streamed(self, frame: Items) -> Items:
-        made = self._made.get(frame.id)
-        if made is None:
+        credit = self._made.get(frame.id)
+        if credit is None:
             raise WireError(f"items of call {frame.id}, which was never made")
-        made.credit -= len(frame.items)
-        if made.credit < 0:
+        self._made[frame.id] = credit = credit - len(frame.items)
+        if credit < 0:
             raise WireError(f"more items of call {frame.id} than it had credit for")
         return frame
 
-    def _credited(self, frame: Credit) -> None:
+    def _credited(self, frame: Credit) -> Credit | None:
         if frame.n <= 0 or (frame.n > self.limits.credit_max and not frame.blob):
             raise WireError(f"a credit of {frame.n}")
         if frame.blob:
-            self._departures.grant(frame.id, frame.n)
-            self._pump(frame.id)
-            self._release()
-            return
+            self._bulk.granted(frame)
+            return None
         served = self._served.get(frame.id)
         if served is not None:
             served.credit = min(served.credit + frame.n, self.limits.credit_max)
             self._drain(frame.id, served)
+        return frame
 
     def _cancelled(self, frame: Cancel) -> Cancel | None:
         served = self._served.get(frame.id)
         if served is None or served.cancelled:
             return None
         served.cancelled = True
-        served.backlog.clear()
-        if self._forgo(frame.id):
+        served.forget()
+        if self._bulk.forgo(frame.id):  # the owner never heard of it
+            self.error(frame.id, Errno.ECANCELED, "cancelled before its arguments had come")
             return None
         if served.last is not None:
             self._drain(frame.id, served)
             return None
         return frame
 
-    def _forgo(self, call_id: int) -> bool:
-        """A call that was cancelled before its arguments were whole: the owner never hears of it."""
-        for transfer, frame in self._incomplete.items():
-            if isinstance(frame, Call) and frame.id == call_id:
-                self._arrivals.discard(transfer)
-                del self._incomplete[transfer]
-                self.error(call_id, Errno.ECANCELED, "cancelled before its arguments had come")
-                return True
-        return False
+    def _told(self, frame: Event) -> Event:
+        return frame
+
+    def _left(self, frame: Bye) -> Bye:
+        self.closed = frame.reason or "the other end said BYE"
+        return frame
 
     # Sending.
 
@@ -308,61 +279,34 @@ class Peer:
         if not served.backlog and served.last is not None:
             del self._served[call_id]
             if isinstance(served.last, End):
-                self._put_bulk(served.last)
+                self._put_result(served.last, bytes(served.last.result))
             else:
                 self._put(served.last)
 
-    def _put_bulk(self, frame: Call | Reply | End) -> None:
-        payload = frame.args if isinstance(frame, Call) else frame.result
-        if len(bytes(payload)) + ENVELOPE_BYTES <= self.limits.frame_bytes_max:
+    def _put_result(self, frame: Reply | End, result: bytes) -> None:
+        if len(result) <= self._payload_max:
             self._put(frame)
-            return
-        data = bytes(payload)
-        if len(data) > self.limits.blob_bytes_max:
-            self._refuse_bulk(frame, len(data))
-            return
-        if self._delayed or not self._departures.admits(len(data)):
-            self._delay(frame)
-            return
-        self._send_blob(frame, data)
-
-    def _delay(self, frame: Call | Reply | End) -> None:
-        """Answers wait until the other end has room for them; a call does not, for calls go out in order."""
-        if isinstance(frame, Call):
-            del self._made[frame.id]
-            raise BlockingIOError(f"blobs of {self.limits.blob_total_bytes_max} bytes are under way: wait for one")
-        self._delayed.append(frame)
-
-    def _send_blob(self, frame: Call | Reply | End, data: bytes) -> None:
-        ref = self._departures.add(data)
-        if isinstance(frame, Call):
-            self._put(Call(frame.id, frame.channel, frame.number, NIL, frame.credit, frame.key, ref))
         else:
-            self._put(type(frame)(frame.id, NIL, ref))
-        self._pump(ref.transfer)
-
-    def _refuse_bulk(self, frame: Call | Reply | End, size: int) -> None:
-        message = f"{size} bytes; this link takes at most {self.limits.blob_bytes_max} in one argument or result"
-        if isinstance(frame, Call):
-            del self._made[frame.id]
-            raise ValueError(message)
-        self._put(Error(frame.id, Errno.EINVAL, message))
-
-    def _pump(self, transfer: int) -> None:
-        for chunk in self._departures.chunks(transfer):
-            self._put(chunk)
-
-    def _release(self) -> None:
-        """Sends the answers that there is room for by now."""
-        while self._delayed and self._departures.admits(len(bytes(self._delayed[0].result))):
-            frame = self._delayed.popleft()
-            self._send_blob(frame, bytes(frame.result))
-
-    def _open(self) -> None:
-        if self.closed is not None:
-            raise WireError(self.closed)
+            self._bulk.send(frame, result)
 
     def _put(self, frame: Frame) -> None:
-        data = encode(frame)
-        assert len(data) - HEADER_BYTES <= self.limits.frame_bytes_max, f"our own {type(frame).__name__} is too long"
-        self.outbox += data
+        body = encode_body(frame)
+        size = len(body)
+        assert size <= self._frame_max, f"our own {type(frame).__name__} is too long"
+        self.outbox += LENGTH.pack(size) + body
+
+
+_ABSORB: dict[type[Frame], Callable[[Peer, Any], Frame | None]] = {
+    Hello: Peer._greeted,
+    Call: Peer._called,
+    Reply: Peer._answered,
+    Error: Peer._answered,
+    End: Peer._answered,
+    Items: Peer._streamed,
+    Credit: Peer._credited,
+    Cancel: Peer._cancelled,
+    Event: Peer._told,
+    Chunk: Peer._pieced,
+    Bye: Peer._left,
+}
+"""What each kind of frame does to the link, and what the owner is told of it."""

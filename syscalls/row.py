@@ -1,9 +1,12 @@
 """What one row of the table is made of."""
 
 from enum import IntFlag, auto
-from typing import Any, final
+from functools import cache
+from typing import Any, final, get_type_hints
 
-from msgspec import Struct
+from msgspec import Meta, Struct
+
+from syscalls.errors import Errno
 
 
 class Args(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -14,13 +17,24 @@ class Result(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A result or an item: a msgpack map; fields that a newer kernel adds are passed over."""
 
 
+SECRET = Meta(extra={"secret": True}, extra_json_schema={"x-secret": True})
+"""Marks a field that never enters the trace: `credential: Annotated[bytes, SECRET]`."""
+
+
+@cache
+def secret_fields(kind: type[Struct]) -> frozenset[str]:
+    """The fields of a struct that are marked SECRET."""
+    hints = get_type_hints(kind, include_extras=True)
+    return frozenset(name for name, hint in hints.items() if SECRET in getattr(hint, "__metadata__", ()))
+
+
 @final
 class Flag(IntFlag):
     """How the gate treats a call.
 
     INLINE is answered in the reader's task: it cannot wait. STREAM gives items before its result. IDEMPOTENT may be
     issued again after a crash. EFFECT changes the world outside the caller. JOURNALED is recorded for a durable
-    process. SECRET has arguments that never enter the trace.
+    process. SECRET has arguments and a result that never enter the trace.
     """
 
     INLINE = auto()
@@ -29,6 +43,10 @@ class Flag(IntFlag):
     EFFECT = auto()
     JOURNALED = auto()
     SECRET = auto()
+
+
+_INLINE, _STREAM = int(Flag.INLINE), int(Flag.STREAM)
+"""Asked at every call: as plain numbers, for an enum takes ten times as long."""
 
 
 @final
@@ -40,8 +58,21 @@ class Needs(Struct, frozen=True):
 
 
 @final
+class Says(Struct, frozen=True, kw_only=True):
+    """The semantics of a call, for the manual, a sentence each. `waits`: what it waits for ("" where it never waits);
+    `cancelled`: what a cancellation leaves behind; `costs`: what is charged to the caller's account ("" where it is
+    only counted as a call); `errors`: what each errno means here, those that follow from the row itself left out."""
+
+    waits: str = ""
+    cancelled: str = ""
+    costs: str = ""
+    errors: tuple[tuple[Errno, str], ...] = ()
+
+
+@final
 class Row(Struct, frozen=True):
-    """One system call. `needs` is None only for calls on what is the caller's own: see `FREE` in the table."""
+    """One system call. `needs` is None only for calls on what is the caller's own: see `FREE` in the table. `also` is a
+    second right: what a handle was opened on, where using the handle is using that."""
 
     number: int
     name: str
@@ -51,11 +82,13 @@ class Row(Struct, frozen=True):
     flags: Flag
     doc: str
     item: type[Any] | None = None
+    says: Says = Says()
+    also: Needs | None = None
 
     @property
     def streams(self) -> bool:
-        return Flag.STREAM in self.flags
+        return int.__and__(self.flags, _STREAM) != 0
 
     @property
     def inline(self) -> bool:
-        return Flag.INLINE in self.flags
+        return int.__and__(self.flags, _INLINE) != 0

@@ -2,10 +2,32 @@
 
 from collections.abc import Iterable
 
-from syscalls.calls import clock, context, device, kernel, message, model, process
+from syscalls.calls import (
+    account,
+    admission,
+    capability,
+    clock,
+    context,
+    device,
+    file,
+    kernel,
+    message,
+    model,
+    net,
+    process,
+    watch,
+)
 from syscalls.row import Row
 
-FREE = frozenset({"process.self", "process.output", "process.note", "message.receive", "time.now", "time.sleep"})
+FREE = frozenset(
+    {
+        "process.self", "process.output", "process.note",
+        "message.receive", "message.pipe", "message.write", "message.read", "message.close",
+        "capability.list", "capability.attenuate", "capability.request",
+        "time.now", "time.sleep", "time.alarm", "time.timer", "time.cancel",
+        "file.close", "device.close",
+    }
+)  # fmt: skip
 """The short list of calls that need no right: they touch nothing but the caller itself."""
 
 RESERVED = {0x0A: "process.exec", 0x0B: "process.fork", 0x0C: "process.checkpoint"}
@@ -22,7 +44,20 @@ def _index(rows: Iterable[Row]) -> dict[int, Row]:
     return table
 
 
-TABLE: dict[int, Row] = _index(
-    (*process.ROWS, *context.ROWS, *model.ROWS, *message.ROWS, *device.ROWS, *clock.ROWS, *kernel.ROWS)
+_FAMILIES = (
+    process,
+    context,
+    model,
+    message,
+    device,
+    file,
+    net,
+    clock,
+    capability,
+    account,
+    kernel,
+    admission,
+    watch,
 )
+TABLE: dict[int, Row] = _index(row for family in _FAMILIES for row in family.ROWS)
 BY_NAME: dict[str, Row] = {row.name: row for row in TABLE.values()}

@@ -1,5 +1,6 @@
 """The frames on the wire: four bytes of length, then one msgpack array whose first element is the kind of frame."""
 
+import struct
 from collections.abc import Iterator
 from typing import final
 
@@ -9,6 +10,7 @@ from msgspec import Raw, Struct
 from syscalls.limits import ABI_VERSION
 
 HEADER_BYTES = 4
+LENGTH = struct.Struct(">I")
 NIL = Raw(b"\xc0")
 
 
@@ -27,13 +29,16 @@ class BlobRef(Struct, frozen=True, array_like=True):
 
 @final
 class Hello(Struct, frozen=True, array_like=True, tag=0):
-    """The first frame of both ends: ABI version, features, who is calling, and free facts for people."""
+    """The first frame of both ends: ABI version, features, who is calling, and free facts for people.
+
+    `session` and `received` are of a session that outlives its connections: see `syscalls/session.py`."""
 
     abi: int = ABI_VERSION
     features: tuple[str, ...] = ()
     credential: bytes = b""
     session: bytes = b""
     info: dict[str, str] = {}
+    received: int = 0
 
 
 @final
@@ -128,22 +133,40 @@ class Bye(Struct, frozen=True, array_like=True, tag=10):
 
 Frame = Hello | Call | Reply | Error | Items | End | Credit | Cancel | Event | Chunk | Bye
 
-_ENCODER = msgspec.msgpack.Encoder()
+encode_body = msgspec.msgpack.Encoder().encode
+"""A frame without its length."""
 _DECODER: msgspec.msgpack.Decoder[Frame] = msgspec.msgpack.Decoder(Frame)
+decode_body = _DECODER.decode
+NO_FRAME = (msgspec.MsgspecError, RecursionError, UnicodeDecodeError, OverflowError)
+"""What `decode_body` raises for what is no frame, however deep or wrong."""
 
 
 def encode(frame: Frame) -> bytes:
     """`frame` with its length before it. The caller checks the bound: see `Peer`."""
-    body = _ENCODER.encode(frame)
-    return len(body).to_bytes(HEADER_BYTES, "big") + body
+    body = encode_body(frame)
+    return LENGTH.pack(len(body)) + body
 
 
 def decode(body: bytes) -> Frame:
     """One frame without its length. Raises WireError for whatever is not a frame, however deep or wrong."""
     try:
-        return _DECODER.decode(body)
-    except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError, OverflowError) as bad:
-        raise WireError(f"that is no frame of ABI {ABI_VERSION}: {bad}") from None
+        return decode_body(body)
+    except NO_FRAME as bad:
+        raise no_frame(bad) from None
+
+
+def no_frame(why: Exception) -> WireError:
+    """The breach, of what `decode_body` raised."""
+    return WireError(f"that is no frame of ABI {ABI_VERSION}: {why}")
+
+
+def unlike(abi: int) -> str:
+    """Why two ends do not understand each other, in words that are true at either."""
+    low, high = sorted((abi, ABI_VERSION))
+    return (
+        f"one end speaks ABI {low}, the other ABI {high}: upgrade kernos at the end with ABI {low}, "
+        f"or use a kernos with ABI {low} at the other"
+    )
 
 
 @final
@@ -152,25 +175,39 @@ class FrameBuffer:
 
     def __init__(self, frame_bytes_max: int) -> None:
         self._max = frame_bytes_max
-        self._buffer = bytearray()
+        self._rest = bytearray()
+        self._wanted = HEADER_BYTES
 
     def feed(self, data: bytes) -> Iterator[bytes]:
         """Yields each frame body that is whole now. Raises WireError on a length above the bound, before buffering
         it."""
-        self._buffer += data
-        start = 0
+        if self._rest:
+            self._rest += data
+            if len(self._rest) < self._wanted:
+                return
+            data = bytes(self._rest)
+            self._rest.clear()
+        start, end = 0, len(data)
         try:
-            while len(self._buffer) - start >= HEADER_BYTES:
-                size = int.from_bytes(self._buffer[start : start + HEADER_BYTES], "big")
+            while end - start >= HEADER_BYTES:
+                (size,) = LENGTH.unpack_from(data, start)
                 if size > self._max:
                     raise WireError(f"a frame of {size} bytes; this link takes at most {self._max}: send a blob")
-                if len(self._buffer) - start - HEADER_BYTES < size:
+                after = start + HEADER_BYTES + size
+                if after > end:
                     break
-                body = bytes(self._buffer[start + HEADER_BYTES : start + HEADER_BYTES + size])
-                start += HEADER_BYTES + size
+                body = data[start + HEADER_BYTES : after]
+                start = after
                 yield body
         finally:
-            del self._buffer[:start]
+            self._keep(data, start)
+
+    def _keep(self, data: bytes, start: int) -> None:
+        """What is left over from `start`, and how much there must be before it is worth looking again."""
+        if start < len(data):
+            self._rest += data[start:]
+            whole = len(self._rest) >= HEADER_BYTES
+            self._wanted = HEADER_BYTES + (LENGTH.unpack_from(self._rest)[0] if whole else 0)
 
     def __len__(self) -> int:
-        return len(self._buffer)
+        return len(self._rest)

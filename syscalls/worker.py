@@ -44,9 +44,10 @@ class Describe(Args, frozen=True, kw_only=True):
 
 @final
 class Described(Result, frozen=True, kw_only=True):
-    """The tools found there."""
+    """The tools found there; `streaming` names those that yield items."""
 
     methods: tuple[ToolSpec, ...]
+    streaming: tuple[str, ...] = ()
 
 
 @final
@@ -57,10 +58,21 @@ class Invoke(Args, frozen=True, kw_only=True):
     arguments: Raw = NIL
 
 
+@final
+class Yielded(Result, frozen=True, kw_only=True):
+    """One thing that a tool yielded, as msgpack."""
+
+    value: Raw = NIL
+
+
 RUN = Row(0x00, "worker.run", Run, Returned, None, Flag(0), "Runs a program until it ends.")
 DESCRIBE = Row(
     0x01, "worker.describe", Describe, Described, None, Flag.IDEMPOTENT, "Loads a tool module and lists its tools."
 )
 INVOKE = Row(0x02, "worker.invoke", Invoke, Returned, None, Flag.EFFECT, "Calls a tool.")
+STREAM = Row(
+    0x03, "worker.stream", Invoke, Returned, None, Flag.STREAM | Flag.EFFECT,
+    "Calls a tool and takes what it yields; the tool goes on when an item has been taken.", Yielded,
+)  # fmt: skip
 
-TABLE = {row.number: row for row in (RUN, DESCRIBE, INVOKE)}
+TABLE = {row.number: row for row in (RUN, DESCRIBE, INVOKE, STREAM)}

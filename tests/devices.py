@@ -9,8 +9,10 @@ from typing import Any, cast, final
 import trio
 
 from kernel.account import Accounts
+from kernel.capability import Capabilities
 from kernel.clock import Clock
 from kernel.config import Bounds, Config
+from kernel.ledger import Ledger
 from kernel.machine import Machine
 from kernel.mm.contexts import Contexts
 from kernel.mm.recall import similarity, words
@@ -23,6 +25,7 @@ from kernel.trap import Trap
 from kernel.truth import Truth
 from syscalls.driver import Embedded, Finished, Opened, Rendered, Sampling, StoreHits, Tokens
 from syscalls.errors import NotFound, OverWindow, SyscallError
+from syscalls.resources import Resource
 from syscalls.row import Row
 from syscalls.table import BY_NAME
 from syscalls.turns import ToolSpec, Turn, canonical, system
@@ -238,6 +241,7 @@ class Bench:
         self.trace = Trace(self.clock, 1000)
         self.truth = truth or Truth.in_memory()
         self.accounts = Accounts(self.clock.now)
+        self.ledger = Ledger(config=self.config, truth=self.truth, accounts=self.accounts, trace=self.trace)
         self.scheduler = Scheduler(self.clock, queue_max=self.config.bounds.queue_max)
         self.contexts = Contexts(
             bounds=self.config.bounds,
@@ -247,6 +251,7 @@ class Bench:
             seals=seals or Seals(None),
             devices=self.devices,
             accounts=self.accounts,
+            ledger=self.ledger,
         )
         nothing = cast(Any, None)
         self.machine = Machine(
@@ -255,11 +260,17 @@ class Bench:
             trace=self.trace,
             truth=self.truth,
             accounts=self.accounts,
+            ledger=self.ledger,
             scheduler=self.scheduler,
             processes=nothing,
             devices=cast(Any, self.devices),
             contexts=self.contexts,
             executor=nothing,
+            pipes=nothing,
+            topics=nothing,
+            alarms=nothing,
+            handles=nothing,
+            requests=nothing,
         )
         self._pid = 0
         self.tokens_max = tokens_max
@@ -291,8 +302,7 @@ def a_process(
         parent.account if parent else None,
         name=f"process {pid}",
         principal=principal,
-        tokens_max=tokens_max,
-        wall_s_max=None,
+        limits={} if tokens_max is None else {Resource.TOKENS: tokens_max},
     )
     return Process(
         pid=pid,
@@ -301,7 +311,7 @@ def a_process(
         kind="program",
         name=f"p{pid}",
         account=account,
-        rights=(),
+        held=Capabilities(lambda: 0.0).none,
         nice=nice,
         model=None,
         started_s=0.0,

@@ -14,8 +14,9 @@ from syscalls.calls.process import Nothing
 from syscalls.codec import pack, parse_args
 from syscalls.errors import NoSyscall, SyscallError
 from syscalls.limits import CLIENT_LIMITS
-from syscalls.link.duplex import Duplex, Transport
+from syscalls.link.duplex import Duplex
 from syscalls.link.ticket import Ticket
+from syscalls.link.transport import Transport
 from syscalls.peer import Peer
 from syscalls.turns import Part, Text, ToolCall, Turn
 from syscalls.wire import Call, Cancel, Event, Hello

@@ -195,6 +195,7 @@ class Api:
             routes=[
                 Route("/v1/models", self.models),
                 Route("/v1/chat/completions", self.chat, methods=["POST"]),
+                Route("/v1/completions", self.complete, methods=["POST"]),
                 Route("/stats", self.stats),
                 Route("/seen", self.last_seen),
                 Route("/", lambda request: HTMLResponse(HTML)),
@@ -235,6 +236,25 @@ class Api:
         message = {"role": "assistant", "content": "".join(said.tokens)}
         choice = {"index": 0, "message": message, "finish_reason": said.finish, "stop_reason": said.stop_reason}
         return JSONResponse({"object": "chat.completion", "choices": [choice], "usage": usage_of(asked, said)})
+
+    async def complete(self, request: Request) -> Response:
+        """The older API, for what it alone has: the log-probabilities of an echoed prompt, each token half as likely as
+        the one before; words of the chain are greedy. A prompt with `no-echo` is answered as by a server without."""
+        body = await request.json()
+        self.seen.append(body)
+        tokens = TOKEN.findall(body["prompt"])
+        if "too long" in body["prompt"]:
+            return refuse(400, f"This model's maximum context length is {WINDOW_TOKENS} tokens.")
+        if "no-echo" in body["prompt"]:
+            return JSONResponse({"choices": [{"text": "x", "logprobs": None}], "usage": {"total_tokens": 1}})
+        said = [*tokens, " dawn"]
+        offsets = [sum(map(len, said[:n])) for n in range(len(said))]
+        own = [None, *(-float(n) for n in range(1, len(said)))]
+        tops = [None, *({token if token.strip() in WORDS else "?": -float(n) if token.strip() in WORDS else 0.0}
+                        for n, token in enumerate(said[1:], 1))]  # fmt: skip
+        logprobs = {"tokens": said, "token_logprobs": own, "text_offset": offsets, "top_logprobs": tops}
+        choice = {"text": "".join(said), "logprobs": logprobs}
+        return JSONResponse({"choices": [choice], "usage": {"total_tokens": len(said)}})
 
     async def _stream(self, asked: Asked, fault: str) -> AsyncIterator[bytes]:
         ended = False

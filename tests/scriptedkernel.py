@@ -52,7 +52,9 @@ class ScriptedKernel:
         return [args for called, args in self.calls if called == name]
 
     def close(self) -> None:
-        """Ends every connection and thread."""
+        """Ends every connection and thread; the listener first, so that no connection comes after."""
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._threads[0].join()
         for sock in self._sockets:
             try:
                 sock.shutdown(socket.SHUT_RDWR)
@@ -75,17 +77,18 @@ class ScriptedKernel:
 
     def _serve(self, sock: socket.socket) -> None:
         peer = Peer(CLIENT_LIMITS, Hello())
-        try:
-            while peer.closed is None:
-                sock.sendall(_taken(peer))
-                data = sock.recv(65536)
-                if not data:
-                    return
-                for frame in peer.receive(data):
-                    if isinstance(frame, Call):
-                        self._answer(peer, frame)
-        except OSError:
-            pass
+        with sock:
+            try:
+                while peer.closed is None:
+                    sock.sendall(_taken(peer))
+                    data = sock.recv(65536)
+                    if not data:
+                        return
+                    for frame in peer.receive(data):
+                        if isinstance(frame, Call):
+                            self._answer(peer, frame)
+            except OSError:
+                pass
 
     def _answer(self, peer: Peer, call: Call) -> None:
         assert isinstance(call.number, int)

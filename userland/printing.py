@@ -10,7 +10,7 @@ import io
 import logging
 import sys
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextvars import ContextVar
 from typing import Any, final
 
@@ -56,9 +56,19 @@ class _Piece:
 
 @final
 class Output:
-    """One process's stdout, stderr and log. `run` sends."""
+    """One process's stdout, stderr and log. `run` sends: whoever gives `start`, which runs an async function in a task,
+    has it started once there is something to send; many processes never print."""
 
-    def __init__(self, link: Duplex, channel: int, *, unsent_chars_max: int = UNSENT_CHARS_MAX) -> None:
+    def __init__(
+        self,
+        link: Duplex,
+        channel: int,
+        *,
+        start: Callable[[Callable[[], Awaitable[None]]], object] | None = None,
+        unsent_chars_max: int = UNSENT_CHARS_MAX,
+    ) -> None:
+        self._start = start
+        self._over: trio.Event | None = None
         self._link = link
         self._channel = channel
         self._max = unsent_chars_max
@@ -98,6 +108,16 @@ class Output:
                 await self._step()
         except BrokenPipe:
             pass
+        finally:
+            if self._over is not None:
+                self._over.set()
+
+    async def drained(self) -> None:
+        """After `close`: waits until all is sent, or the link has ended."""
+        if self._pieces or self._dropped or self._sent:
+            self._begin()
+        if self._over is not None:
+            await self._over.wait()
 
     def close(self) -> None:
         """Nothing more will be printed: `run` ends when what is here has been taken."""
@@ -142,6 +162,13 @@ class Output:
 
     def _news_came(self) -> None:
         self._news.set()
+        if not self._closing:
+            self._begin()
+
+    def _begin(self) -> None:
+        if self._start is not None and self._over is None:
+            self._over = trio.Event()
+            self._start(self.run)
 
 
 @final

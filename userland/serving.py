@@ -11,15 +11,16 @@ import trio
 from msgspec import Raw
 
 from syscalls import worker
-from syscalls.codec import unpack
+from syscalls.codec import pack, unpack
 from syscalls.errors import Canceled, Errno, IOFailed, NotFound, SyscallError
 from syscalls.link import duplex
-from syscalls.link.duplex import Duplex, Transport
+from syscalls.link.duplex import Duplex
+from syscalls.link.transport import SocketTransport, Transport
 from syscalls.peer import Peer
 from syscalls.row import Row
 from syscalls.wire import NIL, Call, Cancel, Event
-from syscalls.worker import Describe, Described, Invoke, Returned, Run
-from userland.link import run as run_link
+from syscalls.worker import Describe, Described, Invoke, Returned, Run, Yielded
+from userland.link import TRIO
 from userland.loading import load_program, load_tools
 from userland.printing import CURRENT, Output
 from userland.sdk.door import Door
@@ -29,6 +30,7 @@ from userland.sdk.program import Program, Tool
 from userland.sdk.signature import bind, help_text, parse_argv, wants_help
 from userland.sdk.sole import sole
 from userland.sdk.system import Sys
+from userland.yielding import collect, pour
 
 _OURS = (__file__, str(Path(__file__).parent / "sdk"), str(Path(duplex.__file__).parent))
 ARGV = "__argv__"
@@ -54,7 +56,7 @@ class Worker:
         """Until the kernel hangs up; then whatever still runs is cancelled."""
         async with trio.open_nursery() as nursery:
             self._nursery = nursery
-            reason = await run_link(self.link)
+            reason = await self.link.run(TRIO)
             nursery.cancel_scope.cancel()
         return reason
 
@@ -89,6 +91,8 @@ class Worker:
                     self.link.reply(call_id, await self._run(args, scope))
                 elif isinstance(args, Describe):
                     self.link.reply(call_id, self._describe(args))
+                elif row.streams:
+                    await self._stream(call_id, args, scope)
                 else:
                     assert isinstance(args, Invoke)
                     self.link.reply(call_id, await self._invoke(args, scope))
@@ -99,25 +103,22 @@ class Worker:
 
     async def _run(self, args: Run, scope: trio.CancelScope) -> Returned:
         """One program from its import to its last printed word."""
-        output = Output(self.link, args.channel)
+        assert self._nursery is not None
+        output = Output(self.link, args.channel, start=self._nursery.start_soon)
         inbox = self._inboxes[args.channel] = Inbox(trio.Event)
         door = Door(self.link, args.channel, first=output.push)
         system = Sys(door, pid=args.pid, signals=inbox, model=args.model, seed=args.seed)
         token = CURRENT.set(output)
         try:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(output.run)
-                try:
-                    value = await _contained(lambda: _execute(self._find(args), args, system), scope)
-                    returned = Returned(value=encode(value, what="the program returned a value of type"))
-                finally:
-                    output.close()
-        except BaseExceptionGroup as group:  # the nursery's own wrapping of the one error
-            raise sole(group) from None
+            try:
+                value = await _contained(lambda: _execute(self._find(args), args, system), scope)
+                return Returned(value=encode(value, what="the program returned a value of type"))
+            finally:
+                output.close()
+                await output.drained()
         finally:
             CURRENT.reset(token)
             del self._inboxes[args.channel]
-        return returned
 
     def _find(self, args: Run) -> Program:
         ref = args.program if args.file is None else f"{args.file}:{args.program}"
@@ -130,21 +131,45 @@ class Worker:
             raise
         except BaseException as failed:
             raise _failure(failed) from None
-        return Described(methods=tuple(tool.spec for tool in self._tools.values()))
+        return Described(
+            methods=tuple(tool.spec for tool in self._tools.values()),
+            streaming=tuple(name for name, tool in self._tools.items() if tool.streams),
+        )
 
     async def _invoke(self, args: Invoke, scope: trio.CancelScope) -> Returned:
-        tool = self._tools.get(args.method)
+        """One answer; of a tool that yields, all that it yields in a list."""
+        tool = self._tool(args.method)
+        value = await _contained(lambda: collect(tool, args.arguments), scope)
+        return Returned(value=encode(value, what="the tool returned a value of type"))
+
+    async def _stream(self, call_id: int, args: Invoke, scope: trio.CancelScope) -> None:
+        """Item by item: the tool goes on when the kernel has taken the one before."""
+        tool = self._tool(args.method)
+
+        async def send(value: Any) -> None:
+            item = Yielded(value=encode(value, what="the tool yielded a value of type"))
+            self.link.items(call_id, [Raw(pack(item))])
+            await self.link.drained(call_id)
+            await trio.lowlevel.checkpoint()  # where there is credit for more, a cancellation must come in all the same
+
+        await _contained(lambda: pour(tool, args.arguments, send), scope)
+        self.link.end(call_id, Returned())
+
+    def _tool(self, method: str) -> Tool:
+        tool = self._tools.get(method)
         if tool is None:
             there = ", ".join(self._tools) or "none; describe it first"
-            raise NotFound(f"no method {args.method!r}: there are {there}")
-        value = await _contained(lambda: _use(tool, args.arguments), scope)
-        return Returned(value=encode(value, what="the tool returned a value of type"))
+            raise NotFound(f"no method {method!r}: there are {there}")
+        return tool
 
 
 async def serve_socket(sock: socket.socket, peer: Peer) -> None:
     """Serves the kernel at the other end of a connected socket."""
-    async with trio.SocketStream(trio.socket.from_stdlib_socket(sock)) as stream:
-        await Worker(peer, stream).serve()
+    transport = SocketTransport(sock, TRIO)
+    try:
+        await Worker(peer, transport).serve()
+    finally:
+        transport.close()
 
 
 async def _execute(program: Program, args: Run, system: Sys) -> Any:
@@ -160,12 +185,6 @@ async def _execute(program: Program, args: Run, system: Sys) -> Any:
         named.update(parsed)
     ready, options = bind(program.function, given, named)
     return await program.function(system, *ready, **options)
-
-
-async def _use(tool: Tool, raw: Raw) -> Any:
-    given, named = bind(tool.function, (), _decoded(dict[str, Any], raw, {}), skip=0)
-    value = tool.function(*given, **named)
-    return await value if hasattr(value, "__await__") else value
 
 
 def _decoded(kind: Any, raw: Raw, default: Any) -> Any:

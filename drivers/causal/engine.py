@@ -1,5 +1,5 @@
 """Continuous batching in one thread: new sequences are read in pieces between the steps of those that run, and leave
-when they end.
+when they end. A sequence that is only scored leaves when it is read.
 
 Rows 0..n of the cache are the sequences that decode; row n is the one that is being read. What all of
 them made is handed to the loop together. The thread sleeps when there is nothing to do.
@@ -20,10 +20,11 @@ import numpy as np
 import torch
 
 from drivers.causal.cache import Decode, Prefill, RowCache, indices
-from drivers.causal.generation import Batch, Generation, Outcome, merged
+from drivers.causal.generation import Batch, Generation, merged
 from drivers.causal.masks import Masks
 from drivers.causal.prefixes import REUSE_MIN, Prefixes, common
 from drivers.causal.sampling import choose
+from drivers.causal.scoring import Scoring
 from syscalls.errors import BrokenPipe, IOFailed, TryAgain
 
 PREFILL_TOKENS_MAX = 256
@@ -42,8 +43,8 @@ Deliver = Callable[[Batch], None]
 
 @final
 class Engine:
-    """Runs generations on one model. `submit`, `cancel` and `close` may be called from any thread; `deliver` is called
-    from the engine's."""
+    """Runs generations and scorings on one model. `submit`, `cancel` and `close` may be called from any thread;
+    `deliver` is called from the engine's."""
 
     def __init__(self, model: Any, *, slots: int, threads: int, kept_bytes_max: int, deliver: Deliver) -> None:
         self._model = model
@@ -55,10 +56,10 @@ class Engine:
         self._prefixes = Prefixes(kept_bytes_max)
         self._accelerator = model.device
         self._decoding: list[Generation] = []
-        self._reading: Generation | None = None
-        self._queue: deque[Generation] = deque()
+        self._reading: Generation | Scoring | None = None
+        self._queue: deque[Generation | Scoring] = deque()
         self._out: Batch = []
-        self._inbox: deque[Generation] = deque()
+        self._inbox: deque[Generation | Scoring] = deque()
         self._work = threading.Condition()
         self._closed = False
         self.steps = 0
@@ -69,7 +70,7 @@ class Engine:
     def start(self) -> None:
         self._thread.start()
 
-    def submit(self, generation: Generation) -> None:
+    def submit(self, generation: Generation | Scoring) -> None:
         """Takes it in as soon as a row is free. Raises BrokenPipe once the engine is closed."""
         with self._work:
             if self._closed:
@@ -77,7 +78,7 @@ class Engine:
             self._inbox.append(generation)
             self._work.notify()
 
-    def cancel(self, generation: Generation) -> None:
+    def cancel(self, generation: Generation | Scoring) -> None:
         """Its row is free before the next step; nothing more is delivered for it."""
         with self._work:
             generation.cancelled = True
@@ -150,7 +151,7 @@ class Engine:
             generation = self._queue.popleft()
             if generation.cancelled:
                 continue
-            if generation.ended:
+            if isinstance(generation, Generation) and generation.ended:
                 self._end(generation, generation.finished())
                 continue
             self._reading = generation
@@ -158,9 +159,9 @@ class Engine:
             self._begin_from_what_is_known(generation)
         return self._reading is not None
 
-    def _begin_from_what_is_known(self, generation: Generation) -> None:
+    def _begin_from_what_is_known(self, generation: Generation | Scoring) -> None:
         prompt = np.asarray(generation.ids, dtype=np.int64)
-        most = len(prompt) - 1
+        most = generation.reusable
         row = len(self._decoding)
         shared, snapshot = self._prefixes.longest(prompt)
         running = [(common(np.asarray(g.ids[: g.fed], dtype=np.int64), prompt), n)
@@ -176,22 +177,36 @@ class Engine:
             self._cache.restore(row, snapshot, count)
         generation.fed = generation.cached_tokens = count
 
-    def _read(self, generation: Generation, budget: int) -> int:
-        """Reads up to `budget` tokens of it; after the last it has its first id. Returns how many were read."""
-        start = generation.fed
-        count = min(budget, len(generation.ids) - start)
+    def _read(self, job: Generation | Scoring, budget: int) -> int:
+        """Reads up to `budget` tokens of it; after the last it has its first id, or its scores. Returns how many were
+        read."""
+        start = job.fed
+        count = min(budget, len(job.ids) - start)
+        scored = job.wanted(start, count) if isinstance(job, Scoring) else 1
         logits = self._forward(
-            indices(generation.ids[start : start + count], self._accelerator)[None],
+            indices(job.ids[start : start + count], self._accelerator)[None],
             torch.arange(start, start + count, device=self._accelerator)[None],
             Prefill(row=len(self._decoding), start=start, count=count),
+            last=scored,
         )
-        generation.fed += count
-        if generation.fed == len(generation.ids):
+        job.fed += count
+        if isinstance(job, Scoring):
+            job.take(start + count - scored, logits[0, -scored:])
+            if job.fed == len(job.ids):
+                self._judge(job)
+        elif job.fed == len(job.ids):
             self._reading = None
-            self._decoding.append(generation)
-            self._accept(generation, choose(logits[0, -1], generation.sampling, position=generation.made))
+            self._decoding.append(job)
+            self._accept(job, choose(logits[0, -1], job.sampling, position=job.made))
             self._leave()
         return count
+
+    def _judge(self, job: Scoring) -> None:
+        """It is read: the next of the same prompt begins from what is kept of it."""
+        if job.cached_tokens < job.reusable:
+            self._keep(job.ids[: job.reusable + 1], len(self._decoding))
+        self._reading = None
+        self._end(job, job.finished())
 
     # Decoding.
 
@@ -215,7 +230,8 @@ class Engine:
             self._accept(generation, token)
         self._leave()
 
-    def _forward(self, ids: Any, positions: Any, span: Prefill | Decode) -> Any:
+    def _forward(self, ids: Any, positions: Any, span: Prefill | Decode, *, last: int = 1) -> Any:
+        """The logits of at least the `last` tokens."""
         self._cache.span = span
         return self._model(
             input_ids=ids,
@@ -223,7 +239,7 @@ class Engine:
             attention_mask=self._masks.of(span),
             past_key_values=self._cache,
             use_cache=True,
-            **self._masks.only_last,
+            **self._masks.only_last(last),
         ).logits
 
     def _accept(self, generation: Generation, token: int) -> None:
@@ -231,8 +247,8 @@ class Engine:
         if generation.ended:
             self._end(generation, generation.finished())
 
-    def _end(self, generation: Generation, outcome: Outcome) -> None:
-        self._out.append((generation, outcome))
+    def _end(self, job: Generation | Scoring, outcome: Any) -> None:
+        self._out.append((job, outcome))
         self._urgent = True
 
     # Leaving.
@@ -242,7 +258,7 @@ class Engine:
         for row in reversed(range(len(self._decoding))):
             generation = self._decoding[row]
             if generation.ended or generation.cancelled:
-                self._keep(generation, row)
+                self._keep(generation.ids[: generation.fed], row)
                 self._free(row)
 
     def _free(self, row: int) -> None:
@@ -255,18 +271,19 @@ class Engine:
         if self._reading is not None:
             self._cache.move(last + 1, last, self._reading.fed)
 
-    def _keep(self, generation: Generation, row: int) -> None:
-        if self._prefixes.wants(generation.fed, self._masks.bytes_per_token):
-            self._prefixes.add(generation.ids[: generation.fed], self._cache.snapshot(row, generation.fed))
+    def _keep(self, ids: list[int], row: int) -> None:
+        """Keeps the keys and values of the tokens that `row` begins with."""
+        if self._prefixes.wants(len(ids), self._masks.bytes_per_token):
+            self._prefixes.add(ids, self._cache.snapshot(row, len(ids)))
 
     def _drop_cancelled(self) -> None:
         if self._reading is not None and self._reading.cancelled:
             if self._reading.fed:
-                self._keep(self._reading, len(self._decoding))
+                self._keep(self._reading.ids[: self._reading.fed], len(self._decoding))
             self._reading = None
         self._leave()
 
-    def _fail(self, generations: tuple[Generation, ...], failed: Exception) -> None:
+    def _fail(self, generations: tuple[Generation | Scoring, ...], failed: Exception) -> None:
         """They end with the reason; whoever else runs goes on."""
         traceback.print_exception(failed, file=sys.stderr)
         said = str(failed).strip().splitlines()

@@ -1,7 +1,7 @@
 """One generation: what was read, what was made, what of it is certain text, and whether it has ended."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, final
+from typing import Any, Literal, Protocol, final
 
 from drivers.certain import Certain
 from syscalls.driver import Finished, Generate, Tokens
@@ -9,25 +9,32 @@ from syscalls.driver import Finished, Generate, Tokens
 Outcome = Tokens | Finished | Exception
 
 
-Batch = list[tuple["Generation", Outcome]]
-"""What is handed to the loop at once, in order."""
+class Job(Protocol):
+    """What an engine works on: it is read, and what comes of it goes to its sink."""
+
+    cancelled: bool
+    sink: Callable[[Any], None]
+
+
+Batch = list[tuple[Job, Any]]
+"""What is handed to the loop at once, in order: jobs and their outcomes."""
 
 
 def merged(batch: Batch) -> Batch:
     """The same with the items of each generation joined to one; its end, if it has ended, comes after it."""
-    found: dict[int, tuple[Generation, list[Tokens], list[Outcome]]] = {}
-    for generation, came in batch:
-        _, tokens, ends = found.setdefault(id(generation), (generation, [], []))
+    found: dict[int, tuple[Job, list[Tokens], list[Any]]] = {}
+    for job, came in batch:
+        _, tokens, ends = found.setdefault(id(job), (job, [], []))
         if isinstance(came, Tokens):
             tokens.append(came)
         else:
             ends.append(came)
     out: Batch = []
-    for generation, tokens, ends in found.values():
+    for job, tokens, ends in found.values():
         if tokens:
             ids = tuple(i for each in tokens for i in each.ids)
-            out.append((generation, Tokens(ids=ids, text="".join(each.text for each in tokens))))
-        out.extend((generation, end) for end in ends)
+            out.append((job, Tokens(ids=ids, text="".join(each.text for each in tokens))))
+        out.extend((job, end) for end in ends)
     return out
 
 
@@ -41,6 +48,10 @@ class Voice:
 
     def text(self, ids: Sequence[int]) -> str:
         return self._decode(list(ids), skip_special_tokens=True)
+
+    def whole(self, ids: Sequence[int]) -> str:
+        """As `text`, special tokens by name."""
+        return self._decode(list(ids), skip_special_tokens=False)
 
 
 @final
@@ -103,6 +114,11 @@ class Generation:
     def made(self) -> int:
         """Ids generated so far, resumed ones included: the position that the next draw depends on."""
         return len(self.ids) - self._prompt_tokens
+
+    @property
+    def reusable(self) -> int:
+        """How many of its tokens need no logits of their own: all but the last."""
+        return len(self.ids) - 1
 
     def accept(self, token: int) -> Tokens:
         """Takes the next id. Afterwards `ended` may be true."""

@@ -25,9 +25,7 @@ class Masks:
         self._dtype = model.dtype
         self._accelerator = model.device
         self._least = torch.finfo(model.dtype).min
-        self.only_last = (
-            {"logits_to_keep": 1} if "logits_to_keep" in inspect.signature(model.forward).parameters else {}
-        )
+        self._can_keep = "logits_to_keep" in inspect.signature(model.forward).parameters
         self.bytes_per_token = _bytes_per_token(config, model.dtype)
 
     def of(self, span: Prefill | Decode) -> Any:
@@ -41,6 +39,10 @@ class Masks:
         if self._always:
             return self._additive(near)
         return {"full_attention": self._additive(seen), SLIDING: self._additive(near)}
+
+    def only_last(self, count: int) -> dict[str, int]:
+        """The argument by which a forward makes the logits of the last `count` tokens alone, where it knows one."""
+        return {"logits_to_keep": count} if self._can_keep else {}
 
     def _places(self, span: Prefill | Decode) -> tuple[Any, int]:
         """Positions of the queries [rows, queries], and how many keys there are."""

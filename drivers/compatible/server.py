@@ -10,7 +10,7 @@ import msgspec
 
 from drivers.compatible.answer import TEXT_CHARS_SHOWN
 from drivers.compatible.refusals import is_html, refusal
-from syscalls.errors import Invalid, IOFailed, NotFound, SyscallError, TimedOut, TryAgain
+from syscalls.errors import Invalid, IOFailed, NoSyscall, NotFound, SyscallError, TimedOut, TryAgain
 
 CONNECT_S = 10.0
 LIST_BYTES_MAX = 8 * 1024 * 1024
@@ -66,6 +66,20 @@ class Server:
                 if not kind.startswith("text/event-stream"):
                     raise IOFailed(_nonsense(url, await _start_of(response), kind=kind))
                 await pump(response.aiter_bytes(), take)
+
+    async def complete(self, body: dict[str, Any]) -> bytes:
+        """The whole answer of the older completions API. Raises NoSyscall where the server has none, or refuses what
+        only this API has; what else it refused."""
+        url = f"{self.url}/completions"
+        with _Mapped(self.url):
+            response = await self._client.post(url, json=body)
+        if response.status_code >= 300:
+            wait = response.headers.get("retry-after", "")
+            refused = refusal(response.status_code, response.text[:REFUSAL_BYTES_MAX], url=url, retry_after=wait)
+            if isinstance(refused, NotFound | Invalid):
+                raise NoSyscall(f"this server cannot score: {refused.message}")
+            raise refused
+        return response.content
 
     async def close(self) -> None:
         await self._client.aclose()

@@ -44,6 +44,8 @@ def checks_for(kind: abi.Kind) -> list[Check]:
         calls = {
             "embed": (abi.EMBED, abi.Embed(device=at, texts=("x",))),
             "render": (abi.RENDER, abi.Render(device=at, turns=())),
+            "tokenize": (abi.TOKENIZE, abi.Tokenize(device=at, text="x")),
+            "score": (abi.SCORE, abi.Score(device=at, prompt=(1,), continuations=((1,),))),
             "query": (abi.QUERY, abi.StoreQuery(device=at, collection="c", vector=b"\0\0\x80?", k=1)),
         }
         if kind == "model":

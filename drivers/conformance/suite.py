@@ -1,11 +1,11 @@
 """The checks of each kind."""
 
-from drivers.conformance import embeddings, models, stores
+from drivers.conformance import embeddings, models, scores, stores
 from drivers.conformance.checks import Check
 from syscalls.driver import Kind
 
 SUITE: dict[Kind, list[Check]] = {
-    "model": models.CHECKS,
+    "model": [*models.CHECKS, *scores.CHECKS],
     "embedding": embeddings.CHECKS,
     "store": stores.CHECKS,
 }

@@ -16,6 +16,8 @@ END = 260
 TOOLS = 261
 TAIL = (OPENERS["assistant"],)
 TEMPLATE = "sim-1"
+VOCABULARY = 262
+NAMES = {**{token: f"<|{role}|>" for role, token in OPENERS.items()}, END: "<|end|>", TOOLS: "<|tools|>"}
 
 
 @final
@@ -45,6 +47,27 @@ def spoken(text: str, calls: Sequence[ToolCall]) -> str:
         body = json.dumps({"name": call.name, "arguments": call.arguments}, ensure_ascii=False)
         lines.append(f"<tool_call>{body}</tool_call>")
     return "\n".join(lines)
+
+
+def text_of(ids: Sequence[int]) -> str:
+    """Ids as text, those that are no bytes by name. Raises Invalid for what is no token."""
+    pieces: list[str] = []
+    body = bytearray()
+    for token in ids:
+        if not 0 <= token < VOCABULARY:
+            raise Invalid(f"{token} is no token of the simulated model: ids are 0 to {VOCABULARY - 1}")
+        if token < 256:
+            body.append(token)
+            continue
+        pieces += [body.decode(errors="replace"), NAMES[token]]
+        body.clear()
+    return "".join([*pieces, body.decode(errors="replace")])
+
+
+def answer_begun(ids: Sequence[int]) -> tuple[Sequence[int], int]:
+    """A prompt that ends within an answer: up to where the answer opens, and how many tokens of it are there."""
+    at = next((at for at in range(len(ids) - 1, -1, -1) if ids[at] >= 256), -1)
+    return (ids[: at + 1], len(ids) - at - 1) if at >= 0 and ids[at] in TAIL else (ids, 0)
 
 
 def heard(ids: Sequence[int]) -> list[Heard]:

@@ -137,6 +137,7 @@ class Binder:
             position=len(context.pages),
             pages=pages,
             tail_first=tail_first,
+            stored_bytes=context.stored_bytes,
             tail=tuple(
                 (at, self._library.seal(context.principal, canonical((turn,)), _place(context, at)))
                 for at, turn in enumerate(rest, tail_first)

@@ -4,40 +4,44 @@ A conversation is in memory while somebody holds it, or a fork of it. One withou
 with a name stays on disk, and the same name of the same principal opens what was appended before.
 """
 
-import re
+from contextlib import AbstractContextManager
 from typing import final
 
 import msgspec
 import trio
 
 from kernel.account import Accounts
+from kernel.account_record import Account
 from kernel.clock import Clock
 from kernel.config import Bounds
+from kernel.ledger import Ledger
 from kernel.mm import records
 from kernel.mm.binder import Binder
+from kernel.mm.charges import Charges
 from kernel.mm.conversation import Context
 from kernel.mm.index import Indexer
 from kernel.mm.library import Library
+from kernel.mm.names import Names, check_name
 from kernel.ports import Devices, ModelPort
 from kernel.process import Process
 from kernel.seal import Seals
 from kernel.trace import Trace
 from kernel.truth import Truth
-from syscalls.calls.context import ContextInfo, Open, Opened
+from syscalls.calls.context import ContextInfo, Open, Opened, Saved
 from syscalls.errors import Busy, Invalid, NotFound, SyscallError, TryAgain
-
-NAME = re.compile(r"(?!own$|\d+$)[\w.-]{1,100}")
+from syscalls.turns import Turn, canonical
 
 
 @final
 class _Handle:
     """A process' hold on a conversation."""
 
-    __slots__ = ("context", "pid")
+    __slots__ = ("account", "context", "pid")
 
-    def __init__(self, context: Context, pid: int) -> None:
+    def __init__(self, context: Context, process: Process) -> None:
         self.context = context
-        self.pid = pid
+        self.pid = process.pid
+        self.account = process.account
 
 
 @final
@@ -54,6 +58,7 @@ class Contexts:
         seals: Seals,
         devices: Devices,
         accounts: Accounts,
+        ledger: Ledger,
     ) -> None:
         self._bounds = bounds
         self._trace = trace
@@ -65,8 +70,8 @@ class Contexts:
         )
         self.binder = Binder(bounds=bounds, truth=truth, library=self.library, index=self.index)
         self._handles: dict[int, _Handle] = {}
-        self._named: dict[tuple[str, str], Context] = {}
-        self._opening = trio.Lock()
+        self.charges = Charges(accounts, ledger)
+        self.named = Names(truth, self.index, self.charges)
         self._next_handle = 1
         self._next_id = 1
         self._dead: list[Context] = []
@@ -75,6 +80,7 @@ class Contexts:
     async def boot(self) -> None:
         """Sweeps up what the processes of an earlier life left. Raises IOFailed (EIO)."""
         self._next_id = 1 + await self._truth.commit(records.sweep)
+        self.charges.booted(await self._truth.read(records.kept_bytes))
 
     async def run(self) -> None:
         """Indexes pages, and drops the contexts of processes that have ended; for ever."""
@@ -103,19 +109,28 @@ class Contexts:
         own = ("context:own", f"context:{context}")
         return own if held.name is None else (*own, f"context:{held.name}")
 
+    def model(self, context: int) -> str:
+        """The name of the model that a conversation is with. Raises NotFound (ENOENT)."""
+        return self.get(context).model
+
     async def open(self, process: Process, asked: Open) -> Opened:
         """A handle of `process` on a new conversation, or on the one it names.
 
-        Raises NotFound (no such model), Invalid, TryAgain (too many contexts), Busy (open with another model).
+        Raises NotFound (no such model), Invalid, TryAgain (too many contexts), Busy (open with another model),
+        OverQuota (the account may have no more of them open).
         """
         self._admit()
-        if asked.name is not None and not NAME.fullmatch(asked.name):
-            raise Invalid(f"{asked.name!r} is no name for a context: letters, digits, '_', '.', '-', not digits alone")
+        with self.charges.handle(process.account):
+            return await self._opened(process, asked)
+
+    async def _opened(self, process: Process, asked: Open) -> Opened:
+        if asked.name is not None:
+            check_name(asked.name)
         port = await self._devices.opened(asked.model or process.model)
         if asked.name is None:
             return self._hold(await self._create(process.principal, None, port, asked), process)
-        async with self._opening:
-            context = self._named.get((process.principal, asked.name))
+        async with self.named.changing:
+            context = self.named.get(process.principal, asked.name)
             if context is None:
                 context = await self._reopen(process.principal, asked.name, port, asked)
             elif port.name != context.model:
@@ -125,7 +140,10 @@ class Contexts:
     async def fork(self, process: Process, handle: int) -> Opened:
         """A second conversation that shares all turns so far. It shares whole pages: the parent's open one closes."""
         self._admit()
-        parent = self.get(handle)
+        with self.charges.handle(process.account):
+            return await self._forked(process, self.get(handle))
+
+    async def _forked(self, process: Process, parent: Context) -> Opened:
         async with parent.writing:
             await self.binder.close_pages(parent, len(parent.tail))
             shared = len(parent.refs())
@@ -136,6 +154,12 @@ class Contexts:
             parent.children += 1
             child.window = parent.window.copy()
         return self._hold(child, process)
+
+    async def save(self, process: Process, handle: int, name: str) -> Saved:
+        """Gives the conversation a name. Raises Invalid, NotFound, Busy (another has it), OverQuota, IOFailed."""
+        context = self.get(handle)
+        await self._erase(self._parted(await self.named.give(context, name, process.account)))
+        return Saved(name=name, version=context.version)
 
     async def close(self, process: Process, handle: int) -> None:
         """Gives a handle back; an unnamed conversation that nobody holds is dropped with its pages."""
@@ -155,6 +179,10 @@ class Contexts:
     def port(self, context: Context) -> ModelPort:
         """The port of the conversation's model."""
         return self._devices.model(context.model)
+
+    def growing(self, context: Context, account: Account, turns: tuple[Turn, ...]) -> AbstractContextManager[None]:
+        """Frames the writing of `turns`: see Charges. Raises OverQuota."""
+        return self.charges.growing(context, account, len(canonical(turns)))
 
     # Facts.
 
@@ -176,6 +204,7 @@ class Contexts:
             faults=context.faults,
             indexed=self.index.indexed(context.principal, addresses),
             refilled_tokens=context.refilled_tokens,
+            pinned_tokens=context.window.pinned_tokens,
         )
 
     def sizes(self, process: Process) -> tuple[int, int]:
@@ -195,15 +224,16 @@ class Contexts:
     def _hold(self, context: Context, process: Process) -> Opened:
         handle = self._next_handle
         self._next_handle += 1
-        self._handles[handle] = _Handle(context, process.pid)
+        self._handles[handle] = _Handle(context, process)
         context.handles += 1
-        if context.name is not None:
-            self._named[context.principal, context.name] = context
+        self.named.enter(context)
         process.contexts.add(handle)
         return Opened(context=handle, version=context.version, window_tokens=context.window_tokens, model=context.model)
 
     def _let_go(self, handle: int) -> bool:
-        context = self._handles.pop(handle).context
+        held = self._handles.pop(handle)
+        self.charges.handle_gone(held.account)
+        context = held.context
         context.handles -= 1
         return self._unneeded(context)
 
@@ -216,7 +246,8 @@ class Contexts:
             context.closed = True
         elif not context.writing.locked():
             context.closed = True
-            self._named.pop((context.principal, context.name), None)
+            self.named.leave(context)
+            self.charges.left(context)
         return context.name is None
 
     async def _bury(self, context: Context) -> None:
@@ -228,17 +259,28 @@ class Contexts:
 
     async def _drop(self, context: Context) -> None:
         """Forgets a closed conversation, and those above it that only it kept alive."""
-        doomed = [context]
-        parent = context.parent
+        doomed = [context, *self._parted(context.parent)]
+        async with context.writing:
+            await self._erase(doomed)
+
+    async def _erase(self, doomed: list[Context]) -> None:
+        if doomed:
+            principal = doomed[0].principal
+            gone = await self._truth.commit(records.drop([each.id for each in doomed], principal))
+            self.index.forget(principal, gone)
+            for each in doomed:
+                self.charges.gone(each)
+
+    def _parted(self, parent: Context | None) -> list[Context]:
+        """A fork of `parent` is gone: those of it and above that nobody needs any more."""
+        doomed: list[Context] = []
         while parent is not None:
             parent.children -= 1
             if not self._unneeded(parent):
                 break
             doomed.append(parent)
             parent = parent.parent
-        async with context.writing:
-            gone = await self._truth.commit(records.drop([each.id for each in doomed], context.principal))
-        self.index.forget(context.principal, gone)
+        return doomed
 
     def _blank(self, principal: str, name: str | None, model: str, window_tokens: int) -> Context:
         context = Context(
@@ -290,6 +332,7 @@ class Contexts:
             context.id = stored.row.id
             self._configure(context, asked)
             await self.binder.restore(context, stored)
+            self.charges.reopened(context, stored.row.bytes)
             row = self._row(context)
             await self._truth.commit(records.configure(context.id, context.model, row.settings))
         return context

@@ -4,6 +4,7 @@ from typing import final
 
 import trio
 
+from kernel.account_record import Account
 from kernel.mm.page import Ref
 from kernel.mm.window import Entry, Window
 from syscalls.turns import ToolSpec, Turn
@@ -40,6 +41,9 @@ class Context:
         self.parent = parent
         self.shared = shared
         self.version = version
+        # What it keeps, in bytes of its own turns, and who was charged for them.
+        self.stored_bytes = 0
+        self.payers: dict[Account, int] = {}
         # The conversation: changed by Contexts under `writing`.
         self.pages: list[Ref] = []
         self.tail: list[Turn] = []

@@ -233,17 +233,19 @@ class Indexer:
             return vectors, None
 
     async def _delete(self, principal: str, shelf: Shelf) -> None:
-        """Deletes what is in no context any more; a page that was written again meanwhile stays."""
-        gone = dict(shelf.gone)
-        there = await self._library.present(principal, tuple(gone))
-        ids = tuple(each for address, n in gone.items() if address not in there for each in vector_ids(address, n))
-        if ids:
-            await self._devices.store().delete(shelf.collection, ids)
-        for address in gone:
-            shelf.gone.pop(address, None)
-            if address not in there:
-                shelf.done.discard(address)
-                shelf.fresh.pop(address, None)
+        """Deletes what is in no context any more; a page that was written again meanwhile stays. What is being placed
+        is placed first, and goes with the rest."""
+        async with shelf.placing:
+            gone = dict(shelf.gone)
+            there = await self._library.present(principal, tuple(gone))
+            ids = tuple(each for address, n in gone.items() if address not in there for each in vector_ids(address, n))
+            if ids:
+                await self._devices.store().delete(shelf.collection, ids)
+            for address in gone:
+                shelf.gone.pop(address, None)
+                if address not in there:
+                    shelf.done.discard(address)
+                    shelf.fresh.pop(address, None)
 
     async def _embed(self, principal: str, addresses: list[str]) -> dict[str, Vectors]:
         """Vectors for pages; those that are gone by now are left out."""
@@ -253,7 +255,8 @@ class Indexer:
         vectors: list[bytes] = []
         if flat:
             embedded = await self._devices.embedding().embed(flat)
-            self._accounts.charge(self._accounts.overhead, embedded.tokens)
+            name = self._devices.embedding().name
+            self._accounts.charge(self._accounts.overhead, self._accounts.cost(name, embedded.tokens), model=name)
             size = 4 * embedded.dimensions
             vectors = [embedded.vectors[at : at + size] for at in range(0, len(embedded.vectors), size)]
         made: dict[str, Vectors] = {}

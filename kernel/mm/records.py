@@ -10,6 +10,7 @@ import apsw
 from msgspec import Struct
 
 from kernel.mm.page import Ref
+from syscalls.calls.context import ListContexts, NamedContext
 from syscalls.turns import ToolSpec
 
 
@@ -33,6 +34,7 @@ class Row(Struct, frozen=True, kw_only=True):
     version: int
     model: str
     settings: bytes
+    bytes: int = 0
 
 
 @final
@@ -56,14 +58,15 @@ class Addition(Struct, frozen=True, kw_only=True):
     pages: tuple[tuple[Ref, bytes], ...] = ()
     tail_first: int = 0
     tail: tuple[tuple[int, bytes], ...] = ()
+    stored_bytes: int = 0
 
 
 def create(row: Row) -> Callable[[apsw.Connection], None]:
     """A new context."""
 
     def work(db: apsw.Connection) -> None:
-        values = (row.id, row.principal, row.name, row.parent, row.shared, row.version, row.model, row.settings)
-        db.execute("INSERT INTO contexts VALUES (?, ?, ?, ?, ?, ?, ?, ?)", values)
+        values = (row.id, row.principal, row.name, row.parent, row.shared, row.version, row.model, row.settings, 0)
+        db.execute("INSERT INTO contexts VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
 
     return work
 
@@ -81,16 +84,13 @@ def add(addition: Addition) -> Callable[[apsw.Connection], None]:
     """One append: version, pages and open turns together."""
 
     def work(db: apsw.Connection) -> None:
-        db.execute("UPDATE contexts SET version = ? WHERE id = ?", (addition.version, addition.context))
+        values = (addition.version, addition.stored_bytes, addition.context)
+        db.execute("UPDATE contexts SET version = ?, bytes = ? WHERE id = ?", values)
         for position, (ref, body) in enumerate(addition.pages, addition.position):
             db.execute(
                 "INSERT OR IGNORE INTO pages VALUES (?, ?, ?, ?)", (addition.principal, ref.address, ref.slices, body)
             )
-            values = (
-                addition.context, position, addition.principal, ref.address, ref.first, ref.turns, ref.slices,
-                ref.part, ref.parts, ref.resident,
-            )  # fmt: skip
-            db.execute("INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
+            _enter(db, addition.context, position, addition.principal, ref)
         if addition.pages:
             db.execute("DELETE FROM tails WHERE context = ? AND position < ?", (addition.context, addition.tail_first))
         for at, body in addition.tail:
@@ -107,10 +107,10 @@ def load(principal: str, name: str) -> Callable[[apsw.Connection], Stored | None
         found = db.execute(query, (principal, name)).fetchone()
         if found is None:
             return None
-        id_, owner, own_name, parent, shared, version, model, settings = found
+        id_, owner, own_name, parent, shared, version, model, settings, size = found
         row = Row(
             id=id_, principal=owner, name=own_name, parent=parent, shared=shared, version=version, model=model,
-            settings=settings,
+            settings=settings, bytes=size,
         )  # fmt: skip
         pages = db.execute(
             "SELECT address, first, turns, slices, part, parts, resident FROM entries WHERE context = ? "
@@ -120,6 +120,72 @@ def load(principal: str, name: str) -> Callable[[apsw.Connection], Stored | None
         refs = tuple(Ref(a, f, t, s, part, parts, bool(r)) for a, f, t, s, part, parts, r in pages)
         tail = db.execute("SELECT position, body FROM tails WHERE context = ? ORDER BY position", (id_,))
         return Stored(row=row, refs=refs, tail=tuple((at, body) for at, body in tail))
+
+    return work
+
+
+def save(
+    context: int, name: str, own: Sequence[Ref] | None, principal: str, stored_bytes: int
+) -> Callable[[apsw.Connection], None]:
+    """Gives a context a name; with `own`, all its pages become its own and it has no parent any more."""
+
+    def work(db: apsw.Connection) -> None:
+        db.execute("UPDATE contexts SET name = ?, bytes = ? WHERE id = ?", (name, stored_bytes, context))
+        if own is not None:
+            db.execute("UPDATE contexts SET parent = NULL, shared = 0 WHERE id = ?", (context,))
+            db.execute("DELETE FROM entries WHERE context = ?", (context,))
+            for position, ref in enumerate(own):
+                _enter(db, context, position, principal, ref)
+
+    return work
+
+
+def _enter(db: apsw.Connection, context: int, position: int, principal: str, ref: Ref) -> None:
+    values = (
+        context, position, principal, ref.address, ref.first, ref.turns, ref.slices, ref.part, ref.parts, ref.resident
+    )  # fmt: skip
+    db.execute("INSERT INTO entries VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", values)
+
+
+def named(principal: str, name: str) -> Callable[[apsw.Connection], tuple[int, int] | None]:
+    """The id of the context of that name, and the bytes that are paid for; or None."""
+    query = "SELECT id, bytes FROM contexts WHERE principal = ? AND name = ?"
+
+    def work(db: apsw.Connection) -> tuple[int, int] | None:
+        found = db.execute(query, (principal, name)).fetchone()
+        return None if found is None else (int(found[0]), int(found[1]))
+
+    return work
+
+
+def size_of_pages(principal: str, addresses: Sequence[str]) -> Callable[[apsw.Connection], int]:
+    """How many bytes the pages take, as often as they are named."""
+    query = "SELECT length(body) FROM pages WHERE principal = ? AND address = ?"
+
+    def work(db: apsw.Connection) -> int:
+        return sum(int(db.execute(query, (principal, address)).get or 0) for address in addresses)
+
+    return work
+
+
+def all_named(principal: str, asked: ListContexts) -> Callable[[apsw.Connection], list[NamedContext]]:
+    """What is on disk of the named contexts that are asked for."""
+    chosen = "name > ?" if asked.name is None else "name = ?"
+    query = f"""
+        SELECT name, model, version,
+            (SELECT coalesce(sum(turns), 0) FROM entries WHERE context = id)
+                + (SELECT count(*) FROM tails WHERE context = id),
+            (SELECT count(DISTINCT address) FROM entries WHERE context = id),
+            bytes
+        FROM contexts WHERE principal = ? AND {chosen} ORDER BY name LIMIT ?
+    """
+
+    def work(db: apsw.Connection) -> list[NamedContext]:
+        rows = db.execute(query, (principal, asked.after if asked.name is None else asked.name, asked.limit + 1))
+        return [
+            NamedContext(name=name, model=model, version=version, turns=turns, pages=pages, bytes=size)
+            for name, model, version, turns, pages, size in rows
+        ]
 
     return work
 
@@ -152,6 +218,12 @@ def sweep(db: apsw.Connection) -> int:
     db.execute("DELETE FROM tails WHERE context NOT IN (SELECT id FROM contexts)")
     db.execute("DELETE FROM pages WHERE (principal, address) NOT IN (SELECT principal, address FROM entries)")
     return int(db.execute("SELECT coalesce(max(id), 0) FROM contexts").get)
+
+
+def kept_bytes(db: apsw.Connection) -> dict[str, int]:
+    """By principal: the bytes of conversations that have a name."""
+    query = "SELECT principal, sum(bytes) FROM contexts WHERE name IS NOT NULL GROUP BY principal"
+    return dict(db.execute(query))
 
 
 def bodies(principal: str, addresses: Sequence[str]) -> Callable[[apsw.Connection], dict[str, bytes]]:

@@ -28,13 +28,14 @@ EntryKind = Literal["turn", "recall"]
 
 @final
 class Item(Struct, frozen=True):
-    """A turn as `plan` sees it. `pinned` is never touched; items of one `unit` go together, oldest unit first; `newest`
-    is shortened rather than evicted."""
+    """A turn as `plan` sees it. `pinned` is never touched; items of one `unit` go together, oldest unit first but for
+    those that are `unwanted`; `newest` is shortened rather than evicted."""
 
     tokens: int
     unit: int
     pinned: bool = False
     newest: bool = False
+    unwanted: bool = False
 
 
 @final
@@ -65,7 +66,10 @@ def plan(items: Sequence[Item], *, fixed: int, stub: int, limit: int, high: int,
     )
     total -= sum(items[at].tokens - most for at, most in shorten)
     evict: list[int] = []
-    units = sorted({item.unit for item in items if not item.newest and not item.pinned})
+    wanted = {item.unit for item in items if not item.unwanted}
+    units = sorted(
+        {item.unit for item in items if not item.newest and not item.pinned}, key=lambda unit: (unit in wanted, unit)
+    )
     total += stub
     for unit in units:
         if total <= low:
@@ -100,9 +104,10 @@ SHORTEST = 3 * TURN_BYTES + STUB_BYTES
 
 @final
 class Entry:
-    """One turn of the window. `tokens` is exact once a driver has counted it, an upper bound before."""
+    """One turn of the window. `tokens` is exact once a driver has counted it, an upper bound before. One that is
+    `pinned` is never evicted, one that is `unwanted` goes before all others."""
 
-    __slots__ = ("kind", "pages", "position", "tokens", "turn")
+    __slots__ = ("kind", "pages", "pinned", "position", "tokens", "turn", "unwanted")
 
     def __init__(
         self, turn: Turn, *, kind: EntryKind = "turn", position: int = -1, pages: tuple[str, ...] = ()
@@ -112,6 +117,8 @@ class Entry:
         self.position = position
         self.pages = pages
         self.tokens = size_of(turn)
+        self.pinned = False
+        self.unwanted = False
 
 
 @final
@@ -138,6 +145,11 @@ class Window:
         """What it takes by the latest counts."""
         return self.fixed + sum(entry.tokens for entry in self.entries)
 
+    @property
+    def pinned_tokens(self) -> int:
+        """What of it cannot be evicted because somebody pinned it; system turns never are, pinned or not."""
+        return sum(entry.tokens for entry in self.entries if entry.pinned and entry.turn.role != "system")
+
     def measure(self, counts: Sequence[int]) -> int:
         """Takes a driver's counts of `turns()`: head, one per turn, tail. Returns their sum."""
         own = len(counts) - 2 - len(self.entries)
@@ -158,11 +170,18 @@ class Window:
             Item(
                 entry.tokens,
                 units[at],
-                pinned=entry.turn.role == "system" or at == last_user,
+                pinned=entry.turn.role == "system" or at == last_user or entry.pinned,
                 newest=units[at] == newest and entry.kind == "turn",
+                unwanted=entry.unwanted,
             )
             for at, entry in enumerate(self.entries)
         ]
+
+    def showing(self, pages: frozenset[str]) -> list[Entry]:
+        """The entries that show any of `pages`, and with each the exchange that it belongs to."""
+        units = _units(self.entries)
+        held = {unit for unit, entry in zip(units, self.entries, strict=True) if pages.intersection(entry.pages)}
+        return [entry for unit, entry in zip(units, self.entries, strict=True) if unit in held]
 
     def apply(self, decided: Plan) -> list[Entry]:
         """Evicts and shortens; returns the entries that are gone."""
@@ -181,7 +200,7 @@ class Window:
         window = Window()
         for entry in self.entries:
             copied = Entry(entry.turn, kind=entry.kind, position=entry.position, pages=entry.pages)
-            copied.tokens = entry.tokens
+            copied.tokens, copied.pinned, copied.unwanted = entry.tokens, entry.pinned, entry.unwanted
             window.entries.append(copied)
         window.gone_turns, window.fixed = self.gone_turns, self.fixed
         return window

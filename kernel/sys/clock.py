@@ -1,7 +1,10 @@
 """The time family: the kernel's clock, read and waited for."""
 
 import math
+from collections.abc import Iterator
 
+from kernel.alarm import LOOK_S
+from kernel.calendar import dates, intervals
 from kernel.gate import Handler
 from kernel.machine import Machine
 from kernel.trap import Trap
@@ -21,4 +24,61 @@ async def sleep(machine: Machine, trap: Trap, args: abi.Sleep) -> Nothing:
     return Nothing()
 
 
-HANDLERS: dict[int, Handler] = {abi.NOW.number: now, abi.SLEEP.number: sleep}
+def alarm(machine: Machine, trap: Trap, args: abi.Alarm) -> abi.AlarmSet:
+    clock = machine.clock
+    if (args.seconds is None) == (args.unix_s is None):
+        raise Invalid("an alarm takes seconds or unix_s, one of the two")
+    if args.seconds is not None:
+        if not math.isfinite(args.seconds) or args.seconds < 0:
+            raise Invalid(f"an alarm in {args.seconds} s: give a number of seconds, 0 or more")
+        return abi.AlarmSet(
+            alarm=machine.alarms.after(trap.process, args.seconds), due_unix_s=clock.unix() + args.seconds
+        )
+    assert args.unix_s is not None
+    if not math.isfinite(args.unix_s):
+        raise Invalid(f"an alarm at {args.unix_s}: give seconds since 1970")
+    return abi.AlarmSet(alarm=machine.alarms.at(trap.process, args.unix_s), due_unix_s=args.unix_s)
+
+
+def cancel(machine: Machine, trap: Trap, args: abi.CancelAlarm) -> Nothing:
+    machine.alarms.cancel(trap.process, args.alarm)
+    return Nothing()
+
+
+async def timer(machine: Machine, trap: Trap, args: abi.Timer) -> Nothing:
+    if (args.every_s is None) == (args.calendar is None):
+        raise Invalid("a timer takes every_s or calendar, one of the two")
+    if args.count is not None and args.count < 1:
+        raise Invalid(f"{args.count} ticks: give 1 or more, or none to go on")
+    clock = machine.clock
+    if args.every_s is not None:
+        due, read, unix_ahead = intervals(args.every_s, clock.now()), clock.now, clock.unix() - clock.now()
+    else:
+        assert args.calendar is not None
+        due, read, unix_ahead = dates(args.calendar, args.zone, clock.unix()), clock.unix, 0.0
+    number, following = 0, next(due, None)
+    while following is not None and (args.count is None or number < args.count):
+        while (left := following - read()) > 0:  # a date's clock may be set meanwhile
+            await clock.sleep(min(left, LOOK_S))
+        latest, following, missed = _latest(due, following, read())
+        number += 1
+        trap.emit(abi.Tick(number=number, due_unix_s=latest + unix_ahead, missed=missed))
+        await trap.room()
+    return Nothing()
+
+
+def _latest(due: Iterator[float], first: float, now_s: float) -> tuple[float, float | None, int]:
+    """The last tick that is due, the one after it, and how many lie before it."""
+    latest, following, passed = first, next(due, None), 0
+    while following is not None and following <= now_s:
+        latest, following, passed = following, next(due, None), passed + 1
+    return latest, following, passed
+
+
+HANDLERS: dict[int, Handler] = {
+    abi.NOW.number: now,
+    abi.SLEEP.number: sleep,
+    abi.ALARM.number: alarm,
+    abi.TIMER.number: timer,
+    abi.CANCEL.number: cancel,
+}

@@ -1,6 +1,6 @@
 """The context family of system calls: conversations, their pages and windows."""
 
-from kernel import fault, generate
+from kernel import advice, fault, generate
 from kernel.machine import Machine
 from kernel.mm.conversation import Context
 from kernel.mm.page import size_of
@@ -20,7 +20,8 @@ async def context_append(machine: Machine, trap: Trap, args: context.Append) -> 
     held = machine.contexts.get(args.context)
     if args.resident:
         _bound_instructions(held, args)
-    appended = await machine.contexts.binder.append(held, args)
+    with machine.contexts.growing(held, trap.process.account, args.turns):
+        appended = await machine.contexts.binder.append(held, args)
     if args.resident:
         try:
             async with held.writing:
@@ -79,6 +80,23 @@ async def context_close(machine: Machine, trap: Trap, args: context.Close) -> No
     return Nothing()
 
 
+async def context_advise(machine: Machine, trap: Trap, args: context.Advise) -> context.Advised:
+    return await advice.advise(machine, trap, machine.contexts.get(args.context), args)
+
+
+async def context_save(machine: Machine, trap: Trap, args: context.Save) -> context.Saved:
+    return await machine.contexts.save(trap.process, args.context, args.name)
+
+
+async def context_list(machine: Machine, trap: Trap, args: context.ListContexts) -> context.Contexts:
+    return await machine.contexts.named.list(trap.process.principal, args)
+
+
+async def context_forget(machine: Machine, trap: Trap, args: context.Forget) -> Nothing:
+    await machine.contexts.named.forget(trap.process.principal, args.name)
+    return Nothing()
+
+
 HANDLERS = {
     context.OPEN.number: context_open,
     context.APPEND.number: context_append,
@@ -88,4 +106,8 @@ HANDLERS = {
     context.STAT.number: context_stat,
     context.FORK.number: context_fork,
     context.CLOSE.number: context_close,
+    context.ADVISE.number: context_advise,
+    context.SAVE.number: context_save,
+    context.LIST.number: context_list,
+    context.FORGET.number: context_forget,
 }

@@ -1,16 +1,22 @@
-"""The device family: the registry, and calls of tools."""
+"""The device family: the registry, handles, and calls of tools and of collections of a store."""
 
-import trio
 from msgspec import Raw
 
 from kernel.gate import Handler
+from kernel.handles import Handle
 from kernel.machine import Machine
+from kernel.sys.collection import METHODS, collection_of, use
 from kernel.tool import as_text
 from kernel.trap import Trap
-from kernel.wait import seconds
+from kernel.wait import within
 from syscalls.calls import device as abi
+from syscalls.calls.process import Nothing
 from syscalls.codec import unpack
-from syscalls.errors import TimedOut
+from syscalls.errors import Invalid, TimedOut
+from syscalls.limits import FREE_FORM_BYTES_MAX
+
+_PLAIN = frozenset(b"\xc4\xc5\xc6\xd9\xda\xdb")
+"""How msgpack begins a text or bytes of some length."""
 
 
 def list_(machine: Machine, trap: Trap, args: abi.ListDevices) -> abi.Devices:
@@ -18,17 +24,96 @@ def list_(machine: Machine, trap: Trap, args: abi.ListDevices) -> abi.Devices:
     return abi.Devices(devices=tuple(shown))
 
 
-async def call(machine: Machine, trap: Trap, args: abi.CallTool) -> abi.ToolAnswer:
+async def open_(machine: Machine, trap: Trap, args: abi.OpenDevice) -> abi.OpenedDevice:
+    kind = machine.devices.kind(args.device)
+    if kind == "store":
+        return _open_collection(machine, trap, args)
+    if kind != "tool":
+        raise Invalid(f"{args.device} is a device of kind {kind}: tools and stores are opened so, see 'kernos man'")
+    if args.collection:
+        raise Invalid(f"{args.device} is a tool: only stores have collections")
     tool = machine.devices.tool(args.device)
-    with trio.move_on_after(seconds(args.timeout_s)):
+    await tool.describe()
+    handle = machine.handles.open(trap.process, args.device, kind="tool", alone=args.exclusive)
+    return abi.OpenedDevice(handle=handle.number, kind="tool", methods=tool.methods, streaming=tool.streaming)
+
+
+def _open_collection(machine: Machine, trap: Trap, args: abi.OpenDevice) -> abi.OpenedDevice:
+    if not args.collection:
+        raise Invalid(f"{args.device} is a store: name a collection of yours")
+    collection = collection_of(trap.process.principal, args.collection)
+    name = machine.devices.store_name
+    handle = machine.handles.open(trap.process, name, kind="store", collection=collection, alone=args.exclusive)
+    return abi.OpenedDevice(handle=handle.number, kind="store", methods=METHODS)
+
+
+async def call(machine: Machine, trap: Trap, args: abi.CallTool) -> abi.ToolAnswer:
+    held = _admitted(machine, trap, args)
+    with within(args.timeout_s):
         began = machine.clock.now()
-        value = await tool.call(args.method, args.arguments)
+        if held is not None and held.kind == "store":
+            value = await use(machine, held.collection, args.method, args.arguments)
+            by = args.device
+        else:
+            tool = machine.devices.tool(args.device)
+            value = await tool.call(args.method, args.arguments)
+            by = f"sandboxed worker {tool.process.worker_pid if tool.process else 0}"
         trap.driver_s = machine.clock.now() - began
-        text = as_text(unpack(object, value))
-        worker = tool.process.worker_pid if tool.process else 0
-        trap.detail = f"{text} (sandboxed worker {worker})"
+        text = _shown(bytes(value))
+        trap.detail = f"{text} ({by})"
         return abi.ToolAnswer(value=Raw(bytes(value)), text=text)
     raise TimedOut(f"{args.device}.{args.method} did not answer in {args.timeout_s:g} s")
 
 
-HANDLERS: dict[int, Handler] = {abi.LIST.number: list_, abi.CALL.number: call}
+async def stream(machine: Machine, trap: Trap, args: abi.CallTool) -> abi.ToolStreamed:
+    """Takes an item from the tool when the reader has taken the one before."""
+    _admitted(machine, trap, args)
+    if machine.devices.is_store(args.device):
+        raise Invalid("a store yields nothing: use device.call")
+    items = 0
+    with within(args.timeout_s):
+        async with machine.devices.tool(args.device).stream(args.method, args.arguments) as yielded:
+            async for each in yielded:
+                value = bytes(each.value)
+                trap.emit(abi.ToolItem(value=Raw(value), text=_shown(value)))
+                items += 1
+                await trap.room()
+        return abi.ToolStreamed(items=items)
+    raise TimedOut(f"{args.device}.{args.method} had not ended in {args.timeout_s:g} s")
+
+
+def close(machine: Machine, trap: Trap, args: abi.CloseDevice) -> Nothing:
+    machine.handles.close(trap.process, args.handle)
+    return Nothing()
+
+
+def _admitted(machine: Machine, trap: Trap, args: abi.CallTool) -> Handle | None:
+    """The handle of a call that names one. Raises Busy, NotFound, Invalid."""
+    trap.facts = {"tool": f"{args.device}.{args.method}"}
+    if not args.handle:
+        if machine.devices.is_store(args.device):
+            raise Invalid(f"{args.device} is a store: open a collection of it, and call by the handle")
+        machine.handles.admit(trap.process, args.device)
+        return None
+    held = machine.handles.get(trap.process, args.handle)
+    same = held.device == args.device or (held.kind == "store" and machine.devices.is_store(args.device))
+    if not same:
+        raise Invalid(f"handle {args.handle} is on {held.device}, not on {args.device}")
+    return held
+
+
+def _shown(value: bytes) -> str:
+    """An answer as text for a model. One that is large and not simply text is only told of: as objects it would take
+    up to eighty times its size."""
+    if len(value) > FREE_FORM_BYTES_MAX and value[0] not in _PLAIN:
+        return f"<an answer of {len(value)} bytes>"
+    return as_text(unpack(object, value))
+
+
+HANDLERS: dict[int, Handler] = {
+    abi.LIST.number: list_,
+    abi.CALL.number: call,
+    abi.OPEN.number: open_,
+    abi.STREAM.number: stream,
+    abi.CLOSE.number: close,
+}

@@ -1,63 +1,139 @@
 """The process family: spawn, wait, signals, and what processes print and say of themselves."""
 
-import trio
+from collections.abc import Mapping
+from typing import final
 
+from msgspec import Struct
+
+from kernel.account_record import Account
+from kernel.budget import limits_of
 from kernel.gate import Handler
 from kernel.launch import shown_by
 from kernel.machine import Machine
+from kernel.price import micros
 from kernel.process import Process
+from kernel.programs import Image
 from kernel.trace import short
 from kernel.trap import Trap
-from kernel.wait import first_of, seconds
+from kernel.wait import first_of, within
 from kernel.worker import write_log
 from syscalls.calls import process as abi
 from syscalls.errors import Invalid, NoSuchProcess, PermissionDenied, SyscallError, TimedOut
+from syscalls.resources import Resource
 from syscalls.rights import Right, parse_rights, uncovered
 from syscalls.signals import Signal
 
 NICE_MIN, NICE_MAX = -20, 19
 RIGHTS_CHARS_MAX = 8192
+SPAWN_MANY_MAX = 1024
+_NO_LIMITS: Mapping[Resource, int] = {}
 
 
 def self_(machine: Machine, trap: Trap, args: abi.Self) -> abi.ProcessInfo:
-    return describe(machine, trap.process)
+    return describe(machine, trap.process, machine.scheduler.queues())
 
 
-async def spawn(machine: Machine, trap: Trap, args: abi.Spawn) -> abi.Spawned:
+def spawn(machine: Machine, trap: Trap, args: abi.Spawn) -> abi.Spawned:
+    plan = _plan(machine, trap.process, args)
+    child = _add(machine, trap.process, _account(machine, trap.process, plan), plan, args)
+    machine.executor.start(child, plan.image, args, args.args)
+    return abi.Spawned(pid=child.pid)
+
+
+def spawn_many(machine: Machine, trap: Trap, args: abi.SpawnMany) -> abi.SpawnedMany:
+    """All or none: nothing starts before there is an account and a place for each."""
+    if not 1 <= len(args.args) <= SPAWN_MANY_MAX:
+        raise Invalid(f"{len(args.args)} processes at once: 1 to {SPAWN_MANY_MAX}")
     parent = trap.process
+    plan = _plan(machine, parent, args)
+    machine.processes.check_room(len(args.args))
+    accounts: list[Account] = []
+    try:
+        for _ in args.args:
+            accounts.append(_account(machine, parent, plan))
+    except SyscallError:
+        for account in accounts:
+            _give_back(machine, account)
+        raise
+    children: list[Process] = []
+    try:
+        for account in accounts:
+            children.append(_add(machine, parent, account, plan, args))
+    except SyscallError:  # the first one tells: what it was refused, all are
+        assert not children
+        for account in accounts[1:]:
+            _give_back(machine, account)
+        raise
+    for child, each in zip(children, args.args, strict=True):
+        machine.executor.start(child, plan.image, args, each)
+    return abi.SpawnedMany(pids=tuple(child.pid for child in children))
+
+
+@final
+class _Plan(Struct, frozen=True):
+    """What was checked of a spawn, for one child or many."""
+
+    image: Image
+    name: str
+    rights: tuple[Right, ...]
+    model: str | None
+    wall_s_max: float | None
+    limits: Mapping[Resource, int]
+
+
+def _plan(machine: Machine, parent: Process, args: abi.Spawn | abi.SpawnMany) -> _Plan:
     image = machine.executor.image(args.program)
     rights = parent.rights if args.rights is None else _given(parent, args.rights)
     model = args.model or parent.model
     if model is not None:
         machine.devices.names(model)
-    budget = args.budget or abi.Budget()
-    _check_budget(budget)
+    limits = _NO_LIMITS if args.budget is None else limits_of(args.budget)
     name = short(args.name or program_name(args.program))
+    return _Plan(image, name, rights, model, args.budget and args.budget.wall_s, limits)
+
+
+def _account(machine: Machine, parent: Process, plan: _Plan) -> Account:
+    """An account that has its place among the processes."""
     account = machine.accounts.open(
-        parent.account, name=name, principal=parent.principal, tokens_max=budget.tokens, wall_s_max=budget.wall_s
+        parent.account, name=plan.name, principal=parent.principal, limits=plan.limits, wall_s_max=plan.wall_s_max
     )
+    try:
+        machine.accounts.occupy(account, Resource.PROCESSES, 1)
+    except SyscallError:
+        machine.accounts.close(account)
+        raise
+    return account
+
+
+def _add(machine: Machine, parent: Process, account: Account, plan: _Plan, args: abi.Spawn | abi.SpawnMany) -> Process:
     try:
         child = machine.processes.add(
             parent=parent,
             principal=parent.principal,
             kind="program",
-            name=name,
+            name=plan.name,
             account=account,
-            rights=rights,
+            rights=plan.rights,
+            image=args.program,
             nice=_bounded(parent.nice + args.nice),
-            model=model,
+            model=plan.model,
         )
     except SyscallError:
-        machine.accounts.close(account)
+        _give_back(machine, account)
         raise
     child.detached = args.detach
-    machine.executor.start(child, image, args)
-    return abi.Spawned(pid=child.pid)
+    child.asks = isinstance(args, abi.Spawn) and args.ask
+    return child
+
+
+def _give_back(machine: Machine, account: Account) -> None:
+    machine.accounts.vacate(account, Resource.PROCESSES, account.own[Resource.PROCESSES])
+    machine.accounts.close(account)
 
 
 async def wait(machine: Machine, trap: Trap, args: abi.Wait) -> abi.Exit:
     parent = trap.process
-    with trio.move_on_after(seconds(args.timeout_s)):
+    with within(args.timeout_s):
         while True:
             child = _ended_child(parent, args.pid)
             if child is not None:
@@ -97,7 +173,8 @@ def nice(machine: Machine, trap: Trap, args: abi.Nice) -> abi.Nothing:
 def list_(machine: Machine, trap: Trap, args: abi.ListProcesses) -> abi.Processes:
     mine = trap.process.principal
     shown = (p for p in machine.processes if args.all or (p.principal == mine and p.kind == "program"))
-    return abi.Processes(processes=tuple(describe(machine, process) for process in shown))
+    queues = machine.scheduler.queues()
+    return abi.Processes(processes=tuple(describe(machine, process, queues) for process in shown))
 
 
 def output(machine: Machine, trap: Trap, args: abi.Output) -> abi.Nothing:
@@ -123,7 +200,7 @@ async def logs(machine: Machine, trap: Trap, args: abi.Logs) -> abi.Nothing:
         sent = await _send_log(trap, process, sent)
         if not args.follow or process.exit is not None:
             return abi.Nothing()
-        await first_of(process.log_changed, process.ended)
+        await first_of(process.log_changed.next, process.ended.event)
 
 
 async def _send_log(trap: Trap, process: Process, sent: int) -> int:
@@ -154,8 +231,8 @@ def _given(parent: Process, texts: tuple[str, ...]) -> tuple[Right, ...]:
     return rights
 
 
-def describe(machine: Machine, process: Process) -> abi.ProcessInfo:
-    """One line of ps."""
+def describe(machine: Machine, process: Process, queues: dict[int, int]) -> abi.ProcessInfo:
+    """One line of ps; `queues` are the scheduler's."""
     held, window = machine.contexts.sizes(process)
     return abi.ProcessInfo(
         pid=process.pid,
@@ -170,7 +247,7 @@ def describe(machine: Machine, process: Process) -> abi.ProcessInfo:
         window_tokens=window,
         tokens_per_s=process.generated_tokens / process.driver_s if process.driver_s else 0.0,
         tokens=process.prompt_tokens + process.generated_tokens,
-        tokens_max=process.account.tokens_max,
+        tokens_max=process.account.limits.get(Resource.TOKENS),
         started_s=process.started_s,
         wall_s=machine.clock.now() - process.started_s,
         faults=process.faults,
@@ -179,6 +256,8 @@ def describe(machine: Machine, process: Process) -> abi.ProcessInfo:
         total=process.total,
         rights=tuple(str(right) for right in process.rights),
         worker=process.worker_pid,
+        queued=queues.get(process.pid, 0),
+        money_micros=micros(process.account.used[Resource.MONEY]),
     )
 
 
@@ -197,13 +276,6 @@ def _ended_child(parent: Process, pid: int) -> Process | None:
     return next((child for child in wanted if child.exit is not None), None)
 
 
-def _check_budget(budget: abi.Budget) -> None:
-    if budget.tokens is not None and budget.tokens < 0:
-        raise Invalid(f"a budget of {budget.tokens} tokens: give 0 or more, or none for no limit")
-    if budget.wall_s is not None and not 0 < budget.wall_s < float("inf"):
-        raise Invalid(f"a budget of {budget.wall_s} s: give more than 0, or none for no limit")
-
-
 def _bounded(value: int) -> int:
     return max(NICE_MIN, min(NICE_MAX, value))
 
@@ -211,6 +283,7 @@ def _bounded(value: int) -> int:
 HANDLERS: dict[int, Handler] = {
     abi.SELF.number: self_,
     abi.SPAWN.number: spawn,
+    abi.SPAWN_MANY.number: spawn_many,
     abi.WAIT.number: wait,
     abi.KILL.number: kill,
     abi.NICE.number: nice,

@@ -11,7 +11,8 @@ import trio.testing
 from kernel.host_process import HostProcess
 from kernel.launch import Launched, LaunchRequest
 from syscalls.limits import CLIENT_LIMITS, DRIVER_LIMITS
-from syscalls.link.duplex import Duplex, Transport
+from syscalls.link.duplex import Duplex
+from syscalls.link.transport import Transport
 from syscalls.peer import Peer
 from syscalls.wire import Hello
 from userland.link import run

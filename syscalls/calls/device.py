@@ -4,11 +4,13 @@ from typing import Literal, final
 
 from msgspec import Raw
 
-from syscalls.row import Args, Flag, Needs, Result, Row
+from syscalls.calls.process import Nothing
+from syscalls.errors import Errno
+from syscalls.row import Args, Flag, Needs, Result, Row, Says
 from syscalls.turns import ToolSpec
 from syscalls.wire import NIL
 
-DeviceKind = Literal["model", "embedding", "store", "tool"]
+DeviceKind = Literal["model", "embedding", "store", "files", "fetch", "tool"]
 
 
 @final
@@ -21,7 +23,7 @@ class ListDevices(Args, frozen=True, kw_only=True):
 @final
 class DeviceInfo(Result, frozen=True, kw_only=True):
     """One device. `state` is `ready`, `starting`, `restarting` or `failed`; `host` the pid of the OS process that
-    serves it; `methods` only for tools."""
+    serves it; `methods` only for tools, and which of them stream."""
 
     name: str
     kind: DeviceKind
@@ -32,6 +34,7 @@ class DeviceInfo(Result, frozen=True, kw_only=True):
     busy: int = 0
     slots: int = 0
     methods: tuple[ToolSpec, ...] = ()
+    streaming: tuple[str, ...] = ()
     detail: str = ""
 
 
@@ -43,13 +46,81 @@ class Devices(Result, frozen=True, kw_only=True):
 
 
 @final
+class OpenDevice(Args, frozen=True, kw_only=True):
+    """A tool, or a `collection` of a store: the caller's principal's own, made when something is added.
+
+    `exclusive`: nobody else may use it until the handle is closed or the process has ended."""
+
+    device: str
+    exclusive: bool = False
+    collection: str = ""
+
+
+@final
+class OpenedDevice(Result, frozen=True, kw_only=True):
+    """A handle, the caller's own, and what can be called; `streaming` names the methods that yield items."""
+
+    handle: int
+    kind: DeviceKind
+    methods: tuple[ToolSpec, ...] = ()
+    streaming: tuple[str, ...] = ()
+
+
+@final
+class CloseDevice(Args, frozen=True, kw_only=True):
+    """A handle of the caller's."""
+
+    handle: int
+
+
+@final
 class CallTool(Args, frozen=True, kw_only=True):
-    """Method `method` of the tool `device` with a JSON-like object."""
+    """Method `method` of `device` with a JSON-like object; by a `handle` on that device, which a store needs."""
 
     device: str
     method: str
     arguments: Raw = NIL
     timeout_s: float | None = None
+    handle: int = 0
+
+
+@final
+class AddVectors(Args, frozen=True, kw_only=True):
+    """What `add` of a store takes: ids, and for each one vector of float32, little-endian, one after another."""
+
+    ids: tuple[str, ...]
+    vectors: bytes
+
+
+@final
+class QueryVectors(Args, frozen=True, kw_only=True):
+    """What `query` of a store takes. It returns `ids` and their cosines, `scores`, best first."""
+
+    vector: bytes
+    k: int = 10
+    only: tuple[str, ...] | None = None
+
+
+@final
+class DeleteVectors(Args, frozen=True, kw_only=True):
+    """What `delete` of a store takes: ids, or nothing for the whole collection."""
+
+    ids: tuple[str, ...] | None = None
+
+
+@final
+class ToolItem(Result, frozen=True, kw_only=True):
+    """One thing that a tool yielded (msgpack), and the same as text for a model."""
+
+    value: Raw = NIL
+    text: str = ""
+
+
+@final
+class ToolStreamed(Result, frozen=True, kw_only=True):
+    """How many items there were."""
+
+    items: int
 
 
 @final
@@ -70,8 +141,75 @@ LIST = Row(
     "The device registry.",
 )
 CALL = Row(
-    0x41, "device.call", CallTool, ToolAnswer, Needs("call", "tool:{device}.{method}"), Flag.EFFECT | Flag.JOURNALED,
-    "Calls a tool; a plugin's tool runs in a sandboxed worker with the plugin's rights, not the caller's.",
+    0x41,
+    "device.call",
+    CallTool,
+    ToolAnswer,
+    Needs("call", "tool:{device}.{method}"),
+    Flag.EFFECT | Flag.JOURNALED,
+    "Calls a tool, or a collection of a store (`store:{device}.{method}` then); a plugin's tool runs in a sandboxed "
+    "worker with the plugin's rights, not the caller's.",
+    says=Says(
+        waits="For the tool, whose worker is started if it does not run; at most timeout_s.",
+        cancelled="The tool is told to stop, and may have done part of its work or all.",
+        costs="Nothing but the call; what the tool asks of models is on its own account.",
+        errors=(
+            (Errno.ENOENT, "no such tool, or it has no such method; the message lists what there is."),
+            (Errno.ETIME, "it did not answer in timeout_s; its work may have been done."),
+            (Errno.EAGAIN, "its worker did not come up in time; nothing was done."),
+            (Errno.EUNKNOWN, "its worker died under the call: what it did is not known."),
+            (Errno.EIO, "the tool failed, or workers of it died at the start."),
+            (Errno.EBUSY, "another process holds the tool alone."),
+            (
+                Errno.EINVAL,
+                "timeout_s is negative, the tool refused the arguments, or the handle is on another device.",
+            ),
+        ),
+    ),
+)
+OPEN = Row(
+    0x42, "device.open", OpenDevice, OpenedDevice, Needs("open", "device:{device}"), Flag.EFFECT | Flag.JOURNALED,
+    "A handle on a tool or on a collection of a store, shared or alone (`tool:{device}` and `store:{device}` are names "
+    "of it too).",
+    says=Says(
+        waits="For the tool's worker to say what it serves.",
+        cancelled="There is no handle.",
+        errors=(
+            (Errno.ENOENT, "no such device."),
+            (Errno.EBUSY, "another holds it alone, or it is wanted alone and another holds it."),
+            (Errno.EINVAL, "it is a model or an embedding, or a collection is named for a tool, or none for a store."),
+            (Errno.EAGAIN, "the process has bounds.device_handles_max handles, or the worker did not come up in time."),
+            (Errno.EIO, "workers of the tool died at the start."),
+        ),
+    ),
+)  # fmt: skip
+STREAM = Row(
+    0x43, "device.stream", CallTool, ToolStreamed, Needs("call", "tool:{device}.{method}"),
+    Flag.STREAM | Flag.EFFECT | Flag.JOURNALED,
+    "Calls a tool and takes what it yields, one by one; a method that returns yields once.",
+    ToolItem,
+    says=Says(
+        waits="For the tool, and for its own reader: a tool whose items nobody takes is not asked for more.",
+        cancelled="The tool's generator is cancelled where it is.",
+        costs="Nothing but the call; what the tool asks of models is on its own account.",
+        errors=(
+            (Errno.ENOENT, "no such tool, or it has no such method; the message lists what there is."),
+            (Errno.ETIME, "it had not ended in timeout_s; the items before it were given."),
+            (Errno.EAGAIN, "its worker did not come up in time; nothing was done."),
+            (Errno.EUNKNOWN, "its worker died under the call: what it did is not known."),
+            (Errno.EIO, "the tool failed, or workers of it died at the start."),
+            (Errno.EBUSY, "another process holds the tool alone."),
+            (Errno.EINVAL, "the tool refused the arguments, an item fits no frame, or the device is a store."),
+        ),
+    ),
+)  # fmt: skip
+CLOSE = Row(
+    0x44, "device.close", CloseDevice, Nothing, None, Flag.INLINE | Flag.EFFECT,
+    "Gives a handle back.",
+    says=Says(
+        cancelled="The handle is given back all the same.",
+        errors=((Errno.ENOENT, "the caller has no such handle."),),
+    ),
 )  # fmt: skip
 
-ROWS = (LIST, CALL)
+ROWS = (LIST, CALL, OPEN, STREAM, CLOSE)

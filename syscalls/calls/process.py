@@ -4,7 +4,8 @@ from typing import Literal, final
 
 from msgspec import Raw
 
-from syscalls.row import Args, Flag, Needs, Result, Row
+from syscalls.errors import Errno
+from syscalls.row import Args, Flag, Needs, Result, Row, Says
 from syscalls.wire import NIL
 
 State = Literal["ready", "running", "waiting", "stopped", "zombie"]
@@ -16,11 +17,22 @@ Stream = Literal["stdout", "stderr", "log"]
 class Budget(Args, frozen=True, kw_only=True):
     """Limits of a process and all its descendants; None is no limit of its own (its parent's still binds).
 
-    `tokens` counts prompt and generated tokens, `wall_s` seconds from the spawn.
+    `tokens` counts prompt and generated tokens, `tokens_in` and `tokens_out` each alone; `generation_s` seconds in
+    which models generate for it, `calls` system calls that need a right, `money_micros` millionths of the currency of
+    the price table. `bytes_stored`, `processes` (itself included) and `contexts` limit what there is of them at a time.
+    `wall_s` are seconds from the spawn.
     """
 
     tokens: int | None = None
     wall_s: float | None = None
+    tokens_in: int | None = None
+    tokens_out: int | None = None
+    generation_s: float | None = None
+    calls: int | None = None
+    money_micros: int | None = None
+    bytes_stored: int | None = None
+    processes: int | None = None
+    contexts: int | None = None
 
 
 @final
@@ -31,7 +43,10 @@ class Spawn(Args, frozen=True, kw_only=True):
     (msgpack map) are the program's. `rights` are written rights, None hands on the caller's own; no more than the
     caller's. A right `file:/folder/** read` is what the worker sees of the host: that folder, read-only, at the same
     path. `nice` runs from -20 (more) to 19 (less) and is added to the parent's. `model` is the default of its contexts.
-    With `detach` it goes on when its parent ends; otherwise it ends with it.
+    With `detach` it goes on when its parent ends; otherwise it ends with it. With `shared` it may live in one worker
+    with others of the same program, principal, parent account and rights: there is no wall between them, what one may
+    do all may, and a worker that dies takes all of them along. With `ask` a call for which it lacks the right asks for
+    that (capability.request) and waits for the answer, instead of being refused.
     """
 
     program: str
@@ -43,6 +58,8 @@ class Spawn(Args, frozen=True, kw_only=True):
     nice: int = 0
     model: str | None = None
     detach: bool = False
+    shared: bool = False
+    ask: bool = False
 
 
 @final
@@ -50,6 +67,30 @@ class Spawned(Result, frozen=True, kw_only=True):
     """The new process."""
 
     pid: int
+
+
+@final
+class SpawnMany(Args, frozen=True, kw_only=True):
+    """Many processes of one program: one for each of `args`, a msgpack array of its arguments (nil: none). The rest is
+    as in Spawn and the same for all; `budget` is what each has."""
+
+    program: str
+    args: tuple[Raw, ...]
+    kwargs: Raw = NIL
+    name: str | None = None
+    rights: tuple[str, ...] | None = None
+    budget: Budget | None = None
+    nice: int = 0
+    model: str | None = None
+    detach: bool = False
+    shared: bool = False
+
+
+@final
+class SpawnedMany(Result, frozen=True, kw_only=True):
+    """The new processes, in the order of their arguments."""
+
+    pids: tuple[int, ...]
 
 
 @final
@@ -103,7 +144,8 @@ class ListProcesses(Args, frozen=True, kw_only=True):
 
 @final
 class ProcessInfo(Result, frozen=True, kw_only=True):
-    """One line of `ps`. Times in seconds of the kernel's clock; `tokens` prompt + generated, charged so far."""
+    """One line of `ps`. Times in seconds of the kernel's clock; `tokens` prompt + generated, charged so far;
+    `queued` requests of it wait for a device; `money_micros` was spent by its account and all below."""
 
     pid: int
     ppid: int
@@ -126,6 +168,8 @@ class ProcessInfo(Result, frozen=True, kw_only=True):
     rights: tuple[str, ...] = ()
     worker: int = 0
     tokens_max: int | None = None
+    queued: int = 0
+    money_micros: int = 0
 
 
 @final
@@ -183,38 +227,153 @@ class Nothing(Result, frozen=True, kw_only=True):
 
 
 SELF = Row(
-    0x00, "process.self", Self, ProcessInfo, None, Flag.INLINE | Flag.IDEMPOTENT | Flag.JOURNALED,
+    0x00,
+    "process.self",
+    Self,
+    ProcessInfo,
+    None,
+    Flag.INLINE | Flag.IDEMPOTENT | Flag.JOURNALED,
     "Tells the caller who it is.",
-)  # fmt: skip
-SPAWN = Row(
-    0x01, "process.spawn", Spawn, Spawned, Needs("spawn", "program:{program}"), Flag.EFFECT | Flag.JOURNALED,
-    "Starts a program as a child of the caller, with no more rights and no larger limits than the caller's.",
-)  # fmt: skip
-WAIT = Row(
-    0x02, "process.wait", Wait, Exit, Needs("wait", "process:{pid}"), Flag.JOURNALED,
-    "Waits until a child has ended and reaps it. ESRCH: no such child. ETIME: not ended in time; nothing is lost.",
-)  # fmt: skip
-KILL = Row(
-    0x03, "process.kill", Kill, Nothing, Needs("kill", "process:{pid}"), Flag.INLINE | Flag.EFFECT | Flag.JOURNALED,
-    "Sends a signal. TERM cancels the program and, after the grace time, ends its worker; KILL ends it at once; STOP "
-    "and CONT hold and free it.",
-)  # fmt: skip
-NICE = Row(
-    0x04, "process.nice", Nice, Nothing, Needs("nice", "process:{pid}"), Flag.INLINE | Flag.JOURNALED,
-    "Changes the share of the machine that a process gets.",
-)  # fmt: skip
-LIST = Row(
-    0x05, "process.list", ListProcesses, Processes, Needs("list", "process:*"), Flag.INLINE | Flag.IDEMPOTENT,
-    "The process table.",
-)  # fmt: skip
-OUTPUT = Row(
-    0x06, "process.output", Output, Nothing, None, Flag.INLINE, "Prints: to the caller's log and whoever follows it."
 )
-NOTE = Row(0x07, "process.note", Note, Nothing, None, Flag.INLINE, "Says what the caller is at, for ps and top.")
+SPAWN = Row(
+    0x01,
+    "process.spawn",
+    Spawn,
+    Spawned,
+    Needs("spawn", "program:{program}"),
+    Flag.INLINE | Flag.EFFECT | Flag.JOURNALED,
+    "Starts a program as a child of the caller, with no more rights and no larger limits than the caller's.",
+    says=Says(
+        cancelled="It is answered at once, before the worker has started; what is wrong with the program is its exit.",
+        costs="Nothing by itself; what the child does is charged to an account below the caller's.",
+        errors=(
+            (Errno.ENOENT, "no such program, file or model; the message lists the installed ones."),
+            (Errno.EPERM, "a right is asked for that the caller lacks; the message names it."),
+            (Errno.EINVAL, "a path without a name, a budget below zero, or a right that is none."),
+            (Errno.EAGAIN, "the process table is full (bounds.processes_max)."),
+            (
+                Errno.EQUOTA,
+                "the account of the caller, or one above it, may have no more processes, or was closed meanwhile.",
+            ),
+        ),
+    ),
+)
+WAIT = Row(
+    0x02,
+    "process.wait",
+    Wait,
+    Exit,
+    Needs("wait", "process:{pid}"),
+    Flag.JOURNALED,
+    "Waits until a child has ended and reaps it.",
+    says=Says(
+        waits="For a child to end, at most timeout_s.",
+        cancelled="Nothing is reaped: the child is still there to be waited for.",
+        errors=(
+            (Errno.ESRCH, "the caller has no such child, or none at all, or another waiter was told of its end."),
+            (Errno.ETIME, "none ended in timeout_s; nothing is lost."),
+            (Errno.EINVAL, "timeout_s is negative."),
+        ),
+    ),
+)
+KILL = Row(
+    0x03,
+    "process.kill",
+    Kill,
+    Nothing,
+    Needs("kill", "process:{pid}"),
+    Flag.INLINE | Flag.EFFECT | Flag.JOURNALED,
+    "Sends a signal. TERM cancels the program and, after the grace time, ends its worker; KILL ends it at "
+    "once; STOP and CONT hold and free it.",
+    says=Says(
+        errors=(
+            (Errno.ESRCH, "there is no such process."),
+            (Errno.EINVAL, "there is no such signal, or the process belongs to the kernel."),
+        ),
+    ),
+)
+NICE = Row(
+    0x04,
+    "process.nice",
+    Nice,
+    Nothing,
+    Needs("nice", "process:{pid}"),
+    Flag.INLINE | Flag.JOURNALED,
+    "Changes the share of the machine that a process gets.",
+    says=Says(
+        errors=(
+            (Errno.ESRCH, "there is no such process."),
+            (Errno.EPERM, "only the operator makes a process less nice."),
+            (Errno.EINVAL, "it runs from -20 to 19."),
+        ),
+    ),
+)
+LIST = Row(
+    0x05,
+    "process.list",
+    ListProcesses,
+    Processes,
+    Needs("list", "process:*"),
+    Flag.INLINE | Flag.IDEMPOTENT,
+    "The process table.",
+)
+OUTPUT = Row(
+    0x06,
+    "process.output",
+    Output,
+    Nothing,
+    None,
+    Flag.INLINE,
+    "Prints: to the caller's log and whoever follows it. The oldest of a log that is full is dropped.",
+)
+NOTE = Row(
+    0x07,
+    "process.note",
+    Note,
+    Nothing,
+    None,
+    Flag.INLINE,
+    "Says what the caller is at, for ps and top.",
+)
 LOGS = Row(
-    0x08, "process.logs", Logs, Nothing, Needs("logs", "process:{pid}"), Flag.STREAM | Flag.IDEMPOTENT,
-    "What a process printed, and with follow what it goes on to print.", LogLine,
-)  # fmt: skip
+    0x08,
+    "process.logs",
+    Logs,
+    Nothing,
+    Needs("logs", "process:{pid}"),
+    Flag.STREAM | Flag.IDEMPOTENT,
+    "What a process printed, and with follow what it goes on to print.",
+    LogLine,
+    says=Says(
+        waits="With follow it waits for more until the process has ended; and for its reader.",
+        cancelled="The stream ends; nothing else changes.",
+        errors=(
+            (Errno.ESRCH, "there is no such process, nor was there one lately."),
+            (Errno.EINVAL, "tail is negative."),
+            (Errno.EPIPE, "the reader gives no credit while too much is waiting for it."),
+        ),
+    ),
+)
+SPAWN_MANY = Row(
+    0x09,
+    "process.spawn_many",
+    SpawnMany,
+    SpawnedMany,
+    Needs("spawn", "program:{program}"),
+    Flag.INLINE | Flag.EFFECT | Flag.JOURNALED,
+    "Starts many processes of one program in one call, each with its own arguments: all of them, or none.",
+    says=Says(
+        cancelled="It is answered at once, as process.spawn.",
+        costs="As process.spawn, for each of them.",
+        errors=(
+            (Errno.ENOENT, "no such program, file or model; the message lists the installed ones."),
+            (Errno.EPERM, "a right is asked for that the caller lacks; the message names it."),
+            (Errno.EINVAL, "no arguments, more than 1024 of them, or what process.spawn refuses."),
+            (Errno.EAGAIN, "the process table has no room for all of them: then none was started."),
+            (Errno.EQUOTA, "the account of the caller, or one above it, may not have so many: none was started."),
+        ),
+    ),
+)
 # 0x0A process.exec, 0x0B process.fork and 0x0C process.checkpoint are reserved.
 
-ROWS = (SELF, SPAWN, WAIT, KILL, NICE, LIST, OUTPUT, NOTE, LOGS)
+ROWS = (SELF, SPAWN, WAIT, KILL, NICE, LIST, OUTPUT, NOTE, LOGS, SPAWN_MANY)

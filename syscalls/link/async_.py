@@ -1,22 +1,37 @@
 """The link for clients and hosts on any loop that anyio runs on (trio, asyncio)."""
 
 import contextlib
+import errno
 import socket
 from collections.abc import AsyncIterator
 from typing import final
 
 import anyio
 import anyio.abc
+import anyio.lowlevel
 
 from syscalls.limits import CLIENT_LIMITS, PeerLimits
-from syscalls.link.duplex import Duplex, LinkBroken, NoServer, Server, Transport
+from syscalls.link.duplex import Duplex, NoServer, Server
+from syscalls.link.loop import Loop
+from syscalls.link.transport import SocketTransport, Transport
 from syscalls.peer import Peer
-from syscalls.wire import Hello, WireError
+from syscalls.wire import Hello
+
+ANYIO = Loop(
+    anyio.Event,
+    anyio.create_task_group,
+    anyio.move_on_after,
+    anyio.wait_readable,
+    anyio.wait_writable,
+    anyio.notify_closing,
+    anyio.lowlevel.checkpoint_if_cancelled,
+)
+_BUSY_S = 0.01
 
 
 @final
 class AnyioTransport:
-    """An anyio byte stream with trio's two methods."""
+    """An anyio byte stream (TLS, a pipe) with trio's two methods."""
 
     def __init__(self, stream: anyio.abc.ByteStream) -> None:
         self._stream = stream
@@ -31,37 +46,9 @@ class AnyioTransport:
         await self._stream.send(data)
 
 
-async def run(link: Duplex) -> None:
+async def run(link: Duplex) -> str:
     """Serves the link until it ends, then fails the calls that wait. Never raises for what the other end did."""
-    reason = "the other end closed the link"
-    try:
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(_quietly_write, link, tasks.cancel_scope)
-            try:
-                await link.reader()
-            except WireError as breach:
-                reason = str(breach)
-            except LinkBroken as broken:
-                reason = str(broken)
-            with anyio.move_on_after(1):
-                await _last_words(link)
-            tasks.cancel_scope.cancel()
-    finally:
-        link.hang_up(link.peer.closed or reason)
-
-
-async def _quietly_write(link: Duplex, scope: anyio.CancelScope) -> None:
-    try:
-        await link.writer()
-    except LinkBroken:
-        pass
-    scope.cancel()
-
-
-async def _last_words(link: Duplex) -> None:
-    """Gives the writer a moment to send a BYE that explains why this end hung up."""
-    while link.peer.outbox and link.peer.closed is not None:  # noqa: ASYNC110 (the outbox is plain bytes)
-        await anyio.sleep(0.001)
+    return await link.run(ANYIO)
 
 
 @contextlib.asynccontextmanager
@@ -80,15 +67,20 @@ async def opened(
             yield link
         finally:
             link.bye("done")
-            with anyio.CancelScope(shield=True), anyio.move_on_after(1):
-                await _last_words(link)
+            await link.last_words(ANYIO, shield=True)
             tasks.cancel_scope.cancel()
 
 
 @contextlib.asynccontextmanager
 async def connect(path: str, *, hello: Hello | None = None) -> AsyncIterator[Duplex]:
     """A running link to the kernel's socket. Raises OSError as connecting does."""
-    async with await anyio.connect_unix(path) as stream, opened(AnyioTransport(stream), hello=hello) as link:
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        await _connect(sock, path)
+    except BaseException:
+        sock.close()
+        raise
+    async with adopt(sock, hello=hello) as link:
         await link.greeted()
         yield link
 
@@ -96,7 +88,24 @@ async def connect(path: str, *, hello: Hello | None = None) -> AsyncIterator[Dup
 @contextlib.asynccontextmanager
 async def adopt(sock: socket.socket, *, server: Server | None = None, limits: PeerLimits = CLIENT_LIMITS,
                 hello: Hello | None = None) -> AsyncIterator[Duplex]:  # fmt: skip
-    """A running link over a connected socket that was inherited."""
-    stream = await anyio.abc.UNIXSocketStream.from_socket(sock)
-    async with stream, opened(AnyioTransport(stream), server=server, limits=limits, hello=hello) as link:
-        yield link
+    """A running link over a connected socket, which is closed with it."""
+    transport = SocketTransport(sock, ANYIO)
+    try:
+        async with opened(transport, server=server, limits=limits, hello=hello) as link:
+            yield link
+    finally:
+        transport.close()
+
+
+async def _connect(sock: socket.socket, path: str) -> None:
+    """A unix socket is connected at once, or its listener's queue is full: then a little later."""
+    sock.setblocking(False)
+    while True:
+        try:
+            sock.connect(path)
+        except OSError as full:
+            if full.errno != errno.EAGAIN:
+                raise
+        else:
+            return
+        await anyio.sleep(_BUSY_S)

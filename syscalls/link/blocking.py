@@ -3,18 +3,26 @@
 import socket
 from collections.abc import Callable, Generator
 from types import TracebackType
-from typing import Any, Self, final
+from typing import Any, Protocol, Self, final
 
 from msgspec import Raw
 
 from syscalls.codec import pack, parse_answer
-from syscalls.errors import BrokenPipe, Errno, Invalid, TryAgain, syscall_error
+from syscalls.errors import BrokenPipe, Errno, Invalid, SyscallError, TryAgain, farewell, syscall_error
 from syscalls.limits import CLIENT_LIMITS, STREAM_CREDIT, PeerLimits
 from syscalls.peer import Peer
 from syscalls.row import Row
 from syscalls.wire import Bye, Call, End, Error, Event, Frame, Hello, Items, Reply, WireError
 
-_RECEIVE_BYTES = 256 * 1024
+_RECEIVE_BYTES = 64 * 1024
+
+
+class Wire(Protocol):
+    """A connected socket, or what does as well."""
+
+    def recv(self, bytes_max: int, /) -> bytes: ...
+    def sendall(self, data: bytearray, /) -> None: ...
+    def close(self) -> None: ...
 
 
 @final
@@ -23,7 +31,7 @@ class BlockingLink:
 
     def __init__(
         self,
-        sock: socket.socket,
+        sock: Wire,
         *,
         hello: Hello | None = None,
         limits: PeerLimits = CLIENT_LIMITS,
@@ -77,7 +85,7 @@ class BlockingLink:
         self._peer.bye("done")
         try:
             self._flush()
-        except BrokenPipe:
+        except SyscallError:
             pass
         self._sock.close()
 
@@ -93,7 +101,7 @@ class BlockingLink:
         try:
             call_id = self._peer.call(row.number, pack(args), channel=channel, credit=credit)
         except WireError as ended:
-            raise BrokenPipe(str(ended)) from None
+            raise farewell(str(ended)) from None
         except BlockingIOError as full:
             raise TryAgain(str(full)) from None
         except ValueError as too_long:
@@ -123,12 +131,14 @@ class BlockingLink:
         elif isinstance(frame, Call):
             self._peer.error(frame.id, Errno.ENOSYS, "a client serves no calls")
         elif isinstance(frame, Bye):
-            raise BrokenPipe(f"the kernel ended the connection: {frame.reason or 'no reason given'}")
+            raise farewell(frame.reason or "the kernel ended the connection and gave no reason")
 
     def _receive(self) -> list[Frame]:
         try:
             data = self._sock.recv(_RECEIVE_BYTES)
-        except (ConnectionError, OSError) as gone:
+        except SyscallError:
+            raise
+        except OSError as gone:
             raise BrokenPipe(f"the kernel is gone: {gone}") from None
         if not data:
             raise BrokenPipe("the kernel closed the connection")
@@ -145,6 +155,8 @@ class BlockingLink:
             return
         try:
             self._sock.sendall(data)
+        except SyscallError:
+            raise
         except OSError as gone:
             raise BrokenPipe(f"the kernel is gone: {gone}") from None
 

@@ -6,6 +6,7 @@ with trio's `receive_some` and `send_all`; so the kernel runs it on raw trio and
 one of it.
 """
 
+from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Protocol, final
@@ -13,25 +14,15 @@ from typing import Any, Protocol, final
 from msgspec import Raw
 
 from syscalls.codec import pack, parse_answer
-from syscalls.errors import BrokenPipe, Errno, Invalid, SyscallError, TryAgain, syscall_error
+from syscalls.errors import BrokenPipe, Errno, Invalid, SyscallError, TryAgain, farewell, syscall_error
 from syscalls.limits import STREAM_CREDIT
-from syscalls.link.ticket import Flag, Stream, Ticket, Waiting
+from syscalls.link.loop import Flag, Loop
+from syscalls.link.pump import Pump
+from syscalls.link.ticket import Answer, Stream, Ticket, Waiting
+from syscalls.link.transport import Transport
 from syscalls.peer import Peer
 from syscalls.row import Row
-from syscalls.wire import Bye, Call, Cancel, Credit, End, Error, Event, Frame, Hello, Items, Reply, WireError
-
-RECEIVE_BYTES = 256 * 1024
-
-
-class LinkBroken(Exception):
-    """The transport failed, in whatever words its loop has for that."""
-
-
-class Transport(Protocol):
-    """A connected byte stream; `receive_some` gives b"" at its end."""
-
-    async def receive_some(self, max_bytes: int, /) -> bytes | bytearray: ...
-    async def send_all(self, data: bytes, /) -> None: ...
+from syscalls.wire import Call, Cancel, Credit, End, Error, Event, Frame, Hello, Items, Reply, WireError
 
 
 class Server(Protocol):
@@ -59,7 +50,7 @@ class NoServer:
 
 @final
 class Duplex:
-    """One link: run `reader` and `writer` side by side until either ends, then `hang_up`.
+    """One link: `run` serves it until it ends.
 
     With `outbox_bytes_max` nothing more is read from the other end while so much waits to be written to it: one that
     calls and does not read its answers fills its own buffers, not ours. Only one end of a link may do so.
@@ -75,27 +66,57 @@ class Duplex:
         outbox_bytes_max: int | None = None,
     ) -> None:
         self.peer = peer
-        self._outbox_bytes_max = outbox_bytes_max
-        self._transport = transport
+        self._pump = Pump(peer, transport, make_flag, self._dispatch, outbox_bytes_max=outbox_bytes_max)
+        self.flush = self._pump.flush
+        self.reader = self._pump.reader
+        self.writer = self._pump.writer
+        self.last_words = self._pump.last_words
         self._server = server
         self._make_flag = make_flag
         self._waiting: dict[int, Waiting] = {}
-        self._dirty = make_flag()
-        self._written = make_flag()
         self._greeted = make_flag()
         self._end = make_flag()
         self._credited: dict[int, Flag] = {}
         self._hung_up = False
 
+    async def run(self, loop: Loop, otherwise: str = "the other end closed the link") -> str:
+        """Serves the link until it ends, then fails the calls that wait; why it ended (`otherwise` where nobody said
+        a reason). Never raises for what the other end did."""
+        reason = otherwise
+        try:
+            reason = await self._pump.run(loop) or otherwise
+        finally:
+            reason = self.peer.closed or reason
+            self.hang_up(reason)
+        return reason
+
     # Calling.
 
     async def call(self, row: Row, args: Any, *, channel: int = 0) -> Any:
         """Makes the call and waits for its typed result. Raises its SyscallError, or BrokenPipe when the link ends."""
-        return await self.begin(row, args, channel=channel).outcome()
+        call_id = self._start(row, args, channel, 0, None)
+        waiting = self._waiting[call_id]
+        try:
+            await self._pump.look()
+            while waiting.outcome is None:
+                waiting.woken = self._make_flag()
+                await waiting.woken.wait()
+        except BaseException:
+            self.abandon(call_id)
+            raise
+        del self._waiting[call_id]
+        return parse_answer(row.result, _result_of(waiting.outcome), name=row.name)
+
+    def ask(self, row: Row, args: Any, done: Callable[[Answer], None], *, channel: int = 0) -> int:
+        """Makes the call for somebody who has no task to wait in: `done` is told the answer, once, an Error with EPIPE
+        when the link ends before it. The id of the call."""
+        call_id = self._start(row, args, channel, 0, None, self._pump.flush_later)
+        self._waiting[call_id].done = done
+        return call_id
 
     def begin(self, row: Row, args: Any, *, channel: int = 0) -> Ticket:
         """Makes the call without waiting for it."""
-        return Ticket(self, self._start(row, args, channel=channel, credit=0, sink=None), row)
+        return Ticket(self, self._start(row, args, channel, 0, None), row)
 
     @asynccontextmanager
     async def stream(
@@ -110,13 +131,13 @@ class Duplex:
 
     def open_stream(self, row: Row, args: Any, *, channel: int = 0, credit: int = STREAM_CREDIT) -> Stream:
         """A call whose items are taken one by one; the caller closes it."""
-        return Stream(self, self._start(row, args, channel=channel, credit=credit, sink=None), row)
+        return Stream(self, self._start(row, args, channel, credit, None), row)
 
     async def pour(self, row: Row, args: Any, sink: Callable[[list[Raw]], None], *, credit: int) -> Any:
         """A call whose items go raw into `sink` the moment they come, never waiting for it. Returns the typed result.
 
-        The credit is given back as the items arrive: for owners that bound what they keep by themselves."""
-        call_id = self._start(row, args, channel=0, credit=credit, sink=sink)
+        The credit is given back as items arrive: for owners that bound what they keep by themselves."""
+        call_id = self._start(row, args, 0, credit, sink)
         try:
             raw = await self.outcome(call_id)
         except BaseException:
@@ -145,10 +166,12 @@ class Duplex:
 
     # Serving.
 
-    def reply(self, call_id: int, result: Any) -> None:
-        """Answers a call with a struct (or None)."""
-        self.peer.reply(call_id, pack(result))
+    def reply(self, call_id: int, result: Any) -> bytes:
+        """Answers a call with a struct (or None); the result as it crosses the wire."""
+        packed = pack(result)
+        self.peer.reply(call_id, packed)
         self.flush()
+        return packed
 
     def items(self, call_id: int, items: list[Raw]) -> int:
         """Sends raw items; returns how many wait for credit. Raises Invalid (EINVAL) for one that fits no frame."""
@@ -167,10 +190,12 @@ class Duplex:
         finally:
             self._credited.pop(call_id, None)
 
-    def end(self, call_id: int, result: Any) -> None:
-        """Ends a stream with its result."""
-        self.peer.end(call_id, pack(result))
+    def end(self, call_id: int, result: Any) -> bytes:
+        """Ends a stream with its result; the result as it crosses the wire."""
+        packed = pack(result)
+        self.peer.end(call_id, packed)
         self.flush()
+        return packed
 
     def error(self, call_id: int, errno: int, message: str) -> None:
         """Refuses a call or ends its stream badly."""
@@ -192,92 +217,43 @@ class Duplex:
         self.peer.bye(reason)
         self.flush()
 
-    def flush(self) -> None:
-        """Wakes the writer."""
-        self._dirty.set()
-
-    # Running.
-
-    async def reader(self) -> None:
-        """Receives until the link ends. Raises WireError if the other end broke the protocol, OSError if the socket
-        did."""
-        while self.peer.closed is None:
-            await self._room()
-            data = await self._receive()
-            if not data:
-                return
-            for frame in self.peer.receive(bytes(data)):
-                self._dispatch(frame)
-            self.flush()
-
-    async def writer(self) -> None:
-        """Sends whatever is in the outbox, one write per batch, until BYE is out. Raises LinkBroken."""
-        while True:
-            if not self.peer.outbox:
-                if self.peer.closed is not None:
-                    return
-                await self._dirty.wait()
-            self._dirty = self._make_flag()
-            data, self.peer.outbox = bytes(self.peer.outbox), bytearray()
-            written, self._written = self._written, self._make_flag()
-            written.set()
-            if data:
-                await self._send(data)
-
-    async def _room(self) -> None:
-        """Waits until the other end has read enough of what we wrote."""
-        while self._outbox_bytes_max is not None and len(self.peer.outbox) > self._outbox_bytes_max:
-            await self._written.wait()
-
-    async def _receive(self) -> bytes | bytearray:
-        try:
-            return await self._transport.receive_some(RECEIVE_BYTES)
-        except Exception as broken:
-            raise LinkBroken(f"the link broke: {broken}") from broken
-
-    async def _send(self, data: bytes) -> None:
-        try:
-            await self._transport.send_all(data)
-        except Exception as broken:
-            raise LinkBroken(f"the link broke: {broken}") from broken
-
     def hang_up(self, reason: str) -> None:
-        """The link has ended: every call of ours fails with EPIPE."""
+        """The link has ended: every call of ours fails, with EPIPE unless the reason names another errno."""
         if self.peer.closed is None:
             self.peer.closed = reason
         self._hung_up = True
         self._end.set()
         self._greeted.set()
-        for call_id, waiting in self._waiting.items():
-            waiting.outcome = waiting.outcome or Error(call_id, Errno.EPIPE, reason)
-            waiting.woken.set()
+        why = farewell(reason)
+        for call_id, waiting in tuple(self._waiting.items()):
+            waiting.outcome = waiting.outcome or Error(call_id, why.errno, why.message)
+            waiting.wake()
         for flag in self._credited.values():
             flag.set()
-        self._dirty.set()
+        self._pump.wake()
 
     def _dispatch(self, frame: Frame) -> None:
-        match frame:
-            case Items():
-                self._arrived(frame)
-            case Reply() | End() | Error():
-                waiting = self._waiting.get(frame.id)
-                if waiting is not None and waiting.outcome is None:
-                    waiting.outcome = frame
-                    waiting.woken.set()
-            case Call():
-                self._server.on_call(self, frame)
-            case Cancel():
-                self._server.on_cancel(self, frame)
-            case Credit():
-                flag = self._credited.pop(frame.id, None)
-                if flag is not None:
-                    flag.set()
-            case Event():
-                self._server.on_event(self, frame)
-            case Hello():
-                self._greeted.set()
-            case Bye() | _:
-                pass
+        if isinstance(frame, Call):
+            self._server.on_call(self, frame)
+        elif isinstance(frame, Reply | End | Error):
+            waiting = self._waiting.get(frame.id)
+            if waiting is not None and waiting.outcome is None:
+                waiting.outcome = frame
+                if waiting.done is not None:
+                    del self._waiting[frame.id]
+                waiting.wake()
+        elif isinstance(frame, Items):
+            self._arrived(frame)
+        elif isinstance(frame, Credit):
+            flag = self._credited.pop(frame.id, None)
+            if flag is not None:
+                flag.set()
+        elif isinstance(frame, Cancel):
+            self._server.on_cancel(self, frame)
+        elif isinstance(frame, Event):
+            self._server.on_event(self, frame)
+        elif isinstance(frame, Hello):
+            self._greeted.set()
 
     def _arrived(self, frame: Items) -> None:
         waiting = self._waiting.get(frame.id)
@@ -286,8 +262,10 @@ class Duplex:
         if waiting.sink is not None:
             self._pour_into(waiting, waiting.sink, frame)
             return
+        if waiting.items is None:
+            waiting.items = deque()
         waiting.items.extend(frame.items)
-        waiting.woken.set()
+        waiting.wake()
 
     def _pour_into(self, waiting: Waiting, sink: Callable[[list[Raw]], None], frame: Items) -> None:
         """What the sink refuses ends its call, not the link."""
@@ -296,47 +274,59 @@ class Duplex:
         except SyscallError as refused:
             waiting.outcome = waiting.outcome or Error(frame.id, refused.errno, refused.message)
             waiting.sink = _nowhere
-            waiting.woken.set()
+            waiting.wake()
             self.cancel(frame.id, "refused")
             return
-        self.peer.take(frame.id, len(frame.items))
+        waiting.taken += len(frame.items)
+        if waiting.owes:
+            self._give_back(frame.id, waiting)
+
+    def _give_back(self, call_id: int, waiting: Waiting) -> None:
+        self.peer.take(call_id, waiting.taken)
+        waiting.taken = 0
 
     def _start(
-        self, row: Row, args: Any, *, channel: int, credit: int, sink: Callable[[list[Raw]], None] | None
+        self,
+        row: Row,
+        args: Any,
+        channel: int,
+        credit: int,
+        sink: Callable[[list[Raw]], None] | None,
+        flush: Callable[[], None] | None = None,
     ) -> int:
         try:
             call_id = self.peer.call(row.number, pack(args), channel=channel, credit=credit)
         except WireError as ended:
-            raise BrokenPipe(str(ended)) from None
+            raise farewell(str(ended)) from None
         except BlockingIOError as full:
             raise TryAgain(str(full)) from None
         except ValueError as too_long:
             raise Invalid(str(too_long)) from None
-        self._waiting[call_id] = Waiting(self._make_flag(), sink)
-        self.flush()
+        self._waiting[call_id] = Waiting(credit, sink)
+        (flush or self.flush)()
         return call_id
 
     async def outcome(self, call_id: int) -> Raw:
         waiting = self._waiting[call_id]
         while waiting.outcome is None:
+            waiting.woken = self._make_flag()
             await waiting.woken.wait()
-            if waiting.outcome is None:
-                waiting.woken = self._make_flag()
         del self._waiting[call_id]
-        if isinstance(waiting.outcome, Error):
-            raise syscall_error(waiting.outcome.errno, waiting.outcome.message)
-        return waiting.outcome.result
+        return _result_of(waiting.outcome)
 
     async def next_item(self, call_id: int) -> Raw | None:
-        """The next item, or None when there are no more."""
+        """The next item, or None when there are no more. The credit for those before it is given back once there are
+        a few, or none is left to be taken."""
         waiting = self._waiting[call_id]
+        if waiting.taken and (not waiting.items or waiting.owes):
+            self._give_back(call_id, waiting)
+            self.flush()
         while not waiting.items:
             if waiting.outcome is not None:
                 return None
-            await waiting.woken.wait()
             waiting.woken = self._make_flag()
-        self.peer.take(call_id, 1)
-        self.flush()
+            await waiting.woken.wait()
+        waiting.taken += 1
         return waiting.items.popleft()
 
     def abandon(self, call_id: int) -> None:
@@ -344,6 +334,12 @@ class Duplex:
         if waiting is not None and waiting.outcome is None:
             self.peer.cancel(call_id, "cancelled")
             self.flush()
+
+
+def _result_of(outcome: Reply | End | Error) -> Raw:
+    if isinstance(outcome, Error):
+        raise syscall_error(outcome.errno, outcome.message)
+    return outcome.result
 
 
 def _nowhere(items: list[Raw]) -> None:

@@ -7,15 +7,9 @@ from typing import Any, Protocol, final
 from msgspec import Raw
 
 from syscalls.codec import parse_answer
+from syscalls.link.loop import Flag
 from syscalls.row import Row
 from syscalls.wire import End, Error, Reply
-
-
-class Flag(Protocol):
-    """trio.Event or anyio.Event."""
-
-    def set(self) -> object: ...
-    async def wait(self) -> object: ...
 
 
 class Asker(Protocol):
@@ -27,17 +21,36 @@ class Asker(Protocol):
     async def next_item(self, call_id: int) -> Raw | None: ...
 
 
+Answer = Reply | End | Error
+
+
 @final
 class Waiting:
-    """A call of ours: what has come of it so far. `woken` is set whenever there is news."""
+    """A call of ours: what has come of it so far. Who waits for news makes the flag `woken`."""
 
-    __slots__ = ("items", "outcome", "sink", "woken")
+    __slots__ = ("credit", "done", "items", "outcome", "sink", "taken", "woken")
 
-    def __init__(self, woken: Flag, sink: Callable[[list[Raw]], None] | None) -> None:
-        self.woken = woken
+    def __init__(self, credit: int, sink: Callable[[list[Raw]], None] | None) -> None:
+        self.woken: Flag | None = None
         self.sink = sink
-        self.items: deque[Raw] = deque()
-        self.outcome: Reply | End | Error | None = None
+        self.items: deque[Raw] | None = None
+        self.credit = credit
+        self.taken = 0
+        self.outcome: Answer | None = None
+        self.done: Callable[[Answer], None] | None = None
+
+    @property
+    def owes(self) -> bool:
+        """Whether so many items were taken that their credit is worth a frame."""
+        return 4 * self.taken >= self.credit
+
+    def wake(self) -> None:
+        """There is news."""
+        if self.woken is not None:
+            self.woken.set()
+        if self.done is not None and self.outcome is not None:
+            done, self.done = self.done, None
+            done(self.outcome)
 
 
 @final

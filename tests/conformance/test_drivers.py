@@ -7,6 +7,7 @@ import pytest
 from drivers.conformance.checks import run_checks
 from drivers.conformance.rig import Subject
 from drivers.conformance.suite import SUITE
+from tests.openai_server import running
 from tests.tinymodel import make_model
 
 
@@ -24,6 +25,13 @@ async def test_sim_with_a_script_is_a_model() -> None:
     options = {"script": '["rain and sunshine over the harbour, äöü, and three ships", "more"]', "step_tokens": "3"}
     found = await breaches(Subject(driver="sim", kind="model", origin="sim:x", options=options))
     assert [each.split(":")[0] for each in found] == ["seed-repeats"]  # a script does not care for seeds
+
+
+@pytest.mark.parametrize("options", [{}, {"echo": "true"}])
+async def test_openai_is_a_model(options: dict[str, str]) -> None:
+    pytest.importorskip("httpx")
+    with running() as server:
+        assert await breaches(Subject(driver="openai", kind="model", origin=server.url, options=options)) == []
 
 
 async def test_sim_is_an_embedding() -> None:

@@ -10,7 +10,7 @@ import trio
 
 from drivers.hooks import ModelDevice
 from drivers.loading import load
-from syscalls.driver import Finished, Generate, Open, Render, Sampling, Tokens
+from syscalls.driver import Finished, Generate, Open, Render, Sampling, Score, Tokens
 from syscalls.errors import (
     Invalid,
     IOFailed,
@@ -329,3 +329,34 @@ async def test_a_server_without_a_list_is_used_by_name(opened: Opener, server: R
     assert device.opened.detail["window"].startswith("assumed")
     with pytest.raises(NotFound, match="remote_name"):
         await ask(device, user("say: hi"))
+
+
+async def test_texts_are_scored_where_the_server_echoes(opened: Opener, server: Running) -> None:
+    device = await opened(server.url, echo="true")
+    assert "score" in device.opened.can
+    scored = await device.score(
+        Score(device=1, prompt_text="in the quiet", texts=(" harbour", " harbour lies", " cat"))
+    )
+    told = [[(token.text, token.logprob, token.greedy) for token in each] for each in scored.scores]
+    assert told == [
+        [(" harbour", -3.0, True)],
+        [(" harbour", -3.0, True), (" lies", -4.0, True)],
+        [(" cat", -3.0, False)],
+    ]
+    assert scored.prompt_tokens == 5 + 6 + 5  # with the one token that the API makes one ask for
+    seen = server.ask("/seen")
+    assert (seen["echo"], seen["logprobs"], seen["max_tokens"]) == (True, 1, 1)
+    with pytest.raises(OverWindow, match="maximum context length"):
+        await device.score(Score(device=1, prompt_text="far too long", texts=("x",)))
+
+
+async def test_a_server_that_cannot_score_says_so(opened: Opener, server: Running) -> None:
+    with pytest.raises(NoSyscall, match="add the option echo=true"):
+        await (await opened(server.url)).score(Score(device=1, prompt_text="a", texts=("b",)))
+    device = await opened(server.url, echo="true")
+    with pytest.raises(NoSyscall, match="does not tell the log-probabilities"):
+        await device.score(Score(device=1, prompt_text="no-echo", texts=("b",)))
+    with pytest.raises(NoSyscall, match="neither ids nor turns"):
+        await device.score(Score(device=1, prompt=(1,), continuations=((2,),)))
+    with pytest.raises(Invalid, match="at least a character"):
+        await device.score(Score(device=1, prompt_text="", texts=("b",)))

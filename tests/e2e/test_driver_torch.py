@@ -12,7 +12,7 @@ import trio.testing
 
 from drivers.loading import load
 from drivers.torch_model import TorchModel
-from syscalls.driver import Finished, Generate, Open, Render, Sampling, Tokens
+from syscalls.driver import Finished, Generate, Open, Render, Sampling, Score, Tokens
 from syscalls.errors import BrokenPipe, Invalid, NotFound, OverWindow, SyscallError
 from syscalls.turns import Turn, assistant, user
 from tests.tinymodel import make_model, make_tokenizer
@@ -422,3 +422,53 @@ async def test_the_checksum_is_of_names_and_contents(folder: Path, tmp_path: Pat
     assert same.opened.template == other.opened.template
     for device in (same, other, first):
         await device.close()
+
+
+def reference_scores(folder: Path, prompt: tuple[int, ...], continuation: tuple[int, ...]) -> list[float]:
+    """The log-probabilities from one plain forward of transformers' own."""
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    with torch.inference_mode():
+        logits = model(torch.tensor([prompt + continuation])).logits[0].float()
+    logprobs = torch.log_softmax(logits[len(prompt) - 1 : -1], -1)
+    return [float(logprobs[n, token]) for n, token in enumerate(continuation)]
+
+
+async def test_scores_are_those_of_a_plain_forward(folder: Path, model: TorchModel) -> None:
+    prompt = await prompt_of(model, user("score this " * 30))
+    many = tuple(tuple(ord(letter) for letter in text) for text in ("a", "ab" * 40, "the quick brown fox"))
+    scored = await model.score(Score(device=1, prompt=prompt, continuations=many))
+    for ids, tokens in zip(many, scored.scores, strict=True):
+        assert [token.id for token in tokens] == list(ids)
+        assert [token.logprob for token in tokens] == pytest.approx(reference_scores(folder, prompt, ids), abs=1e-3)
+    assert scored.cached_tokens >= 2 * (len(prompt) - 1)  # the prompt was read once
+
+
+async def test_scoring_beside_generations_changes_neither(model: TorchModel) -> None:
+    prompt = await prompt_of(model, user("which of them"))
+    call = Score(device=1, prompt=prompt, continuations=tuple((65 + n,) * 20 for n in range(6)))
+    alone = await model.score(call)
+    quiet = [(await ask(model, f"story {n}", Sampling(60)))[1] for n in range(3)]
+    loud: dict[int, tuple[int, ...]] = {}
+
+    async def speak(n: int) -> None:
+        loud[n] = (await ask(model, f"story {n}", Sampling(60)))[1]
+
+    async with trio.open_nursery() as nursery:
+        for n in range(3):
+            nursery.start_soon(speak, n)
+        for _ in range(5):
+            beside = await model.score(call)
+            for a, b in zip(alone.scores, beside.scores, strict=True):
+                assert [x.logprob for x in a] == pytest.approx([x.logprob for x in b], abs=1e-3)
+    assert [loud[n] for n in range(3)] == quiet
+
+
+async def test_a_score_that_is_cancelled_leaves_the_engine_free(model: TorchModel) -> None:
+    prompt = await prompt_of(model, user("x" * 300))
+    with trio.move_on_after(0.001):
+        await model.score(Score(device=1, prompt=prompt, continuations=((65,) * 100,) * 40))
+    assert len((await model.score(Score(device=1, prompt=prompt, continuations=((65,),)))).scores) == 1
+    assert (await ask(model, "after", Sampling(5)))[0].generated_tokens <= 5

@@ -11,6 +11,7 @@ from syscalls.calls.kernel import KernelInfo
 from syscalls.calls.model import ModelInfo, Models
 from syscalls.calls.process import Processes, ProcessInfo
 from tests.scriptedkernel import ScriptedKernel, scripted_kernel
+from userland.cli.commands.top import arranged
 from userland.cli.main import execute
 from userland.cli.session import Session
 
@@ -19,21 +20,21 @@ PROCESSES = Processes(
         ProcessInfo(
             pid=12, ppid=1, principal="ann", kind="program", name="ask", state="running", nice=5, model="kernos-tiny",
             context_tokens=812, window_tokens=4096, tokens_per_s=52.06, tokens=1234, wall_s=67.2, faults=3,
-            note="asking", done=1, total=4, worker=4711, tokens_max=5000,
+            note="asking", done=1, total=4, worker=4711, tokens_max=5000, queued=2, money_micros=12_345,
         ),
         ProcessInfo(pid=2, ppid=1, principal="ann", kind="session", name="session", state="ready", wall_s=3700.0),
     )
 )  # fmt: skip
 PS = """\
-PID  PPID  UID  STAT     NI  MODEL             CTX  TOK/S     TOKENS     TIME  COMMAND
-  2     1  ann  ready     0  -                   -      -          0  1:01:40  [session]
- 12     1  ann  running   5  kernos-tiny  812/4096   52.1  1234/5000     1:07  ask
+PID  PPID  UID  STAT     NI  MODEL             CTX  TOK/S     TOKENS    COST     TIME  COMMAND
+  2     1  ann  ready     0  -                   -      -          0       -  1:01:40  [session]
+ 12     1  ann  running   5  kernos-tiny  812/4096   52.1  1234/5000  0.0123     1:07  ask
 """
 PS_WIDE = """\
-PID  PPID  UID  STAT     NI  MODEL             CTX  TOK/S     TOKENS  FAULTS  WORKER     TIME  COMMAND    NOTE
-  2     1  ann  ready     0  -                   -      -          0       0       -  1:01:40  [session]
- 12     1  ann  running   5  kernos-tiny  812/4096   52.1  1234/5000       3    4711     1:07  ask        1/4 asking
-"""
+PID  PPID  UID  STAT     NI  MODEL             CTX  TOK/S     TOKENS    COST  QUEUED  FAULTS  WORKER     TIME  COMMAND    NOTE
+  2     1  ann  ready     0  -                   -      -          0       -       -       0       -  1:01:40  [session]
+ 12     1  ann  running   5  kernos-tiny  812/4096   52.1  1234/5000  0.0123       2       3    4711     1:07  ask        1/4 asking
+"""  # noqa: E501
 
 
 @pytest.fixture
@@ -81,12 +82,21 @@ def test_ps_yaml(kernel: ScriptedKernel, capsys: pytest.CaptureFixture[str]) -> 
 def test_top_without_a_terminal_is_one_picture(kernel: ScriptedKernel, capsys: pytest.CaptureFixture[str]) -> None:
     kernel.script["kernel.info"] = lambda args: KernelInfo(
         version="9.9", abi=1, pid=99, uptime_s=61.0, processes=1, policy="fair", calls=20, tokens=15_000, faults=3,
-        denials=1, default_model="kernos-tiny",
+        denials=1, default_model="kernos-tiny", queued=5, generating=2,
     )  # fmt: skip
     lines = out(capsys, "top").splitlines()
     assert lines[0] == "kernos 9.9 (pid 99)  up 1:01  model kernos-tiny  policy fair"
-    assert lines[1] == "1 programs: 1 running, 1 ready  52.1 tok/s  15k tokens  20 calls  3 faults  1 denied"
+    assert lines[1].startswith("1 programs: 1 running, 1 ready  2 generating, 5 queued  52.1 tok/s  15k tokens  ")
+    assert lines[1].endswith("  20 calls  3 faults  1 denied")
     assert [line.split()[0] for line in lines[3:]] == ["PID", "12", "2"], "the busiest first"
+    lines = out(capsys, "top", "--sort", "pid").splitlines()
+    assert lines[0].endswith("policy fair  sorted by pid")
+    assert [line.split()[0] for line in lines[3:]] == ["PID", "2", "12"]
+
+
+@pytest.mark.parametrize(("sort", "first"), [("p", 2), ("t", 12), ("s", 12), ("m", 12), ("w", 2), ("n", 12), ("b", 12)])
+def test_top_sorts_by_a_key(sort: str, first: int) -> None:
+    assert arranged(PROCESSES.processes, sort)[0].pid == first
 
 
 def test_model_list_and_show(kernel: ScriptedKernel, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,16 +1,18 @@
 """The manual: golden for one row, and every row of the table is documented."""
 
 import json
+from pathlib import Path
 from typing import Literal, final
 
 import pytest
 from msgspec import Raw
 
 from syscalls.errors import Errno
-from syscalls.row import Args, Flag, Needs, Result, Row
+from syscalls.row import Args, Flag, Needs, Result, Row, Says
+from syscalls.signals import Signal
 from syscalls.table import TABLE
 from syscalls.wire import NIL
-from userland.cli import manual
+from userland.cli import manual, reference
 from userland.cli.main import execute
 from userland.cli.session import Session
 
@@ -38,7 +40,10 @@ class Poured(Result, frozen=True, kw_only=True):
 
 ROW = Row(
     0xB7, "tea.pour", Pour, Poured, Needs("pour", "process:{pid}"), Flag.STREAM | Flag.EFFECT,
-    "Pours. ETIME: it was too hot.", Poured,
+    "Pours.", Poured,
+    says=Says(
+        waits="Waits for the kettle.", cancelled="The cup is half full.", errors=((Errno.ETIME, "it was too hot."),)
+    ),
 )  # fmt: skip
 GOLDEN = """\
 TEA.POUR(2)                       kernos system calls                        TEA.POUR(2)
@@ -51,7 +56,7 @@ SYNOPSIS
             …] = [], body: msgpack = nil) -> stream of Poured, then Poured
 
 DESCRIPTION
-    Pours. ETIME: it was too hot.
+    Pours.
 
     How much of what.
 
@@ -69,10 +74,31 @@ ITEMS
 
     cups  int = 0
 
-RESULT
+RETURN VALUE
     Poured: What came out.
 
     cups  int = 0
+
+ERRORS
+    EPERM       the caller lacks the right; the message names it and how to grant it.
+    ESRCH       there is no such process.
+    EINVAL      the arguments do not fit the row of the table; the message names the
+                field.
+    EQUOTA      the account, or one above it, has made all the calls that it may.
+    ETIME       it was too hot.
+    ECANCELED   the caller cancelled it.
+
+WAITING
+    Waits for the kettle.
+
+CANCELLATION
+    The cup is half full.
+
+COST
+    Nothing but the call.
+
+JOURNAL
+    Nothing is recorded: it is the operator's, not a program's.
 
 RIGHT
     process:{pid} pour    (to grant it: kernos run --allow 'process:* pour' ...)
@@ -80,13 +106,6 @@ RIGHT
 FLAGS
     STREAM      gives items before its result
     EFFECT      changes the world outside the caller
-
-ERRORS
-    EPERM       the caller lacks the right; the message names it and how to grant it.
-    ESRCH       no such process, or it is gone.
-    EINVAL      the arguments do not fit the row of the table.
-    ETIME       it was too hot.
-    ECANCELED   the call was cancelled from elsewhere.
 
 NUMBER
     0xB7
@@ -139,3 +158,28 @@ def test_man_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert {row["name"] for row in json.loads(run(capsys, "syscalls", "-o", "json")[1])} == {
         r.name for r in TABLE.values()
     }
+
+
+def test_the_page_in_docs_is_the_table(capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, "man", "-o", "md")
+    assert code == 0
+    page = Path(__file__).parents[2] / "docs" / "syscalls.md"
+    assert page.read_text() == out, "run: kernos man -o md > docs/syscalls.md"
+
+
+@pytest.mark.parametrize("name", ["errno", "signals", "signal"])
+def test_pages_of_errors_and_signals_have_them_all(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = run(capsys, "man", name)
+    words = out.split()
+    assert code == 0
+    assert all(member.name in words for member in (Errno if name == "errno" else Signal))
+    assert max(map(len, out.splitlines())) <= manual.WIDTH + 4
+
+
+def test_a_page_in_markdown(capsys: pytest.CaptureFixture[str]) -> None:
+    out = run(capsys, "man", "process.kill", "-o", "md")[1]
+    assert out.startswith("### process.kill\n")
+
+
+def test_every_family_has_a_heading() -> None:
+    assert {reference.family_of(row) for row in TABLE.values()} <= set(reference.FAMILIES)

@@ -7,23 +7,38 @@ import pytest
 import trio
 import trio.testing
 
-from kernel.door import Session
 from kernel.link import KernelLink
 from kernel.process import Process
+from kernel.session import Sole
 from kernos import Sys, program
 from kernos.testing import up
-from syscalls.calls import clock, context, device, kernel, message, model, process
+from syscalls.calls import (
+    account,
+    admission,
+    capability,
+    clock,
+    context,
+    device,
+    file,
+    kernel,
+    message,
+    model,
+    net,
+    process,
+    watch,
+)
 from syscalls.errors import Errno, NoSuchProcess, SyscallError, TimedOut
 from syscalls.limits import CLIENT_LIMITS
 from syscalls.link.duplex import Duplex, NoServer
 from syscalls.peer import Peer
 from syscalls.row import Row
 from syscalls.table import FREE, TABLE
-from syscalls.wire import Error, Hello
+from syscalls.wire import NIL, Error, Hello
 from userland.link import run
 
 ARGUMENTS: dict[str, Any] = {
     "process.spawn": process.Spawn(program="tries"),
+    "process.spawn_many": process.SpawnMany(program="tries", args=(NIL,)),
     "process.wait": process.Wait(pid=1),
     "process.kill": process.Kill(pid=1),
     "process.nice": process.Nice(pid=1, nice=3),
@@ -31,16 +46,51 @@ ARGUMENTS: dict[str, Any] = {
     "process.logs": process.Logs(pid=1),
     "context.open": context.Open(),
     "message.send": message.Send(pid=1, body=b"\xc0"),  # type: ignore[arg-type]
+    "message.publish": message.Publish(topic="t", body=b"\xc0"),  # type: ignore[arg-type]
+    "message.subscribe": message.Subscribe(topic="t"),
+    "message.give": message.Give(pipe=1, end="reader", pid=1),
     "device.list": device.ListDevices(),
     "device.call": device.CallTool(device="calculator", method="calculate"),
+    "net.fetch": net.Fetch(url="https://example.com/"),
+    "file.open": file.OpenFile(path="~/a"),
+    "file.read": file.ReadFile(path="~/a"),
+    "file.write": file.WriteFile(path="~/a", data=b""),
+    "file.list": file.ListFiles(path="~"),
+    "file.stat": file.FilePath(path="~"),
+    "file.remove": file.FilePath(path="~/a"),
+    "file.mkdir": file.MakeFolder(path="~/a"),
+    "file.rename": file.RenameFile(path="~/a", to="~/b"),
     "model.list": model.ListModels(),
     "model.info": model.ModelName(model="sim"),
     "model.add": model.AddModel(name="m", origin="sim:"),
     "model.generate": model.OneShot(turns=()),
     "model.embed": model.Embed(texts=("x",)),
+    "device.open": device.OpenDevice(device="calculator"),
+    "device.stream": device.CallTool(device="calculator", method="calculate"),
+    "context.list": context.ListContexts(),
+    "context.forget": context.Forget(name="notes"),
+    "model.score": model.Score(continuations=("x",), prompt="y"),
+    "model.tokenize": model.Tokenize(text="x"),
+    "model.load": model.ModelName(model="sim"),
+    "model.unload": model.Unload(model="sim"),
+    "capability.held": capability.HeldBy(pid=1),
+    "capability.grant": capability.Grant(pid=1, right="model:*"),
+    "capability.revoke": capability.Revoke(capability=1),
+    "capability.requests": capability.ListRequests(),
+    "capability.answer": capability.Answer(request=1, allow=True),
+    "capability.forget": capability.Forget(request=1),
+    "kernel.log": watch.Log(),
+    "kernel.events": watch.Events(),
+    "kernel.metrics": watch.Measure(),
+    "kernel.report": watch.Report(text="x"),
+    "account.usage": account.Usage(),
+    "account.limit": account.Limit(limits={"tokens": 1}),
+    "account.transfer": account.Transfer(target="kernel", amounts={"tokens": 1}),
     "kernel.info": kernel.Info(),
     "kernel.trace": kernel.Trace(),
     "kernel.shutdown": kernel.Shutdown(),
+    "kernel.admit": admission.Admit(principal="ann", rights=("**",)),
+    "kernel.expel": admission.Expel(ids=("cert:1",)),
 }
 """For every row that needs a right and can be asked for with nothing in hand; the rest need a context first."""
 
@@ -86,6 +136,7 @@ async def test_no_row_is_served_without_its_right(autojump_clock: Any) -> None:
         served = {name: await machine.run(tries, name, rights=()) for name in ARGUMENTS}
         assert set(served.values()) == {"EPERM"}, served
         assert machine.machine.trace.denials == len(ARGUMENTS)
+        assert {record.name for record in await machine.trace() if record.errno == "EPERM"} == set(ARGUMENTS)
 
 
 @pytest.mark.parametrize(
@@ -147,7 +198,7 @@ async def test_of_two_who_wait_one_is_told_and_the_other_hears_that_it_is_gone(a
 async def raw_session(machine: Any, nursery: trio.Nursery, process_: Process) -> Duplex:
     """A link of a session, frame by frame."""
     ours, theirs = trio.testing.memory_stream_pair()
-    served = KernelLink(theirs, machine._running.gate, Session(process_), hello=Hello())
+    served = KernelLink(theirs, machine._running.gate, Sole(process_), hello=Hello())
     link = Duplex(Peer(CLIENT_LIMITS, Hello()), ours, NoServer(), trio.Event)
     nursery.start_soon(lambda: served.run(handshake_s=5.0))
     nursery.start_soon(run, link)
@@ -171,6 +222,8 @@ async def test_a_forged_channel_and_a_call_that_is_not_there(autojump_clock: Any
         later = Row(0x0B, "process.fork", clock.Now, None, None, clock.NOW.flags, "")
         assert await errno_of(link.call(nothing, clock.Now())) == "ENOSYS"
         assert await errno_of(link.call(later, clock.Now())) == "ENOSYS"
+        unknown = [record.detail["call"] for record in await machine.trace() if record.kind == "unknown_call"]
+        assert unknown == ["238", "11"]
         assert await errno_of(link.call(clock.NOW, clock.Now(), channel=9)) == "EPERM"
         assert await errno_of(link.call(clock.NOW, clock.Now())) == "EPIPE"
         nursery.cancel_scope.cancel()
@@ -198,7 +251,7 @@ async def test_a_reader_that_hoards_answers_is_told_to_read(autojump_clock: Any)
         session = machine.machine.processes.get(machine.sys.pid)
         session.note = "x" * 8_000_000
         ours, theirs = trio.testing.memory_stream_pair()
-        link = KernelLink(theirs, machine._running.gate, Session(session), hello=Hello())  # type: ignore[union-attr]
+        link = KernelLink(theirs, machine._running.gate, Sole(session), hello=Hello())  # type: ignore[union-attr]
         nursery.start_soon(lambda: link.run(handshake_s=5.0))
         client = Peer(CLIENT_LIMITS, Hello())
         for _ in range(6):

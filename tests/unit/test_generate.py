@@ -18,6 +18,7 @@ from kernel.trap import Trap
 from syscalls.calls.context import Append, Generate, Generated, Open, Piece, Stat
 from syscalls.calls.model import OneShot
 from syscalls.errors import BrokenPipe, Invalid, NotFound, OverQuota, OverWindow, TimedOut, TryAgain
+from syscalls.resources import Resource
 from syscalls.row import Row
 from syscalls.table import BY_NAME
 from syscalls.turns import ToolCall, ToolSpec, Turn, assistant, system, tool, user
@@ -47,8 +48,8 @@ async def speak(
 def books_balance(bench: Bench, *models: ByteModel) -> None:
     bench.accounts.check()
     bench.scheduler.check()
-    assert bench.accounts.charged == sum(model.read + model.made for model in models)
-    assert all(account.held == 0 for account in bench.accounts.all())
+    assert bench.accounts.tokens == sum(model.read + model.made for model in models)
+    assert all(not any(account.held) for account in bench.accounts.all())
     assert all(bench.scheduler.busy(model.name) == 0 for model in models)
 
 
@@ -64,7 +65,7 @@ async def test_an_answer_is_streamed_counted_and_kept() -> None:
     assert (answer.finish, answer.version) == ("stop", 2)
     assert (answer.usage.prompt_tokens, answer.usage.generated_tokens) == (2 + 2 + 2 + 4, 5)
     assert (trap.prompt_tokens, trap.generated_tokens) == (10, 5)
-    assert (process.prompt_tokens, process.generated_tokens, process.account.used) == (10, 5, 15)
+    assert (process.prompt_tokens, process.generated_tokens, process.account.used[Resource.TOKENS]) == (10, 5, 15)
     assert bench.contexts.get(handle).window.turns() == (user("hi"), assistant("hello"))
     assert [record[0] for record in await _tails(bench)] == [0, 1]
     books_balance(bench, model)
@@ -248,11 +249,11 @@ async def test_a_budget_is_held_at_the_worst_case() -> None:
     bench = Bench(model)
     process = bench.process(tokens_max=40)
     handle = await opened(bench, process, user("hi"))
-    with pytest.raises(OverQuota, match=r"may spend 40 tokens"):
+    with pytest.raises(OverQuota, match=r"may use 40 tokens"):
         await speak(bench, process, handle, max_tokens=31)
     assert model.prompts == []
     await speak(bench, process, handle, max_tokens=30)
-    assert process.account.used == 15
+    assert process.account.used[Resource.TOKENS] == 15
     books_balance(bench, model)
 
 
@@ -262,7 +263,7 @@ async def test_clip_asks_for_what_the_account_can_pay() -> None:
     process = bench.process(tokens_max=40)
     handle = await opened(bench, process, user("hi"))
     assert len((await speak(bench, process, handle, max_tokens=100, clip=True)).text) == 30
-    with pytest.raises(OverQuota, match="0 tokens left, the prompt alone takes"):
+    with pytest.raises(OverQuota, match=r"the prompt and one token do not fit: .* has used 40 and holds 0"):
         await speak(bench, process, handle, max_tokens=100, clip=True)
     books_balance(bench, model)
 
@@ -295,7 +296,7 @@ async def test_a_generation_that_is_cancelled_in_the_queue_costs_nothing(
         with trio.move_on_after(2):
             await speak(bench, waiting, two)
         assert bench.scheduler.waiting(model.name) == 0
-    assert waiting.account.used == 0
+    assert waiting.account.used[Resource.TOKENS] == 0
     assert len(model.prompts) == 1
     books_balance(bench, model)
 
@@ -345,7 +346,7 @@ async def test_a_driver_that_fails_before_it_began_costs_nothing() -> None:
     handle = await opened(bench, process, user("hi"))
     with pytest.raises(TryAgain):
         await speak(bench, process, handle)
-    assert process.account.used == 0
+    assert process.account.used[Resource.TOKENS] == 0
     assert (await speak(bench, process, handle)).text == "ok"
     books_balance(bench, model)
 

@@ -113,14 +113,13 @@ async def test_killed_before_it_began_it_never_begins(autojump_clock: Any) -> No
         child = await machine.spawn(idles)
         target = machine.machine.processes.get(child.pid)
         fresh = machine.machine
-        account = fresh.accounts.open(
-            target.account.parent, name="p", principal="test", tokens_max=None, wall_s_max=None
-        )
+        account = fresh.accounts.open(target.account.parent, name="p", principal="test")
         unborn = fresh.processes.add(
             parent=target.parent, principal="test", kind="program", name="unborn", account=account, rights=()
         )
         machine.know(begins)
-        fresh.executor.start(unborn, fresh.executor.image("begins"), process.Spawn(program="begins"))
+        spawn = process.Spawn(program="begins")
+        fresh.executor.start(unborn, fresh.executor.image("begins"), spawn, spawn.args)
         fresh.executor.signal(unborn, Signal.KILL)
         with trio.fail_after(1):
             await unborn.ended.wait()
@@ -135,7 +134,7 @@ async def test_when_the_machine_goes_down_in_disorder_every_end_is_told(autojump
     async def crash() -> None:
         async with up() as machine:
             child = await machine.spawn(idles)
-            ended.append(machine.machine.processes.get(child.pid).ended)
+            ended.append(machine.machine.processes.get(child.pid).ended.event)
             machine.machine.executor._nursery.cancel_scope.cancel()  # type: ignore[union-attr]
             await trio.sleep(1)
 

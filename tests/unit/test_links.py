@@ -18,9 +18,11 @@ from syscalls.limits import CLIENT_LIMITS, TINY_LIMITS
 from syscalls.link import async_
 from syscalls.link.blocking import BlockingLink
 from syscalls.link.duplex import Duplex, NoServer
+from syscalls.link.pump import ROUNDS_MAX
 from syscalls.peer import Peer
 from syscalls.table import TABLE
 from syscalls.wire import Call, Cancel, Event, Hello
+from userland.link import TRIO
 
 
 class Refusing:
@@ -231,3 +233,152 @@ async def test_an_argument_that_no_blob_holds_is_einval() -> None:
     link = Duplex(Peer(TINY_LIMITS, Hello()), None, NoServer(), trio.Event)  # type: ignore[arg-type]
     with pytest.raises(Invalid, match="at most 2048"):
         await link.call(process.OUTPUT, process.Output(stream="log", text="x" * 4000))
+
+
+class Scripted:
+    """A socket that has at once what it was given, and takes what it is sent; it counts who had to wait."""
+
+    def __init__(self, *there: bytes | None) -> None:
+        self.there = list(there)
+        self.sent = bytearray()
+        self.waits = 0
+
+    async def receive_some(self, max_bytes: int, /) -> bytes:
+        self.waits += 1
+        await trio.lowlevel.checkpoint()
+        while self.there:
+            found = self.there.pop(0)
+            if found is not None:
+                return found
+        return b""
+
+    async def send_all(self, data: bytes, /) -> None:
+        await trio.lowlevel.checkpoint()
+        self.sent += data
+
+    def send_now(self, data: bytes | bytearray, /) -> int:
+        self.sent += data
+        return len(data)
+
+    def receive_now(self, max_bytes: int, /) -> bytes | None:
+        return self.there.pop(0) if self.there else None
+
+    def answer_now(self, max_bytes: int, /) -> bytes | None:
+        return self.receive_now(max_bytes)
+
+
+def _frames_of_calls(n: int) -> list[bytes]:
+    peer = Peer(CLIENT_LIMITS, Hello())
+    frames = [bytes(peer.outbox)]
+    for _ in range(n):
+        peer.outbox.clear()
+        peer.call(8, b"\xc0")
+        frames.append(bytes(peer.outbox))
+    return frames
+
+
+async def test_what_has_come_while_an_answer_left_is_read_without_waiting_but_not_for_ever() -> None:
+    transport = Scripted(*_frames_of_calls(40))
+    server = Refusing()
+    link = Duplex(Peer(CLIENT_LIMITS, Hello()), transport, server, trio.Event)
+    await link.reader()
+    assert server.served == 40
+    assert 41 / (1 + ROUNDS_MAX) <= transport.waits - 1 <= 41 / ROUNDS_MAX + 1, "others had their turn in between"
+
+
+async def test_who_finds_nothing_gives_up_looking_and_still_hears_all() -> None:
+    hello, *calls = _frames_of_calls(200)
+    transport = Scripted(hello, *(piece for call in calls for piece in (None, call)))
+    server = Refusing()
+    link = Duplex(Peer(CLIENT_LIMITS, Hello()), transport, server, trio.Event)
+    await link.reader()
+    assert server.served == 200
+
+
+async def test_a_large_batch_is_not_followed_by_another_without_a_pause() -> None:
+    hello, *calls = _frames_of_calls(400)
+    batches = [b"".join(calls[at : at + 100]) for at in range(0, 400, 100)]
+    transport = Scripted(hello, *batches)
+    link = Duplex(Peer(CLIENT_LIMITS, Hello()), transport, Refusing(), trio.Event)
+    await link.reader()
+    assert transport.waits == 1 + len(batches), "each was waited for"
+
+
+async def test_one_caller_sends_by_itself_and_many_share_a_send() -> None:
+    transport = Scripted()
+    link = Duplex(Peer(CLIENT_LIMITS, Hello()), transport, NoServer(), trio.Event)
+    link.flush()
+    assert transport.sent, "HELLO is out, and nobody had to be woken for it"
+    before = len(transport.sent)
+    for _ in range(3):
+        link.begin(clock.NOW, clock.Now())
+    assert len(transport.sent) == before, "until something is read, what follows waits for the writer"
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(link.writer)
+        await trio.testing.wait_all_tasks_blocked()
+        assert not link.peer.outbox
+        nursery.cancel_scope.cancel()
+
+
+class Prompt:
+    """A kernel that has answered every call before the caller looks; `waits` counts those who waited all the same."""
+
+    def __init__(self) -> None:
+        self.peer = Peer(CLIENT_LIMITS, Hello())
+        self.asked = trio.Event()
+        self.waits = 0
+
+    def send_now(self, data: bytes | bytearray, /) -> int:
+        for frame in self.peer.receive(bytes(data)):
+            if isinstance(frame, Call):
+                self.peer.reply(frame.id, pack(clock.Time(monotonic_s=1.0, unix_s=float(frame.id))))
+        self.asked.set()
+        return len(data)
+
+    def receive_now(self, max_bytes: int, /) -> bytes | None:
+        data = bytes(self.peer.outbox)
+        self.peer.outbox.clear()
+        return data or None
+
+    answer_now = receive_now
+
+    async def receive_some(self, max_bytes: int, /) -> bytes:
+        while not self.peer.outbox:
+            self.asked = trio.Event()
+            await self.asked.wait()
+        self.waits += 1
+        return self.receive_now(max_bytes) or b""
+
+    async def send_all(self, data: bytes, /) -> None:
+        await trio.lowlevel.checkpoint()
+        self.send_now(data)
+
+
+async def test_a_caller_takes_an_answer_that_is_there_and_still_lets_others_run_and_itself_be_cancelled() -> None:
+    transport = Prompt()
+    link = Duplex(Peer(CLIENT_LIMITS, Hello()), transport, NoServer(), trio.Event)
+    turns = 0
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            await trio.lowlevel.checkpoint()
+            turns += 1
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(link.run, TRIO)
+        link.flush()
+        await link.greeted()
+        nursery.start_soon(other)
+        await trio.lowlevel.checkpoint()
+        before, turns = transport.waits, 0
+        for n in range(1, 91):
+            assert (await link.call(clock.NOW, clock.Now())).unix_s == n
+        waited = transport.waits - before
+        assert 90 // (ROUNDS_MAX + 1) <= waited <= 20, "most were not waited for, some had to be"
+        assert turns >= waited
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await link.call(clock.NOW, clock.Now())
+        assert scope.cancelled_caught
+        nursery.cancel_scope.cancel()

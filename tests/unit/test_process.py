@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from kernel.account import Accounts
+from kernel.capability import Capabilities
 from kernel.clock import Clock
 from kernel.panic import KernelPanic
 from kernel.process import Process
@@ -22,7 +23,7 @@ def make_table(processes_max: int = 8) -> tuple[ProcessTable, Process]:
     clock = Clock()
     accounts = Accounts(clock.now)
     table = ProcessTable(clock=clock, trace=Trace(clock, 100), processes_max=processes_max)
-    root = accounts.open(None, name="root", principal="op", tokens_max=None, wall_s_max=None)
+    root = accounts.open(None, name="root", principal="op")
     init = table.add(parent=None, principal="op", kind="session", name="kernos", account=root, rights=(Right("**"),))
     return table, init
 
@@ -129,10 +130,10 @@ class States(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        account = Accounts(lambda: 0.0).open(None, name="a", principal="op", tokens_max=None, wall_s_max=None)
+        account = Accounts(lambda: 0.0).open(None, name="a", principal="op")
         self.process = Process(
-            pid=2, parent=None, principal="op", kind="program", name="p", account=account, rights=(), nice=0,
-            model=None, started_s=0.0,
+            pid=2, parent=None, principal="op", kind="program", name="p", account=account, nice=0,
+            held=Capabilities(lambda: 0.0).none, model=None, started_s=0.0,
         )  # fmt: skip
 
     @invariant()

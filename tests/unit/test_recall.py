@@ -15,6 +15,7 @@ from kernel.sys.generate import model_embed
 from syscalls.calls.context import Append, Open, Recall, Recalled
 from syscalls.calls.model import Embed
 from syscalls.errors import Invalid, NotFound, OverQuota, TryAgain
+from syscalls.resources import Resource
 from syscalls.turns import ToolCall, Turn, assistant, tool, user
 from tests.devices import DIMENSIONS, Bench, ByteModel
 
@@ -259,9 +260,9 @@ async def test_all_that_was_embedded_is_charged_once_to_somebody() -> None:
         nursery.cancel_scope.cancel()
     trap = bench.trap(process, "model.embed")
     await model_embed(bench.machine, trap, Embed(texts=("three more words",)))
-    assert process.account.used == 5 + 3
-    assert bench.accounts.charged == bench.devices.words.tokens
-    assert bench.accounts.overhead.used == sum(len(text.split()) for text in FACTS.values())
+    assert process.account.used[Resource.TOKENS] == 5 + 3
+    assert bench.accounts.tokens == bench.devices.words.tokens
+    assert bench.accounts.overhead.used[Resource.TOKENS] == sum(len(text.split()) for text in FACTS.values())
     bench.accounts.check()
 
 
@@ -272,7 +273,7 @@ async def test_who_cannot_pay_for_the_question_cannot_ask() -> None:
     poor = bench.process(tokens_max=3)
     with pytest.raises(OverQuota):
         await ask(bench, poor, handle, "where does the cat sleep")
-    assert poor.account.held == 0
+    assert not any(poor.account.held)
 
 
 async def test_bad_questions_are_refused() -> None:

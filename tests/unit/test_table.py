@@ -9,7 +9,7 @@ import pytest
 from syscalls import driver, worker
 from syscalls.codec import pack, parse_args
 from syscalls.errors import CLASS_OF, Errno, Invalid, IOFailed, syscall_error
-from syscalls.row import Args, Row
+from syscalls.row import Args, Flag, Row
 from syscalls.table import BY_NAME, FREE, RESERVED, TABLE
 from syscalls.wire import NIL
 
@@ -19,7 +19,11 @@ FAMILIES = {
     "model": 0x20,
     "message": 0x30,
     "device": 0x40,
+    "file": 0x50,
+    "net": 0x60,
     "time": 0x70,
+    "capability": 0x80,
+    "account": 0x90,
     "kernel": 0xA0,
 }
 
@@ -73,3 +77,16 @@ def test_an_errno_of_the_future_is_an_io_error_that_says_so() -> None:
 def test_what_cannot_cross_is_refused_with_a_hint() -> None:
     with pytest.raises(Invalid, match="send numbers"):
         pack(object())
+
+
+@pytest.mark.parametrize("row", TABLE.values(), ids=lambda row: row.name)
+def test_a_row_says_what_it_waits_for_what_it_leaves_and_what_its_errors_mean(row: Row) -> None:
+    says = row.says
+    assert bool(says.waits) != row.inline, "what may wait says for what; what is answered at once waits for nothing"
+    if Flag.EFFECT in row.flags and not row.inline:
+        assert says.cancelled, "an effect that is cancelled leaves something behind, or nothing: which?"
+    told = [errno for errno, _ in says.errors]
+    assert len(told) == len(set(told))
+    for text in (says.waits, says.cancelled, says.costs, *(meaning for _, meaning in says.errors)):
+        assert not text or text.endswith("."), text
+    assert not any(name in row.doc for name in Errno.__members__), "errors stand in says, once"

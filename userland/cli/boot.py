@@ -23,6 +23,7 @@ def command(
     state: Path | None = None,
     config: Path | None = None,
     model: str | None = None,
+    listen: str | None = None,
     ephemeral: bool = False,
     ready_fd: int | None = None,
 ) -> list[str]:
@@ -33,6 +34,7 @@ def command(
         "--state": state,
         "--config": config,
         "--model": model,
+        "--listen": listen,
         "--ready-fd": ready_fd,
     }
     for option, value in options.items():
@@ -64,10 +66,27 @@ class Booted:
         self._process.returncode = 0  # or its destructor would warn of a child that still runs
 
 
-def start(socket: Path, log: Path, *, state: Path, config: Path | None, model: str | None, ephemeral: bool) -> Booted:
+def start(
+    socket: Path,
+    log: Path,
+    *,
+    state: Path,
+    config: Path | None,
+    model: str | None,
+    ephemeral: bool,
+    listen: str | None = None,
+) -> Booted:
     """Starts a kernel with its output in `log` and waits until it answers. Raises Failure with its own sentence."""
     reading, writing = os.pipe()
-    words = command(socket=socket, state=state, config=config, model=model, ephemeral=ephemeral, ready_fd=writing)
+    words = command(
+        socket=socket,
+        state=state,
+        config=config,
+        model=model,
+        listen=listen,
+        ephemeral=ephemeral,
+        ready_fd=writing,
+    )
     with open(log, "ab", buffering=0) as out:
         try:
             process = subprocess.Popen(

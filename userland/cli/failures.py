@@ -17,7 +17,7 @@ KERNEL_FAILED = 125
 INTERRUPTED = 130
 NO_READER = 141
 
-_OF_ERRNO = {
+OF_ERRNO = {
     Errno.EPERM: DENIED,
     Errno.ENOENT: NOT_FOUND,
     Errno.ESRCH: NOT_FOUND,
@@ -46,7 +46,7 @@ class NoReader(Exception):
 
 def code_of(error: SyscallError) -> int:
     """The exit code for a system call's error."""
-    return _OF_ERRNO.get(error.errno, ERROR)
+    return OF_ERRNO.get(error.errno, ERROR)
 
 
 def say(message: str) -> None:

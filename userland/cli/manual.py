@@ -1,4 +1,4 @@
-"""The manual page of a system call, made from its row of the table and the structs it names."""
+"""The manual page of a system call in the shape of man-pages section 2, made from its row and the structs it names."""
 
 import inspect
 import re
@@ -10,25 +10,24 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 import msgspec
 from msgspec import NODEFAULT, Raw
 
-from syscalls.errors import CLASS_OF, Errno
+from syscalls.errors import Errno
 from syscalls.row import Flag, Row
 
 WIDTH = 88
-_ERROR = re.compile(r"\b(E[A-Z]+)(?::| says) (.+?\.)(?=\s+E[A-Z]+:|\s*$|\s[A-Z][a-z])", re.DOTALL)
 _FLAGS = {
     Flag.INLINE: "answered at once, it cannot wait",
     Flag.STREAM: "gives items before its result",
     Flag.IDEMPOTENT: "may be made again after a crash",
     Flag.EFFECT: "changes the world outside the caller",
     Flag.JOURNALED: "its outcome is recorded for a durable process",
-    Flag.SECRET: "its arguments never enter the trace",
+    Flag.SECRET: "its arguments and result never enter the trace",
 }
 
 
 def page(row: Row) -> list[str]:
     """The lines of a manual page."""
-    lines = [_title(row), ""]
-    for head, body in _sections(row):
+    lines = [title(f"{row.name.upper()}(2)"), ""]
+    for head, body in sections(row):
         lines += [head, *(f"    {line}".rstrip() for line in body), ""]
     return lines[:-1]
 
@@ -74,29 +73,54 @@ def type_name(kind: Any) -> str:
 
 
 def errors_of(row: Row) -> dict[str, str]:
-    """The errors that a caller should expect, by name, with what each means here."""
-    told = {name: meaning for name, meaning in _ERROR.findall(row.doc) if name in Errno.__members__}
-    errors = dict(told)
+    """The errors that a caller should expect, by name: what each means here, then those that follow from the row."""
+    told = {errno.name: text for errno, text in row.says.errors}
+    for errno, text in _following(row):
+        told[errno.name] = f"{told[errno.name].rstrip('.')}; or {text}" if errno.name in told else text
+    return {errno.name: told[errno.name] for errno in Errno if errno.name in told}
+
+
+def _following(row: Row) -> Iterator[tuple[Errno, str]]:
     if row.needs is not None:
-        errors.setdefault("EPERM", _meaning(Errno.EPERM))
-        if "{pid}" in row.needs.resource:
-            errors.setdefault("ESRCH", _meaning(Errno.ESRCH))
-        if row.needs.resource.startswith(("context:{", "model:{", "program:{", "tool:{")):
-            errors.setdefault("ENOENT", _meaning(Errno.ENOENT))
-    errors.setdefault("EINVAL", _meaning(Errno.EINVAL))
-    if Flag.INLINE not in row.flags:
-        errors.setdefault("ECANCELED", _meaning(Errno.ECANCELED))
-    return {errno.name: errors[errno.name] for errno in Errno if errno.name in errors}
+        yield Errno.EPERM, "the caller lacks the right; the message names it and how to grant it."
+        yield Errno.EQUOTA, "the account, or one above it, has made all the calls that it may."
+        if "{pid}" in row.needs.resource and Errno.ESRCH not in dict(row.says.errors):
+            yield Errno.ESRCH, "there is no such process."
+        if row.needs.resource.startswith("context:{") and Errno.ENOENT not in dict(row.says.errors):
+            yield Errno.ENOENT, "there is no such context."
+    if fields_of(row.args):
+        yield Errno.EINVAL, "the arguments do not fit the row of the table; the message names the field."
+    if not row.inline:
+        yield Errno.ECANCELED, "the caller cancelled it."
 
 
-def _title(row: Row) -> str:
-    left = f"{row.name.upper()}(2)"
+def journal_of(row: Row) -> str:
+    """What a durable process's journal keeps of the call; follows from its flags."""
+    if Flag.JOURNALED in row.flags and Flag.EFFECT in row.flags:
+        return (
+            "Its outcome is recorded, a refusal too; a replay is given that outcome and the effect is not done again."
+        )
+    if Flag.JOURNALED in row.flags:
+        return "Its outcome is recorded, a refusal too; a replay is given what was answered then."
+    if Flag.EFFECT in row.flags:
+        return "Nothing is recorded: it is the operator's, not a program's."
+    return "Nothing is recorded: a replay asks again and is told what is true then."
+
+
+def indented(text: str, *, by: int = 4) -> list[str]:
+    """`text` as lines of a page."""
+    return [" " * by + line for line in textwrap.wrap(text, WIDTH - by, break_long_words=False)]
+
+
+def title(left: str) -> str:
+    """The first line of a page: `NAME(2)` at both ends."""
     middle = "kernos system calls"
     gap = WIDTH - 2 * len(left)
     return f"{left}{middle:^{max(gap, len(middle) + 2)}}{left}"
 
 
-def _sections(row: Row) -> Iterator[tuple[str, list[str]]]:
+def sections(row: Row) -> Iterator[tuple[str, list[str]]]:
+    """Head and lines of each section, in the order of man-pages' section 2."""
     yield "NAME", _filled(f"{row.name} - {summary(row)}")
     yield "SYNOPSIS", _filled(synopsis(row), hanging=8)
     yield "DESCRIPTION", [*_filled(row.doc), *(["", *_prose(row.args)] if fields_of(row.args) else [])]
@@ -105,25 +129,26 @@ def _sections(row: Row) -> Iterator[tuple[str, list[str]]]:
     if row.item is not None:
         yield "ITEMS", _struct(row.item)
     if row.result is not None and fields_of(row.result):
-        yield "RESULT", _struct(row.result)
+        yield "RETURN VALUE", _struct(row.result)
     for name, kind in sorted(_named(row).items()):
         yield name.upper(), _struct(kind)
+    yield "ERRORS", [line for name, text in errors_of(row).items() for line in _filled(f"{name:<12}{text}", hanging=12)]
+    yield "WAITING", _filled(row.says.waits or "It never waits: it is answered at once.")
+    if not row.inline:
+        yield "CANCELLATION", _filled(row.says.cancelled or "Nothing is left behind.")
+    yield "COST", _filled(row.says.costs or "Nothing but the call.")
+    yield "JOURNAL", _filled(journal_of(row))
     yield "RIGHT", _filled(_right(row))
-    yield (
-        "FLAGS",
-        [f"{flag.name or '':<12}{meaning}" for flag, meaning in _FLAGS.items() if flag in row.flags] or ["none"],
-    )
-    errors = errors_of(row)
-    yield "ERRORS", [line for name, text in errors.items() for line in _filled(f"{name:<12}{text}", hanging=12)]
+    yield "FLAGS", [f"{flag.name or '':<12}{text}" for flag, text in _FLAGS.items() if flag in row.flags] or ["none"]
     yield "NUMBER", [f"0x{row.number:02X}"]
 
 
 def _right(row: Row) -> str:
     if row.needs is None:
         return "None: it touches nothing but the caller itself."
-    right = f"{row.needs.resource} {row.needs.action}"
-    example = re.sub(r"\{\w+\}", "*", right)
-    return f"{right}    (to grant it: kernos run --allow '{example}' ...)"
+    rights = [f"{each.resource} {each.action}" for each in (row.needs, row.also) if each is not None]
+    examples = " ".join("--allow '" + re.sub(r"\{\w+\}", "*", right) + "'" for right in rights)
+    return f"{' and '.join(rights)}    (to grant it: kernos run {examples} ...)"
 
 
 def _struct(kind: type[Any]) -> list[str]:
@@ -172,10 +197,6 @@ def _prose(kind: type[Any]) -> list[str]:
 
 def _doc(kind: type[Any]) -> str:
     return " ".join((kind.__doc__ or "").split())
-
-
-def _meaning(errno: Errno) -> str:
-    return _doc(CLASS_OF[errno]).partition(": ")[2]
 
 
 def _filled(text: str, *, hanging: int = 0) -> list[str]:

@@ -24,8 +24,20 @@ def _choose_config(ctx: click.Context, param: click.Parameter, value: Path | Non
         ctx.ensure_object(Session).choose(config=value)
 
 
+def _choose_host(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
+    if value:
+        ctx.ensure_object(Session).choose(host=value)
+
+
 def which_kernel(function: F) -> F:
-    """`--socket` and `--config`; what they say is in the Session."""
+    """`--socket`, `--host` and `--config`; what they say is in the Session."""
+    host = click.option(
+        "--host",
+        metavar="NAME|HOST:PORT",
+        expose_value=False,
+        callback=_choose_host,
+        help="A kernel elsewhere: [hosts.NAME] in kernos.toml  [env: KERNOS_HOST]",
+    )
     socket = click.option(
         "--socket",
         metavar="PATH",
@@ -41,7 +53,7 @@ def which_kernel(function: F) -> F:
         callback=_choose_config,
         help="kernos.toml to read",
     )
-    return socket(config(function))
+    return socket(host(config(function)))
 
 
 def output(*formats: str, default: str = "table") -> Callable[[F], F]:

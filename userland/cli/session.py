@@ -13,6 +13,7 @@ from userland.cli.failures import USAGE, Failure
 
 if TYPE_CHECKING:
     from syscalls.link.blocking import BlockingLink
+    from syscalls.link.lasting import LastingSocket
 
 
 @final
@@ -23,22 +24,35 @@ class Session:
         self._keep = keep
         self._kept: BlockingLink | None = None
         self._socket: str | None = None
+        self._host: str | None = None
         self.config: Path | None = None
         self.typed = True
         """Whether stdin is for the programs that are run; in a console fed by a pipe it holds commands."""
 
-    def choose(self, *, socket: str | None = None, config: Path | None = None) -> None:
+    def choose(self, *, socket: str | None = None, config: Path | None = None, host: str | None = None) -> None:
         """What the options said; the later, the stronger. A kept link to another kernel is given up."""
-        before = self.path
+        before = (self.host, self.path)
         self._socket = socket or self._socket
         self.config = config or self.config
-        if self.path != before:
+        if socket or host:
+            self._host = host or ""
+        if (self.host, self.path) != before:
             self.hang_up()
+
+    @property
+    def host(self) -> str:
+        """The kernel elsewhere that is meant, "" for the one of this machine: `--host`, `$KERNOS_HOST`."""
+        return os.environ.get("KERNOS_HOST", "") if self._host is None else self._host
+
+    def here(self, command: str) -> None:
+        """Raises Failure where a kernel elsewhere is meant: `command` is for this machine's."""
+        if self.host:
+            raise Failure(f"'kernos {command}' is for the kernel of this machine, not for --host {self.host}", USAGE)
 
     @property
     def explicit(self) -> bool:
         """Whether somebody named the kernel: then no other will do."""
-        return bool(self._socket or os.environ.get("KERNOS_SOCKET") or _configured(self.config, "socket"))
+        return bool(self.host or self._socket or os.environ.get("KERNOS_SOCKET") or _configured(self.config, "socket"))
 
     @property
     def path(self) -> Path:
@@ -75,7 +89,8 @@ class Session:
                 link.close()
 
     def connect(self) -> "BlockingLink":
-        """A link of its own. Raises BrokenPipe (EPIPE) that says how to start a kernel."""
+        """A link of its own. Raises BrokenPipe (EPIPE) that says how to start a kernel; a kernel elsewhere may refuse
+        with PermissionDenied (EPERM)."""
         from syscalls.link.blocking import BlockingLink
 
         sock = self.connect_socket()
@@ -85,8 +100,13 @@ class Session:
             sock.close()
             raise
 
-    def connect_socket(self) -> socket.socket:
-        """A connected socket. Raises BrokenPipe (EPIPE) that says how to start a kernel."""
+    def connect_socket(self) -> "socket.socket | LastingSocket":
+        """A connected socket. Raises as `connect` does."""
+        if self.host:
+            from syscalls.link.lasting import LastingSocket
+            from userland.hosts import find_host
+
+            return LastingSocket(find_host(self.host, config=self.config))
         path = check_length(self.path)
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:

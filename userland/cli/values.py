@@ -28,6 +28,14 @@ def count(number: int) -> str:
     return str(number)
 
 
+def money(micros: int) -> str:
+    """`-`, `0.000012`, `0.0123`, `1.25`: what was spent, in the currency of the price table."""
+    if not micros:
+        return "-"
+    whole = micros / 1e6
+    return f"{whole:.2f}" if whole >= 1 else f"{whole:.4f}" if whole >= 0.001 else f"{whole:.6f}"
+
+
 def bytes_count(number: int) -> str:
     """`512 B`, `1.5 MiB`."""
     size = float(number)

@@ -19,7 +19,10 @@ Tab                 completes commands, options, pids, models, programs and file
 def converse(chosen: Session) -> int:
     """Reads commands until the end of input or `exit`; the exit code of the last one."""
     session = Session(keep=True)
-    session.choose(socket=str(chosen.path) if chosen.explicit else None, config=chosen.config)
+    if chosen.host:
+        session.choose(host=chosen.host, config=chosen.config)
+    else:
+        session.choose(socket=str(chosen.path) if chosen.explicit else None, config=chosen.config)
     try:
         with session.link():
             pass

@@ -1,6 +1,6 @@
 """What the shipped programs ask for: the rights that `kernos run` grants them, in one place."""
 
-_MODELS = ("model:*", "context:own", "process:self", "process:children")
+_MODELS = ("model:*", "context:own", "process:self", "process:children", "account:own usage")
 _TOOLS = ("tool:calculator.* call", "tool:glossary.* call")
 
 RIGHTS: dict[str, tuple[str, ...]] = {

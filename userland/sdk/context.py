@@ -5,7 +5,18 @@ from types import TracebackType
 from typing import Any, Self, final
 
 from syscalls.calls import context
-from syscalls.calls.context import Appended, ContextInfo, Generated, Opened, PageBody, Piece, Recalled
+from syscalls.calls.context import (
+    Advice,
+    Advised,
+    Appended,
+    ContextInfo,
+    Generated,
+    Opened,
+    PageBody,
+    Piece,
+    Recalled,
+    Saved,
+)
 from syscalls.errors import Canceled
 from syscalls.link.ticket import Stream
 from syscalls.row import Row
@@ -119,6 +130,26 @@ class Context:
         """Sizes and counts."""
         info: ContextInfo = await self._door.call(context.STAT, context.Stat(context=self.id))
         return info
+
+    async def advise(self, advice: Advice, *pages: str) -> Advised:
+        """`willneed`, `dontneed`, `pin` or `normal`, as in madvise; the answer says what was done."""
+        advised: Advised = await self._door.call(
+            context.ADVISE, context.Advise(context=self.id, advice=advice, pages=pages)
+        )
+        return advised
+
+    async def pin(self, *pages: str) -> Advised:
+        """Keeps pages in the window. Raises OverWindow (EWINDOW) if pins would take more than half of it."""
+        return await self.advise("pin", *pages)
+
+    async def unpin(self, *pages: str) -> Advised:
+        """Takes pins (and `dontneed`) back; all of them without pages."""
+        return await self.advise("normal", *pages)
+
+    async def save(self, name: str) -> Saved:
+        """Names the conversation: it outlives this process. Raises Busy (EBUSY) if another has the name."""
+        saved: Saved = await self._door.call(context.SAVE, context.Save(context=self.id, name=name))
+        return saved
 
     async def fork(self) -> "Context":
         """A second conversation that shares everything so far."""

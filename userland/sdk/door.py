@@ -1,9 +1,9 @@
 """A program's door to the kernel: one link, one channel, and what must go out before each call."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, final
 
-from syscalls.errors import Invalid, NoSyscall
+from syscalls.errors import NoSyscall
 from syscalls.link.duplex import Duplex
 from syscalls.link.ticket import Stream
 from syscalls.row import Row
@@ -20,26 +20,17 @@ class Door:
         self._channel = channel
         self._first = first
 
-    async def call(self, row: Row, args: Any) -> Any:
-        """Makes the call and waits for its typed result. Raises its SyscallError."""
-        self._before()
-        try:
-            ticket = self._link.begin(row, args, channel=self._channel)
-        except ValueError as large:
-            raise _as_invalid(row, large) from None
-        return await ticket.outcome()
+    def call(self, row: Row, args: Any) -> Coroutine[Any, Any, Any]:
+        """Makes the call and, awaited, waits for its typed result. Raises its SyscallError."""
+        if self._first is not None:
+            self._first()
+        return self._link.call(row, args, channel=self._channel)
 
     def stream(self, row: Row, args: Any) -> Stream:
         """Makes the call; its items are read from what this returns, and `close` gives up the rest."""
-        self._before()
-        try:
-            return self._link.open_stream(row, args, channel=self._channel)
-        except ValueError as large:
-            raise _as_invalid(row, large) from None
-
-    def _before(self) -> None:
         if self._first is not None:
             self._first()
+        return self._link.open_stream(row, args, channel=self._channel)
 
 
 def row_of(row: Row | str) -> Row:
@@ -50,7 +41,3 @@ def row_of(row: Row | str) -> Row:
         return BY_NAME[row]
     except KeyError:
         raise NoSyscall(f"there is no system call {row!r}; see 'kernos man'") from None
-
-
-def _as_invalid(row: Row, bad: ValueError) -> Invalid:
-    return bad if isinstance(bad, Invalid) else Invalid(f"{row.name}: {bad}")

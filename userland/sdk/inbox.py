@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Self, final
 
-from syscalls.link.ticket import Flag
+from syscalls.link.loop import Flag
 
 SIGNALS_MAX = 64
 

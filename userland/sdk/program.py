@@ -14,12 +14,15 @@ from userland.sdk.signature import Signature, describe, parameters_of
 
 @final
 class Program:
-    """A program: its function, and the signature that is its command line. Calling it calls the function."""
+    """A program: its function, and the signature that is its command line. Calling it calls the function.
 
-    def __init__(self, function: Callable[..., Awaitable[Any]]) -> None:
+    `shared`: its processes may live in one worker with their equals; see `program`."""
+
+    def __init__(self, function: Callable[..., Awaitable[Any]], *, shared: bool = False) -> None:
         if not inspect.iscoroutinefunction(function):
             raise TypeError(f"{function.__name__} is no program: write `async def {function.__name__}(sys: Sys, …)`")
         self.function = function
+        self.shared = shared
         self.name = function.__name__
         self.__name__ = function.__name__
         self.__doc__ = function.__doc__
@@ -39,8 +42,19 @@ class Program:
         return self.function(*args, **kwargs)
 
 
-def program(function: Callable[..., Awaitable[Any]]) -> Program:
-    """Makes `async def name(sys: Sys, …)` a program. What it returns crosses to whoever waits for it."""
+@overload
+def program(function: Callable[..., Awaitable[Any]], /) -> Program: ...
+@overload
+def program(*, shared: bool) -> Callable[[Callable[..., Awaitable[Any]]], Program]: ...
+def program(function: Callable[..., Awaitable[Any]] | None = None, /, *, shared: bool = False) -> Any:
+    """Makes `async def name(sys: Sys, …)` a program. What it returns crosses to whoever waits for it.
+
+    `@program(shared=True)`: processes of it that are equal in principal, parent account and rights may live in one
+    worker, thousands for the price of one. There is no wall between them: globals are shared, what one may do all may,
+    one that computes without a pause holds up the others, and one that crashes the worker takes them along.
+    """
+    if function is None:
+        return lambda found: Program(found, shared=shared)
     return Program(function)
 
 
@@ -61,6 +75,11 @@ class Tool:
         doc = (inspect.getdoc(self.function) or "").partition("\n\n")[0].replace("\n", " ")
         return ToolSpec(self.name, doc, schema_of(self.function))
 
+    @property
+    def streams(self) -> bool:
+        """Whether it yields items: a generator function, sync or async."""
+        return inspect.isasyncgenfunction(self.function) or inspect.isgeneratorfunction(self.function)
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.function(*args, **kwargs)
 
@@ -70,7 +89,8 @@ def tool(function: Callable[..., Any], /) -> Tool: ...
 @overload
 def tool(*, name: str) -> Callable[[Callable[..., Any]], Tool]: ...
 def tool(function: Callable[..., Any] | None = None, /, *, name: str | None = None) -> Any:
-    """Makes a function, sync or async, a tool: typed parameters become the schema, the docstring the description."""
+    """Makes a function, sync or async, a tool: typed parameters become the schema, the docstring the description. One
+    that yields streams: what is yielded goes out item by item, as fast as somebody takes it."""
     if function is None:
         return lambda found: Tool(found, name or found.__name__)
     return Tool(function, function.__name__)

@@ -4,6 +4,7 @@ import inspect
 import json
 import types
 from collections.abc import Callable, Iterable, Sequence
+from functools import lru_cache
 from pathlib import PurePath
 from typing import Any, Literal, Union, final, get_args, get_origin
 
@@ -50,12 +51,14 @@ class Signature(Struct, frozen=True):
 # From a function.
 
 
+@lru_cache(maxsize=64)
 def describe(function: Callable[..., Any], *, skip: int = 1) -> Signature:
     """The signature of a program without its first parameter, which is the system calls."""
     found = [_parameter(parameter) for parameter in parameters_of(function)[skip:]]
     return Signature(function.__name__, inspect.getdoc(function) or "", tuple(found))
 
 
+@lru_cache(maxsize=64)
 def parameters_of(function: Callable[..., Any]) -> list[inspect.Parameter]:
     """The parameters with their annotations evaluated where that is possible. Raises Invalid for **kwargs."""
     try:

@@ -1,10 +1,16 @@
-"""`kernos device`: the device registry."""
+"""`kernos device`: the device registry, and calls of tools."""
+
+import json
+from typing import Any
 
 import click
+from msgspec import Raw
 
 from syscalls.calls import device as abi
-from userland.cli.options import SETTINGS, lists, which_kernel
-from userland.cli.output import show_rows
+from syscalls.codec import pack
+from userland.cli.failures import refuse
+from userland.cli.options import SETTINGS, lists, output, which_kernel
+from userland.cli.output import json_line, show_rows, write_lines
 from userland.cli.session import Session
 from userland.cli.table import Column
 from userland.cli.values import of_total
@@ -44,3 +50,43 @@ def list_(session: Session, *, kind: abi.DeviceKind | None, output: str, quiet: 
     with session.link() as link:
         found: abi.Devices = link.call(abi.LIST, abi.ListDevices(kind=kind))
     show_rows(found.devices, COLUMNS, name=lambda d: d.name, output=output, quiet=quiet, whole=no_trunc)
+
+
+@device.command(
+    context_settings=SETTINGS,
+    epilog="""\b
+Examples:
+  kernos device call calculator calculate expression="6 * 7"
+  kernos device call glossary lookup term=page -o json
+""",
+)
+@click.argument("name", metavar="DEVICE")
+@click.argument("method")
+@click.argument("arguments", nargs=-1, metavar="[KEY=VALUE]...")
+@click.option("--timeout", "timeout_s", type=float, metavar="SECONDS", help="Give up after so long")
+@output("table", "json")
+@which_kernel
+@click.pass_obj
+def call(
+    session: Session, *, name: str, method: str, arguments: tuple[str, ...], timeout_s: float | None, output: str
+) -> None:
+    """Call METHOD of the tool DEVICE and print what it returns, or each thing that it yields as it comes.
+
+    A VALUE is JSON where it can be read so, else text. With -o json each thing is a line of JSON."""
+    args = abi.CallTool(device=name, method=method, arguments=Raw(pack(_named(arguments))), timeout_s=timeout_s)
+    with session.link() as link:
+        for item in link.stream(abi.STREAM, args):
+            write_lines([item.text if output == "table" else json_line(item.value)])
+
+
+def _named(arguments: tuple[str, ...]) -> dict[str, Any]:
+    named: dict[str, Any] = {}
+    for argument in arguments:
+        key, equals, value = argument.partition("=")
+        if not key or not equals:
+            refuse(f"{argument!r}: write KEY=VALUE")
+        try:
+            named[key] = json.loads(value)
+        except ValueError:
+            named[key] = value
+    return named

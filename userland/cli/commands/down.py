@@ -31,7 +31,7 @@ def down(session: Session, *, grace: float, output: str) -> None:
     """Stop the kernel: its programs are asked to end, then ended; returns when it is gone."""
     with session.link() as link:
         info: kernel.KernelInfo = link.call(kernel.INFO, kernel.Info())
-        watched = _watch(info.pid)
+        watched = None if session.host else _watch(info.pid)
         try:
             link.call(kernel.SHUTDOWN, kernel.Shutdown(grace_s=grace))
         except (BrokenPipe, Canceled):  # it was quicker than its answer

@@ -1,23 +1,35 @@
-"""`kernos man` and `kernos syscalls`: the manual, made from the table."""
+"""`kernos man` and `kernos syscalls`: the manual and the schemas, made from the table."""
 
 import difflib
+import json
 
 import click
 
 from syscalls.row import Flag, Row
 from syscalls.table import BY_NAME, TABLE
-from userland.cli import manual
+from userland.cli import manual, reference
 from userland.cli.failures import NOT_FOUND, Failure
 from userland.cli.options import SETTINGS, lists, output
 from userland.cli.output import show_rows, show_value, write_lines
 from userland.cli.table import Column
 
+_SHORT = {
+    Flag.INLINE: "i",
+    Flag.STREAM: "s",
+    Flag.IDEMPOTENT: "r",
+    Flag.EFFECT: "e",
+    Flag.JOURNALED: "j",
+    Flag.SECRET: "x",
+}
 COLUMNS = (
     Column("NUMBER", lambda row: f"0x{row.number:02X}"),
     Column("NAME", lambda row: row.name),
-    Column("RIGHT", lambda row: f"{row.needs.resource} {row.needs.action}" if row.needs else "-", wide=True),
+    Column("RIGHT", lambda row: f"{row.needs.resource} {row.needs.action}" if row.needs else "-"),
+    Column("FLAGS", lambda row: "".join(letter if flag in row.flags else "-" for flag, letter in _SHORT.items())),
     Column("WHAT IT DOES", manual.summary),
 )
+_PAGES = {"errno": reference.errno_page, "errors": reference.errno_page, "signal": reference.signal_page,
+          "signals": reference.signal_page}  # fmt: skip
 
 
 @click.command(
@@ -27,27 +39,52 @@ Examples:
   kernos man                     all system calls
   kernos man context.generate    one of them
   kernos man spawn               by the end of its name
+  kernos man errno               the errors; kernos man signal: the signals
+  kernos man -o md               the whole manual, as docs/syscalls.md
 """,
 )
 @click.argument("name", required=False)
-@output("table", "json")
+@output("table", "json", "md")
 def man(*, name: str | None, output: str) -> None:
-    """Show the manual page of the system call NAME; without a name, list them all."""
+    """Show the manual page of the system call NAME, or of `errno` or `signal`; without a name, list all calls.
+
+    A page says what the call does, what it waits for, what a cancellation leaves, what it costs, what a durable
+    process's journal keeps of it, and what each error means there.
+    """
     if name is None:
-        _list("table" if output == "table" else output)
-        return
-    row = find(name)
-    if output == "json":
-        show_value(described(row), output=output)
+        write_lines(reference.markdown()) if output == "md" else _list(output)
+    elif name.lower() in _PAGES:
+        write_lines(_PAGES[name.lower()]())
+    elif output == "json":
+        show_value(described(find(name)), output=output)
+    elif output == "md":
+        write_lines(reference.page_markdown(find(name)))
     else:
-        write_lines(manual.page(row))
+        write_lines(manual.page(find(name)))
 
 
-@click.command(context_settings=SETTINGS, epilog="Example: kernos syscalls -o json")
+@click.command(
+    context_settings=SETTINGS,
+    epilog="""\b
+Flags: i answered at once, s streams, r may be repeated after a crash, e an effect, j journaled, x secret.
+
+\b
+Examples:
+  kernos syscalls
+  kernos syscalls -o json
+  kernos syscalls --schema       for a client in another language: frames, calls, JSON Schemas, errors
+""",
+)
+@click.option("--schema", is_flag=True, help="The whole ABI as one JSON document")
 @lists
-def syscalls(*, output: str, quiet: bool, no_trunc: bool) -> None:
-    """List the system calls: number, name, right, what each does."""
-    _list(output, quiet=quiet, whole=no_trunc)
+def syscalls(*, schema: bool, output: str, quiet: bool, no_trunc: bool) -> None:
+    """List the system calls by family: number, name, the right each needs, flags, what it does."""
+    if schema:
+        from syscalls.schemas import document
+
+        write_lines([json.dumps(document(), indent=1, ensure_ascii=False)])
+    else:
+        _list(output, quiet=quiet, whole=no_trunc)
 
 
 def find(name: str) -> Row:
@@ -75,6 +112,10 @@ def described(row: Row) -> dict[str, object]:
         "item": manual.type_name(row.item) if row.item else None,
         "right": {"action": row.needs.action, "resource": row.needs.resource} if row.needs else None,
         "flags": [flag.name for flag in Flag if flag in row.flags],
+        "waits": row.says.waits,
+        "cancelled": row.says.cancelled,
+        "costs": row.says.costs,
+        "journal": manual.journal_of(row),
         "errors": manual.errors_of(row),
     }
 

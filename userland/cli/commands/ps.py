@@ -11,7 +11,7 @@ from userland.cli.options import SETTINGS, lists, which_kernel
 from userland.cli.output import is_terminal, show_rows, write
 from userland.cli.session import Session
 from userland.cli.table import Column
-from userland.cli.values import clock_time, of_total
+from userland.cli.values import clock_time, money, of_total
 
 CLEAR = "\x1b[H\x1b[2J"
 
@@ -42,6 +42,8 @@ COLUMNS = (
     Column("CTX", lambda p: of_total(p.context_tokens, p.window_tokens), right=True),
     Column("TOK/S", lambda p: f"{p.tokens_per_s:.1f}" if p.tokens_per_s else "-", right=True),
     Column("TOKENS", tokens_of, right=True),
+    Column("COST", lambda p: money(p.money_micros), right=True),
+    Column("QUEUED", lambda p: str(p.queued) if p.queued else "-", right=True, wide=True),
     Column("FAULTS", lambda p: str(p.faults), right=True, wide=True),
     Column("WORKER", lambda p: str(p.worker) if p.worker else "-", right=True, wide=True),
     Column("TIME", lambda p: clock_time(p.wall_s), right=True),

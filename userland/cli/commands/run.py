@@ -5,7 +5,7 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import final
+from typing import Any, final
 
 import click
 import msgspec
@@ -13,6 +13,8 @@ from msgspec import Raw
 
 from syscalls.calls import process
 from syscalls.calls.process import Budget, Exit
+from userland.cli import amounts
+from userland.cli.asking import Asker, can_ask
 from userland.cli.boot import ephemeral
 from userland.cli.commands.model import absolute_origin
 from userland.cli.failures import DENIED, INTERRUPTED, NO_CONNECTION, OK, Failure, refuse, say
@@ -49,11 +51,13 @@ Examples:
   kernos run ask "What is a page?" docs/   a shipped program, a folder to read
   kernos run chat                          lines that are typed go to the program
   kernos run job.toml -o json              a job file
+  kernos run --budget tokens=20k,calls=500 ask "Why?" docs/
   kernos run ask --help                    what a program's own arguments are
 
 \b
 Without a running kernel one is started for this command and ends with it. A file's program
-sees its own folder, read only, and the models; --allow grants more.
+sees its own folder, read only, and the models; --allow grants more. On a terminal it asks
+for what it lacks; elsewhere that is refused.
 """,
 )
 @click.argument("program", metavar="PROGRAM|FILE[:NAME]|JOB.toml")
@@ -65,6 +69,9 @@ sees its own folder, read only, and the models; --allow grants more.
 )
 @click.option(
     "--allow", multiple=True, metavar="RIGHT", help="Grant a right, as in 'file:/srv/docs/** read'; may be given again"
+)
+@click.option(
+    "--budget", metavar="RESOURCE=AMOUNT,…", help="Limits of it and all that it starts, as in tokens=20k,money=0.50"
 )
 @click.option("--budget-tokens", type=click.IntRange(0), metavar="N", help="At most N prompt and generated tokens")
 @click.option(
@@ -85,6 +92,7 @@ def run(
     args: tuple[str, ...],
     model: str | None,
     allow: tuple[str, ...],
+    budget: str | None,
     budget_tokens: int | None,
     timeout: float | None,
     nice: int,
@@ -99,22 +107,26 @@ def run(
     Ctrl-C asks it to end, a second one ends it.
     """
     target = resolve(program, args, allow=allow)
+    if session.host and target.program.startswith("/"):
+        refuse(f"{program} is a file of this machine: the kernel at {session.host} runs what is installed there")
     wanted = process.Spawn(
         program=target.program,
         kwargs=Raw(target.kwargs),
         name=name,
         rights=target.rights,
-        budget=_budget(budget_tokens if budget_tokens is not None else target.tokens, timeout),
+        budget=_budget(budget, budget_tokens if budget_tokens is not None else target.tokens, timeout),
         nice=nice or target.nice,
         model=target.model,
         detach=detach,
+        ask=not detach and session.typed and can_ask(),
     )
     with _kernel(session, model, detach=detach) as (there, named):
         with there.link() as link:
             spawned = link.call(process.SPAWN, msgspec.structs.replace(wanted, model=named or wanted.model))
             if detach:
                 return _detached(spawned.pid, output)
-            seen = follow(there, link, spawned.pid, data=output == "table")
+            asker = Asker(there, spawned.pid, lasting=there is session) if wanted.ask else None
+            seen = follow(there, link, spawned.pid, data=output == "table", asker=asker)
     return _finish(seen, target, output)
 
 
@@ -138,8 +150,18 @@ def _kernel(session: Session, model: str | None, *, detach: bool) -> Iterator[tu
         yield alone, None if origin else model
 
 
-def _budget(tokens: int | None, wall_s: float | None) -> Budget | None:
-    return None if tokens is None and wall_s is None else Budget(tokens=tokens, wall_s=wall_s)
+def _budget(text: str | None, tokens: int | None, wall_s: float | None) -> Budget | None:
+    """What --budget, --budget-tokens or a job file, and --timeout say together."""
+    limits: dict[str, Any] = {}
+    if text is not None:
+        limits.update(amounts.parse(text, option="--budget").items())
+    if "generation_us" in limits:
+        limits["generation_s"] = amounts.seconds(limits.pop("generation_us"))
+    if tokens is not None:
+        limits.setdefault("tokens", tokens)
+    if wall_s is not None:
+        limits["wall_s"] = wall_s
+    return Budget(**limits) if limits else None
 
 
 def _detached(pid: int, output: str) -> int:

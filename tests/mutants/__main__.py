@@ -1,7 +1,8 @@
 """One-line breaks of the code, each of which must turn a named test red: `python -m tests.mutants [--quick] [NAME…]`.
 
-`mutants.toml` holds them: `file`, `old`, `new`, `test`, and `why`, the invariant that the break would cost. Each is
-applied to a copy of the tree. A mutant whose `old` is not found exactly once is an error, and so is one that survives.
+The TOML files of this folder, one a subject, hold them: `file`, `old`, `new`, `test`, and `why`, the invariant that the
+break would cost. Each is applied to a copy of the tree. A mutant whose `old` is not found exactly once is an error, and
+so is one that survives.
 """
 
 import os
@@ -12,14 +13,16 @@ import tempfile
 import tomllib
 from pathlib import Path
 
-ROOT = Path(__file__).parent.parent
+HERE = Path(__file__).parent
+ROOT = HERE.parent.parent
 PACKAGES = ("kernel", "syscalls", "drivers", "userland", "sandbox", "kernos", "tests", "examples", "bench")
 TIMEOUT_S = 180
 
 
 def main(argv: list[str]) -> int:
     """Runs them all, or with --quick those marked so, or those named. The exit status counts what went wrong."""
-    mutants = tomllib.loads((ROOT / "tests" / "mutants.toml").read_text())["mutant"]
+    mutants = [m for file in sorted(HERE.glob("*.toml")) for m in tomllib.loads(file.read_text())["mutant"]]
+    assert len({m["name"] for m in mutants}) == len(mutants), "a mutant's name stands twice"
     names = [arg for arg in argv if not arg.startswith("-")]
     if set(argv) - {"--quick", *(m["name"] for m in mutants)}:
         print(f"{__doc__}\nNames: {', '.join(m['name'] for m in mutants)}")

@@ -1,0 +1,159 @@
+"""Ten thousand processes alive in one kernel, hosted and idle, each with something behind it: what one takes of the
+kernel's memory, how fast they are spawned, and how long `ps` takes to list them.
+
+Each has opened a context of three pages, made its calls, and waits in `receive` on its mailbox. Their worker's side is
+not counted into the memory, but it runs on the same core while they are spawned. A spawn is over when it is answered:
+the process is in the table, with its account and rights, and its program is on the way to its worker.
+"""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from statistics import median
+
+import trio
+from msgspec import Raw
+
+from bench.abi.sides import CONFIG
+from bench.kernelside import kernel
+from syscalls.calls import kernel as kernel_calls
+from syscalls.calls import process
+from syscalls.codec import pack
+from syscalls.link.blocking import BlockingLink
+
+PROCESSES = 10_000
+BOUNDS = f"""
+[bounds]
+processes_max = {2 * PROCESSES}
+contexts_max = {2 * PROCESSES}
+shared_processes_max = 1000
+"""
+PROGRAM = """
+from kernos import Sys, program, user
+
+@program
+async def ends(sys: Sys) -> None:
+    pass
+
+@program(shared=True)
+async def idles(sys: Sys) -> None:
+    await sys.receive()
+
+@program(shared=True)
+async def lives(sys: Sys) -> None:
+    context = await sys.open()
+    for part in range(4):
+        await context.append(user("word " * 70))
+    await context.stat()
+    for _ in range(4):
+        await sys.call("process.nice", pid=sys.pid, nice=0)
+    await sys.receive()
+"""
+BATCH = 500
+
+
+def measure(folder: Path, *, quick: bool) -> dict[str, float]:
+    """The figures, and spawns a second."""
+    count = PROCESSES // 10 if quick else PROCESSES
+    file = folder / "many.py"
+    file.write_text(PROGRAM)
+    bare, single, many = [], [], []
+    for _ in range(3):
+        bare.append(_bare_tasks(count))
+        with _kernel(f"{file}:ends") as (link, _):
+            single.append(count / _spawn_each(link, f"{file}:idles", count))
+        with _kernel(f"{file}:ends") as (link, _):
+            many.append(count / _spawn_many(link, f"{file}:idles", count))
+    with _kernel(f"{file}:ends") as (link, pid):
+        before = _rss_kib(pid)
+        _spawn_many(link, f"{file}:lives", count)
+        _until_idle(link, count)
+        taken = (_rss_kib(pid) - before) / count
+        listed = median(_list(link, count) for _ in range(5))
+    return {
+        "process_kib": taken,
+        "spawn_ratio": median(a / b for a, b in zip(single, bare, strict=True)),
+        "spawn_many_ratio": median(a / b for a, b in zip(many, bare, strict=True)),
+        f"ps_{'10k' if count == PROCESSES else count}_ms": listed,
+        "spawns_s": median(single),
+        "spawns_many_s": median(many),
+        "bare_tasks_s": median(bare),
+    }
+
+
+@contextmanager
+def _kernel(program: str) -> Iterator[tuple[BlockingLink, int]]:
+    with kernel(CONFIG + BOUNDS) as socket, BlockingLink.connect(str(socket)) as link:
+        info: kernel_calls.KernelInfo = link.call(kernel_calls.INFO, kernel_calls.Info())
+        link.call(process.SPAWN, process.Spawn(program=program))
+        link.call(process.WAIT, process.Wait())  # the zygote is there
+        yield link, info.pid
+        os.kill(info.pid, signal.SIGKILL)  # ten thousand goodbyes are not what is measured
+
+
+def _bare_tasks(count: int) -> float:
+    """Tasks a second that trio starts, each run until it waits."""
+
+    async def main() -> float:
+        started = 0
+
+        async def task() -> None:
+            nonlocal started
+            started += 1
+            await trio.sleep_forever()
+
+        async with trio.open_nursery() as nursery:
+            began = time.perf_counter()
+            for _ in range(count):
+                nursery.start_soon(task)
+            while started < count:
+                await trio.lowlevel.checkpoint()
+            took = time.perf_counter() - began
+            nursery.cancel_scope.cancel()
+        return count / took
+
+    return trio.run(main)
+
+
+def _spawn_each(link: BlockingLink, program: str, count: int) -> float:
+    args = process.Spawn(program=program, shared=True)
+    began = time.perf_counter()
+    for _ in range(count):
+        link.call(process.SPAWN, args)
+    return time.perf_counter() - began
+
+
+def _spawn_many(link: BlockingLink, program: str, count: int) -> float:
+    args = process.SpawnMany(program=program, shared=True, args=(Raw(pack([])),) * BATCH)
+    began = time.perf_counter()
+    for _ in range(count // BATCH):
+        link.call(process.SPAWN_MANY, args)
+    return time.perf_counter() - began
+
+
+def _until_idle(link: BlockingLink, count: int) -> None:
+    """Until each waits for a message, with a context behind it."""
+    deadline = time.monotonic() + 600
+    while time.monotonic() < deadline:
+        table: process.Processes = link.call(process.LIST, process.ListProcesses(all=True))
+        idle = [info for info in table.processes if info.state == "waiting" and info.context_tokens]
+        if len(idle) >= count:
+            return
+        time.sleep(1)
+    raise RuntimeError(f"{len(idle)} of {count} processes are idle after ten minutes")
+
+
+def _list(link: BlockingLink, count: int) -> float:
+    began = time.perf_counter()
+    table: process.Processes = link.call(process.LIST, process.ListProcesses(all=True))
+    took = time.perf_counter() - began
+    assert len(table.processes) > count
+    return 1000 * took
+
+
+def _rss_kib(pid: int) -> float:
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1024

@@ -1,0 +1,16 @@
+"""Lets itself be traced."""
+
+from typing import Any
+
+from tests.escape.raw import raw
+
+REFUSED_BY = ("seccomp",)
+
+
+def attempt(stage: dict[str, Any]) -> object:
+    raw("ptrace", 0, 0, 0, 0)
+    return True
+
+
+def proof(stage: dict[str, Any]) -> object:
+    return True

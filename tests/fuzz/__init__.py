@@ -1,0 +1,1 @@
+"""Coverage-guided fuzzing of what strangers send: frames, arguments, whole sessions at the gate."""

@@ -1,0 +1,1 @@
+"""One-line breaks of the code, and what each must turn red."""

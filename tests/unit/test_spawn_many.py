@@ -1,0 +1,71 @@
+"""Many processes in one call: each with its own arguments, all of them or none."""
+
+import pytest
+
+from kernel.config import Bounds
+from kernos import Sys, program
+from kernos.testing import up
+from syscalls.calls.process import Budget
+from syscalls.errors import Invalid, NotFound, OverQuota, PermissionDenied, TryAgain
+
+
+@program(shared=True)
+async def doubles(sys: Sys, number: int) -> int:
+    return 2 * number
+
+
+@program
+async def spawns(sys: Sys, count: int) -> int:
+    try:
+        await sys.spawn_many("doubles", [(n,) for n in range(count)], shared=True)
+    except OverQuota:
+        children = await sys.children()
+        assert not children, "all or none"
+        return -1
+    return len(await sys.children())
+
+
+async def test_each_has_its_own_arguments_and_they_share_a_worker() -> None:
+    async with up(programs={"doubles": doubles}) as machine:
+        children = await machine.sys.spawn_many("doubles", [(n,) for n in range(40)], shared=True)
+        assert [await child.wait(int) for child in children] == [2 * n for n in range(40)]
+        apart = await machine.sys.spawn_many("doubles", [(1,), (2,)])
+        assert [await child.wait(int) for child in apart] == [2, 4]
+
+
+async def test_where_not_all_have_a_place_none_is_started() -> None:
+    async with up(programs={"doubles": doubles}, bounds=Bounds(processes_max=16)) as machine:
+        before = len(machine.machine.processes)
+        with pytest.raises(TryAgain, match="do not fit"):
+            await machine.sys.spawn_many("doubles", [(n,) for n in range(13)], shared=True)
+        assert len(machine.machine.processes) == before
+
+
+async def test_where_an_account_may_not_have_all_none_is_started() -> None:
+    async with up(programs={"doubles": doubles, "spawns": spawns}) as machine:
+        limited = Budget(processes=4)
+        assert await machine.run("spawns", 5, budget=limited) == -1
+        assert await machine.run("spawns", 3, budget=limited) == 3
+
+
+async def test_what_spawn_refuses_is_refused_for_all_at_once() -> None:
+    async with up(programs={"doubles": doubles}) as machine:
+        before = len(machine.machine.processes)
+        with pytest.raises(NotFound):
+            await machine.sys.spawn_many("nobody", [(1,)])
+        with pytest.raises(Invalid, match="1 to 1024"):
+            await machine.sys.spawn_many("doubles", [])
+        with pytest.raises(Invalid, match="1 to 1024"):
+            await machine.sys.spawn_many("doubles", [()] * 1025)
+        child = await machine.spawn(tries_more, rights=("program:* spawn", "process:children"))
+        assert await child.wait() == "refused"
+        assert len(machine.machine.processes) == before
+
+
+@program
+async def tries_more(sys: Sys) -> str:
+    try:
+        await sys.spawn_many("doubles", [(1,), (2,)], rights=("kernel:**",))
+    except PermissionDenied:
+        return "refused"
+    return "let in"

@@ -1,0 +1,1 @@
+"""Who may come in from elsewhere: the certificates and credentials of one kernel, as files in its state folder."""
