@@ -18,6 +18,8 @@ SHIPPED = {
     "minilm": "drivers.minilm",
     "hash": "drivers.minilm",
     "files": "drivers.files",
+    "fetch": "drivers.fetch",
+    "sites": "drivers.sites",
 }
 """The same as in pyproject.toml, for a tree that is not installed."""
 

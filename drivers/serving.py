@@ -14,7 +14,7 @@ from drivers.hooks import Device, Driver
 from drivers.tally import Tally
 from drivers.window import read_by
 from syscalls import driver as abi
-from syscalls import filing
+from syscalls import fetching, filing
 from syscalls.codec import pack, parse_args
 from syscalls.errors import Errno, Invalid, NoSyscall, NotFound, SyscallError
 from syscalls.link.duplex import Duplex
@@ -42,6 +42,9 @@ VERBS = {
     filing.REMOVE.number: "remove",
     filing.MAKE_FOLDER.number: "make_folder",
     filing.RENAME.number: "rename",
+    fetching.BEGIN.number: "begin",
+    fetching.PULL.number: "pull",
+    fetching.RELEASE.number: "release",
 }
 """Rows that are one method of the device they name. OPEN, CLOSE, LEDGER and GENERATE are the host's own."""
 

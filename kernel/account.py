@@ -28,7 +28,8 @@ _NONE: dict[Resource, int] = {}
 class Accounts:
     """All accounts. `now` is the clock's; `overhead` is charged for what the kernel itself caused.
 
-    `charged` is the sum over everything ever charged: it equals what driver hosts did (see `check`). `on_limit` is told
+    `charged` is the sum over everything ever charged: it equals what driver hosts did (see `check`); `did` has the same
+    by model, and is in no tree. `on_limit` is told
     of an account that was refused something and of the one whose limit was in the way, once until that has room again.
     """
 
@@ -41,6 +42,7 @@ class Accounts:
         self.price_of: Callable[[str], Price] = _free
         self.on_use: Callable[[Account], None] = _nobody_cares
         self.overhead = self.open(None, name=OVERHEAD, principal="kernel")
+        self.did = Account(None, name="machine", principal="kernel", limits=_NONE, deadline_s=None)
 
     @property
     def tokens(self) -> int:
@@ -181,6 +183,7 @@ class Accounts:
             for each in account.chain():
                 each.used[resource] += amount
         if model:
+            self.did.use_of(model).add(done, cached)
             for each in account.chain():
                 each.use_of(model).add(done, cached)
         self.on_use(account)

@@ -11,6 +11,7 @@ from msgspec import Struct
 from kernel.price import Price
 from syscalls.paths import socket_path, state_dir
 from syscalls.resources import ResourceName, parse_amount
+from syscalls.rights import parse_rights
 
 ROOT_ACCOUNT = "kernel"
 """The account above all others but the kernel's own overhead."""
@@ -24,6 +25,23 @@ class ModelConfig(Struct, frozen=True, forbid_unknown_fields=True):
     origin: str
     driver: str | None = None
     options: dict[str, str] = {}
+
+
+@final
+class NetConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    """The web as the broker sees it: `hosts` are names of your own with their addresses, before DNS is asked; `ca_file`
+    has the authorities to trust instead of the machine's (PEM); `options` are the driver's own."""
+
+    hosts: dict[str, tuple[str, ...]] = {}
+    ca_file: str = ""
+    options: dict[str, str] = {}
+
+    @property
+    def driver_options(self) -> dict[str, str]:
+        """As the fetch driver takes them."""
+        hosts = "\n".join(f"{name} {','.join(addresses)}" for name, addresses in self.hosts.items())
+        told = {"hosts": hosts, "ca_file": self.ca_file, **self.options}
+        return {name: value for name, value in told.items() if value}
 
 
 @final
@@ -121,6 +139,8 @@ class Bounds(Struct, frozen=True, forbid_unknown_fields=True):
     trace_records_max: int = 65536
     trace_bytes_max: int = 16 << 20
     queue_max: int = 1024
+    events_max: int = 16384
+    log_lines_max: int = 4096
     grace_s: float = 2.0
     handshake_s: float = 5.0
     host_restarts_max: int = 5
@@ -128,6 +148,7 @@ class Bounds(Struct, frozen=True, forbid_unknown_fields=True):
     worker_ready_s: float = 10.0
     stream_items_max: int = 8192
     open_files_max: int = 64
+    fetches_max: int = 16
     device_handles_max: int = 64
     file_io_s: float = 30.0
     page_tokens_max: int = 512
@@ -153,8 +174,24 @@ class Bounds(Struct, frozen=True, forbid_unknown_fields=True):
 TINY_BOUNDS = Bounds(
     processes_max=8, sessions_max=4, shared_processes_max=2, contexts_max=4, mailbox_messages_max=2,
     mailbox_bytes_max=4096,
-    trace_records_max=64, trace_bytes_max=65536, queue_max=2, stream_items_max=16, page_tokens_max=32,
+    trace_records_max=64, trace_bytes_max=65536, queue_max=2,
+    events_max=64, log_lines_max=32, stream_items_max=16, page_tokens_max=32,
 )  # fmt: skip
+
+
+@final
+class RequestsConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    """Who answers when a program asks for a right: what `allow` covers is granted, what `deny` touches is refused, the
+    rest waits `wait_s` seconds for the operator."""
+
+    allow: tuple[str, ...] = ()
+    deny: tuple[str, ...] = ()
+    wait_s: float = 300.0
+
+    def __post_init__(self) -> None:
+        parse_rights((*self.allow, *self.deny))
+        if not 0 < self.wait_s <= 7 * 86400:
+            raise ValueError("wait_s in [requests] is a number of seconds, more than 0 and at most a week")
 
 
 @final
@@ -169,8 +206,11 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     store: str = "chroma"
     files: str = "files"
     file_threads: int = 32
+    fetch: str = "fetch"
+    net: NetConfig = NetConfig()
     tools: dict[str, ToolConfig] = {}
     programs: dict[str, str] = {}
+    requests: RequestsConfig = RequestsConfig()
     accounts: dict[str, AccountConfig] = {}
     prices: dict[str, Price] = {}
     bounds: Bounds = Bounds()

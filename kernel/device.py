@@ -8,6 +8,7 @@ import trio
 
 from kernel.account import Accounts
 from kernel.config import Config, ModelConfig
+from kernel.fetch import Web
 from kernel.files import Files
 from kernel.host import Host
 from kernel.host_process import StartHost, start_child
@@ -47,6 +48,7 @@ class Registry:
         self._nursery: trio.Nursery | None = None
         self._start_host = start_host
         self._logs = config.state_folder / "logs"
+        self.web = Web(self._host("fetch", config.fetch, "fetch", origin="web", options=config.net.driver_options))
         self.tools: dict[str, Tool] = {}
         self._embedding = self._host("embedding", config.embedding, "embedding", origin=config.embedding)
         self._store = self._host("store", config.store, "store", origin=str(config.state_folder / "store"))
@@ -62,6 +64,8 @@ class Registry:
         nursery.start_soon(self._store.run)
         nursery.start_soon(self.files.host.run)
         self.files.attach(nursery)
+        nursery.start_soon(self.web.host.run)
+        self.web.attach(nursery)
         for record in await self._models.registered():
             self._admit(record)
         configured = self._config.models or {SHIPPED_MODEL: ModelConfig(origin=SHIPPED_MODEL)}
@@ -171,6 +175,7 @@ class Registry:
         yield _describe(self._config.embedding, "embedding", self._embedding)
         yield _describe(self._config.store, "store", self._store)
         yield _describe("files", "files", self.files.host)
+        yield _describe("fetch", "fetch", self.web.host)
         for name, tool in sorted(self.tools.items()):
             yield DeviceInfo(
                 name=name, kind="tool", driver=tool.program, state=tool.state, busy=tool.busy, restarts=tool.restarts,
@@ -225,6 +230,7 @@ class Registry:
         yield self._embedding
         yield self._store
         yield self.files.host
+        yield self.web.host
 
     def _make(self, record: ModelRecord) -> Model:
         host = self._host(record.ref, record.driver, "model", origin=record.origin, options=record.options)

@@ -122,7 +122,7 @@ async def run(machine: Machine, trap: Trap, port: ModelPort, prompt: Prompt, ask
     worst = machine.accounts.worst(port.name, prompt.tokens, most)
     facts = trap.facts = {**(trap.facts or {}), "model": port.name}
     hold = machine.accounts.hold(trap.process.account, worst)
-    meter = Meter(prompt.tokens)
+    meter = Meter(prompt.tokens, machine.clock.now)
     took_us = 0
     try:
         async with machine.scheduler.seat(
@@ -132,6 +132,7 @@ async def run(machine: Machine, trap: Trap, port: ModelPort, prompt: Prompt, ask
             cost_tokens=hold.tokens,
         ) as seat:
             trap.queued_s += seat.queued_s
+            machine.metrics.queue.observe(seat.queued_s)
             began = machine.clock.now()
             try:
                 finished = await timed(
@@ -140,6 +141,7 @@ async def run(machine: Machine, trap: Trap, port: ModelPort, prompt: Prompt, ask
             finally:
                 took_s = machine.clock.now() - began
                 took_us = in_micros(took_s)
+                _measure(machine, trap, meter, began, took_s)
                 trap.driver_s += took_s
                 trap.process.driver_s += took_s
                 seat.absorb(meter.service)
@@ -208,6 +210,17 @@ def _affordable(machine: Machine, trap: Trap, model: str, prompt: Prompt, most: 
                 raise OverQuota(f"the prompt and one token do not fit: {over.message}") from None
         most = (room - taken) // each
     return most
+
+
+def _measure(machine: Machine, trap: Trap, meter: Meter, began: float, took_s: float) -> None:
+    """How long the first token took, each later one, and all of it."""
+    metrics = machine.metrics
+    metrics.generation.observe(took_s)
+    if meter.first_s is not None:
+        metrics.ttft.observe(meter.first_s - trap.began_s)
+        later = meter.generated_tokens - 1
+        if later > 0:
+            metrics.token.observe((began + took_s - meter.first_s) / later, later)
 
 
 def settle(machine: Machine, trap: Trap, hold: Hold, meter: Meter, model: str, took_us: int) -> None:

@@ -12,10 +12,13 @@ from kernel.config import Config
 from kernel.device import Registry
 from kernel.exec import Executor
 from kernel.handles import Handles
+from kernel.klog import Klog
 from kernel.ledger import Ledger
+from kernel.metrics import Metrics
 from kernel.mm.contexts import Contexts
 from kernel.pipe import Pipes
 from kernel.process_table import ProcessTable
+from kernel.requests import Requests
 from kernel.roster import Roster
 from kernel.scheduler import Scheduler
 from kernel.topic import Topics
@@ -46,6 +49,7 @@ class Machine:
         topics: Topics,
         alarms: Alarms,
         handles: Handles,
+        requests: Requests,
     ) -> None:
         self.config = config
         self.clock = clock
@@ -54,6 +58,8 @@ class Machine:
         self.accounts = accounts
         self.ledger = ledger
         self.roster = Roster(ledger, processes)
+        self.klog = Klog(trace, config.bounds)
+        self.metrics = Metrics()
         self.scheduler = scheduler
         self.processes = processes
         self.devices = devices
@@ -72,6 +78,7 @@ class Machine:
         )
         self.listening = ""
         self.handles = handles
+        self.requests = requests
         self.power = trio.Event()
         self.hurry = trio.Event()
         self.grace_s = config.bounds.grace_s

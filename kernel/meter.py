@@ -20,10 +20,13 @@ SLICE_US = MICRO
 @final
 class Meter:
     """What a generation has cost so far. Until a driver has finished it counts for itself: the prompt once the driver
-    was asked, and every token that came; a driver that refused did nothing."""
+    was asked, and every token that came; a driver that refused did nothing. `first_s` is when the first token came, by
+    `now`."""
 
-    def __init__(self, expected: int) -> None:
+    def __init__(self, expected: int, now: Callable[[], float] = float) -> None:
         self._expected = expected
+        self._now = now
+        self.first_s: float | None = None
         self.prompt_tokens = 0
         self.generated_tokens = 0
         self.cached_tokens = 0
@@ -39,6 +42,8 @@ class Meter:
 
     def came(self, tokens: int) -> None:
         """So many more were generated."""
+        if self.first_s is None:
+            self.first_s = self._now()
         self.generated_tokens += tokens
 
     def failed(self) -> None:

@@ -5,6 +5,7 @@ from typing import Any, final
 from msgspec import Raw
 
 from kernel.clock import Clock
+from kernel.metrics import Metrics
 from kernel.trace import ENTRY_BYTES, CallEntry, Trace
 from kernel.tracetext import KEPT_BYTES_MAX, has_secrets, keep_args, keep_result, short
 from kernel.trap import Trap
@@ -17,9 +18,10 @@ class Recorder:
     """Fills the trace as kernos.toml's [trace] says: `off` counts calls and keeps none; `calls` keeps them without
     arguments and results; `full` with both. Of calls that succeed one in `every` is kept, of those that fail each."""
 
-    def __init__(self, trace: Trace, clock: Clock) -> None:
+    def __init__(self, trace: Trace, clock: Clock, metrics: Metrics) -> None:
         self._trace = trace
         self._clock = clock
+        self._metrics = metrics
         self._on = trace.config.level != "off"
         self._full = trace.config.level == "full"
         self._every = trace.config.every
@@ -39,6 +41,7 @@ class Recorder:
     def done(self, trap: Trap, raw: Raw, args: Any, packed: bytes, result: Any) -> None:
         """A call was served."""
         self._trace.calls += 1
+        self._metrics.served[trap.row.name] += 1
         if not self._on:
             return
         if trap.entry is None and self._full and self._every == 1:
@@ -56,6 +59,7 @@ class Recorder:
         """A call was refused, has failed, was cancelled or has lost its caller."""
         self._trace.calls += 1
         self._trace.denials += errno is Errno.EPERM
+        self._metrics.failed[trap.row.name, errno] += 1
         if not self._on:
             return
         entry = self._end(trap)

@@ -121,13 +121,17 @@ class Trace:
         self.calls = 0
         self.denials = 0
         self.faults = 0
+        self.on_event: Callable[[EventEntry], None] | None = None
 
     def event(self, kind: str, *, pid: int = 0, **detail: object) -> None:
         """Something happened that was not a call."""
         if kind == "fault":
             self.faults += 1
         texts = {key: str(value)[:DETAIL_CHARS_MAX] for key, value in detail.items()}
-        self.add(EventEntry(self._clock.now(), kind, pid, texts))
+        entry = EventEntry(self._clock.now(), kind, pid, texts)
+        self.add(entry)
+        if self.on_event is not None:
+            self.on_event(entry)
 
     def add(self, entry: Entry) -> None:
         """Takes an entry; the oldest fall out beyond the bounds."""

@@ -1,15 +1,16 @@
 """The driver ABI: the calls that the kernel makes to a driver host, over the same frames.
 
 A host serves the devices of one driver. `driver.open` makes a device; everything else names it by the handle that
-open gave. Model devices render, generate, score and tokenize; embedding devices embed; stores add, query and delete; a
-file host does what `syscalls.filing` says. A driver refuses with ENOSYS what it did not declare in `can`.
+open gave. Model devices render, generate, score and tokenize; embedding devices embed; stores add, query and delete;
+a file host does what `syscalls.filing` says, a fetch broker what `syscalls.fetching` says. A driver refuses with ENOSYS
+what it did not declare in `can`.
 """
 
 from typing import Literal, final
 
 from msgspec import Struct
 
-from syscalls import filing
+from syscalls import fetching, filing
 from syscalls.row import Args, Flag, Result, Row
 from syscalls.turns import ToolCall, ToolSpec, Turn
 
@@ -296,6 +297,6 @@ TABLE: dict[int, Row] = {
     row.number: row
     for row in (
         OPEN, CLOSE, LEDGER, RENDER, GENERATE, EMBED, TOKENIZE, DETOKENIZE, SCORE, ADD, QUERY, DELETE, IDS,
-        *filing.ROWS,
+        *filing.ROWS, *fetching.ROWS,
     )
 }  # fmt: skip

@@ -19,6 +19,7 @@ TEXT_CHARS_MAX = 1024
 """Of one written right."""
 _NAME_CHARS_MAX = 8192
 _SHAPE = re.compile(r"(?P<resource>\*\*|[a-z]+:[^\s\x00-\x1f\x7f]+)(?: (?P<actions>\*|[a-z]+(?:,[a-z]+)*))?")
+_WEB = re.compile(r"net:(?:https?|\*)://(?:(?!\*\*)[a-z0-9_.:*-]|\[[0-9a-f:.]+\])+/.*")
 _CROOKED = re.compile(r"//|/\.{1,2}(?:/|$)")
 _STAR, _STARS = "\x01", "\x02"
 
@@ -38,13 +39,17 @@ class Right(Struct, frozen=True, order=True):
         found = _SHAPE.fullmatch(text.strip()) if len(text) <= TEXT_CHARS_MAX else None
         if found is not None and found["resource"].startswith("file:") and _CROOKED.search(found["resource"]):
             raise Invalid(f"{text!r} is no right: write the path out, without '.', '..' and '//'")
+        if found is not None and "://" in found["resource"]:
+            _check_web(text, found["resource"], found["actions"])
         if found is None:
             raise Invalid(f"{text!r} is no right: write RESOURCE or 'RESOURCE ACTION,…', as in 'model:* generate'")
         actions = tuple(sorted(set((found["actions"] or ANY).split(","))))
         return cls(found["resource"], (ANY,) if ANY in actions else actions)
 
     def __str__(self) -> str:
-        return self.resource if self.actions == (ANY,) else f"{self.resource} {','.join(self.actions)}"
+        if self.actions == (ANY,) and "://" not in self.resource:
+            return self.resource
+        return f"{self.resource} {','.join(self.actions)}"
 
     def allows(self, action: str, resource: str) -> bool:
         """Whether this right lets its holder do `action` on the concrete `resource`."""
@@ -59,6 +64,22 @@ class Right(Struct, frozen=True, order=True):
             return False
         literal = other.resource.replace("**", _STARS).replace("*", _STAR)
         return _matches(self.resource, literal)
+
+    def overlaps(self, other: "Right") -> bool:
+        """Whether there is anything that both allow."""
+        acts = ANY in self.actions or ANY in other.actions or bool(set(self.actions) & set(other.actions))
+        return acts and _cross(_tokens(self.resource), _tokens(other.resource))
+
+
+def _check_web(text: str, resource: str, actions: str | None) -> None:
+    """A right to the web says how far it goes: a wildcard in the host stays in it, and what is meant by every action,
+    private addresses among it, is written."""
+    if not _WEB.fullmatch(resource):
+        raise Invalid(f"{text!r} is no right: in small letters, with a path, as in 'net:https://*.example.com/** get'")
+    if actions is None:
+        raise Invalid(
+            f"{text!r} is no right: name the methods, as in '{resource} get,post' ('*' for whatever there is)"
+        )
 
 
 def _matches(pattern: str, name: str) -> bool:
@@ -86,7 +107,7 @@ class _Globs:
     several wildcards would try them one after another, and a right that a program writes could hold up the kernel."""
 
     def __init__(self, pattern: str) -> None:
-        tokens = [part for part in re.split(r"(\*+|[^*])", pattern) if part]
+        tokens = _tokens(pattern)
         self._end = 1 << len(tokens)
         self._stars = sum(1 << at for at, token in enumerate(tokens) if token == "*")
         self._wild = sum(1 << at for at, token in enumerate(tokens) if token[0] == "*")
@@ -110,6 +131,35 @@ class _Globs:
     def _past(self, here: int) -> int:
         """A wildcard may be nothing; two never stand side by side."""
         return here | (here & self._wild) << 1
+
+
+def _tokens(pattern: str) -> list[str]:
+    """The characters and wildcards of a pattern."""
+    return [part for part in re.split(r"(\*+|[^*])", pattern) if part]
+
+
+def _cross(one: list[str], other: list[str]) -> bool:
+    """Whether some name matches both patterns. `here` are the places in `other` at which a name may be that has come
+    to a place in `one`, as the bits of one number: so it takes one step for each token of `one`, whoever wrote them."""
+    stars = sum(1 << at for at, token in enumerate(other) if token[0] == "*")
+    doubles = sum(1 << at for at, token in enumerate(other) if token[:2] == "**")
+    literal: dict[str, int] = {}
+    for at, token in enumerate(other):
+        if token[0] != "*":
+            literal[token] = literal.get(token, 0) | 1 << at
+    everything = (1 << len(other)) - 1
+    here = _along(1, stars)
+    for token in one:
+        if token[0] == "*":
+            here = _along(here, everything if token[:2] == "**" else everything & ~literal.get("/", 0))
+        else:
+            here = _along((here & literal.get(token, 0)) << 1 | here & (doubles if token == "/" else stars), stars)
+    return bool(here >> len(other))
+
+
+def _along(here: int, through: int) -> int:
+    """From each place on over the places of `through` that follow it without a gap."""
+    return here | (through + (here & through)) ^ through
 
 
 def parse_rights(texts: Iterable[str]) -> tuple[Right, ...]:

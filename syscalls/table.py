@@ -2,13 +2,28 @@
 
 from collections.abc import Iterable
 
-from syscalls.calls import account, admission, clock, context, device, file, kernel, message, model, process
+from syscalls.calls import (
+    account,
+    admission,
+    capability,
+    clock,
+    context,
+    device,
+    file,
+    kernel,
+    message,
+    model,
+    net,
+    process,
+    watch,
+)
 from syscalls.row import Row
 
 FREE = frozenset(
     {
         "process.self", "process.output", "process.note",
         "message.receive", "message.pipe", "message.write", "message.read", "message.close",
+        "capability.list", "capability.attenuate", "capability.request",
         "time.now", "time.sleep", "time.alarm", "time.timer", "time.cancel",
         "file.close", "device.close",
     }
@@ -29,18 +44,20 @@ def _index(rows: Iterable[Row]) -> dict[int, Row]:
     return table
 
 
-TABLE: dict[int, Row] = _index(
-    (
-        *process.ROWS,
-        *context.ROWS,
-        *model.ROWS,
-        *message.ROWS,
-        *device.ROWS,
-        *file.ROWS,
-        *clock.ROWS,
-        *account.ROWS,
-        *kernel.ROWS,
-        *admission.ROWS,
-    )
+_FAMILIES = (
+    process,
+    context,
+    model,
+    message,
+    device,
+    file,
+    net,
+    clock,
+    capability,
+    account,
+    kernel,
+    admission,
+    watch,
 )
+TABLE: dict[int, Row] = _index(row for family in _FAMILIES for row in family.ROWS)
 BY_NAME: dict[str, Row] = {row.name: row for row in TABLE.values()}

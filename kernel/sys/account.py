@@ -67,7 +67,6 @@ def _below(top: Account) -> Iterator[tuple[Account, int]]:
 
 
 def _told(accounts: Accounts, account: Account, depth: int) -> abi.AccountInfo:
-    models = (account.models or {}).items()
     return abi.AccountInfo(
         address=account.address,
         name=account.name,
@@ -77,18 +76,23 @@ def _told(accounts: Accounts, account: Account, depth: int) -> abi.AccountInfo:
         depth=depth,
         closed=account.closed,
         resources=tuple(_resources(accounts, account)),
-        models=tuple(
-            abi.ModelUse(
-                model=model,
-                jobs=use.jobs,
-                tokens_in=use.tokens_in,
-                tokens_out=use.tokens_out,
-                cached=use.cached,
-                generation_us=use.generation_us,
-                money_micros=micros(use.picos),
-            )
-            for model, use in models
-        ),
+        models=models_told(account),
+    )
+
+
+def models_told(account: Account) -> tuple[abi.ModelUse, ...]:
+    """What models did for it."""
+    return tuple(
+        abi.ModelUse(
+            model=model,
+            jobs=use.jobs,
+            tokens_in=use.tokens_in,
+            tokens_out=use.tokens_out,
+            cached=use.cached,
+            generation_us=use.generation_us,
+            money_micros=micros(use.picos),
+        )
+        for model, use in (account.models or {}).items()
     )
 
 

@@ -14,9 +14,10 @@ import trio.testing
 
 from kernel import invariants
 from kernel.boot import Running, machine_up
-from kernel.config import Bounds, Config, ModelConfig, ToolConfig
+from kernel.config import Bounds, Config, ModelConfig, NetConfig, ToolConfig
 from kernel.link import KernelLink
 from kernel.machine import Machine
+from kernel.mount import private_root
 from kernel.permission import OPERATOR
 from kernel.process import Process
 from kernel.truth import Truth
@@ -39,6 +40,7 @@ from userland.sdk.program import Program
 from userland.sdk.system import STDIN_TOPIC, Sys
 
 MODEL = "sim"
+PRINCIPAL = "test"
 
 
 @final
@@ -47,7 +49,9 @@ class InProcess:
 
     `script` is what the model says (see `drivers/simulated/script.py`), `model` further options of the simulated
     model (`window`, `tokens_per_second`, …), `config` further keys of kernos.toml (`{"accounts": {"test": {"tokens":
-    1000}}}`). `programs` and `tools` are known by name besides the installed ones; page addresses follow from `seed`.
+    1000}}}`). `web` are the pages that there are to fetch (see `drivers/sites.py`), or the name of a driver: `fetch` is
+    the real network, on which no virtual clock can be. `files` are what the private tree `~` holds at first. `programs`
+    and `tools` are known by name besides the installed ones; page addresses follow from `seed`.
     """
 
     def __init__(
@@ -58,6 +62,9 @@ class InProcess:
         programs: Mapping[str, Program] | None = None,
         tools: Mapping[str, str] | None = None,
         bounds: Bounds | None = None,
+        web: Mapping[str, object] | str = "sites",
+        net: NetConfig | None = None,
+        files: Mapping[str, str | bytes] | None = None,
         seed: int = 0,
         config: Mapping[str, Any] | None = None,
     ) -> None:
@@ -75,11 +82,15 @@ class InProcess:
             embedding="sim",
             store="memory",
             file_threads=0,  # the virtual clock jumps past threads
+            fetch=web if isinstance(web, str) else "sites",
+            net=net or NetConfig(options={} if isinstance(web, str) else {"pages": json.dumps(dict(web))}),
             programs=self._names,
             tools={name: ToolConfig(program=ref) for name, ref in (tools or {}).items()},
             bounds=bounds or Bounds(),
             **{key: getattr(further, key) for key in config or {}},
         )
+        for path, data in (files or {}).items():
+            _put(private_root(self._config.state_folder, PRINCIPAL) / path, data)
         self._stack = AsyncExitStack()
         self._running: Running | None = None
         self._sys: Sys | None = None
@@ -172,9 +183,11 @@ class InProcess:
         """A session as the door makes it, over a memory stream instead of a socket."""
         running = self._running
         assert running is not None
-        account = self.machine.accounts.open(self.machine.ledger.account("test"), name="session:test", principal="test")
+        account = self.machine.accounts.open(
+            self.machine.ledger.account("test"), name="session:test", principal=PRINCIPAL
+        )
         session = self.machine.processes.add(
-            parent=running.init, principal="test", kind="session", name="test", account=account, rights=OPERATOR
+            parent=running.init, principal=PRINCIPAL, kind="session", name="test", account=account, rights=OPERATOR
         )
         ours, theirs = trio.testing.memory_stream_pair()
         served = KernelLink(theirs, running.gate, _Only(session), hello=Hello())
@@ -184,6 +197,11 @@ class InProcess:
         nursery.start_soon(lambda: served.run(handshake_s=5.0))
         nursery.start_soon(run, link)
         return Sys(Door(link, 0), pid=session.pid)
+
+
+def _put(path: Path, data: str | bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path.write_bytes(data.encode() if isinstance(data, str) else data)
 
 
 @final

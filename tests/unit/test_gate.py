@@ -12,7 +12,21 @@ from kernel.process import Process
 from kernel.session import Sole
 from kernos import Sys, program
 from kernos.testing import up
-from syscalls.calls import account, admission, clock, context, device, file, kernel, message, model, process
+from syscalls.calls import (
+    account,
+    admission,
+    capability,
+    clock,
+    context,
+    device,
+    file,
+    kernel,
+    message,
+    model,
+    net,
+    process,
+    watch,
+)
 from syscalls.errors import Errno, NoSuchProcess, SyscallError, TimedOut
 from syscalls.limits import CLIENT_LIMITS
 from syscalls.link.duplex import Duplex, NoServer
@@ -37,6 +51,7 @@ ARGUMENTS: dict[str, Any] = {
     "message.give": message.Give(pipe=1, end="reader", pid=1),
     "device.list": device.ListDevices(),
     "device.call": device.CallTool(device="calculator", method="calculate"),
+    "net.fetch": net.Fetch(url="https://example.com/"),
     "file.open": file.OpenFile(path="~/a"),
     "file.read": file.ReadFile(path="~/a"),
     "file.write": file.WriteFile(path="~/a", data=b""),
@@ -58,6 +73,16 @@ ARGUMENTS: dict[str, Any] = {
     "model.tokenize": model.Tokenize(text="x"),
     "model.load": model.ModelName(model="sim"),
     "model.unload": model.Unload(model="sim"),
+    "capability.held": capability.HeldBy(pid=1),
+    "capability.grant": capability.Grant(pid=1, right="model:*"),
+    "capability.revoke": capability.Revoke(capability=1),
+    "capability.requests": capability.ListRequests(),
+    "capability.answer": capability.Answer(request=1, allow=True),
+    "capability.forget": capability.Forget(request=1),
+    "kernel.log": watch.Log(),
+    "kernel.events": watch.Events(),
+    "kernel.metrics": watch.Measure(),
+    "kernel.report": watch.Report(text="x"),
     "account.usage": account.Usage(),
     "account.limit": account.Limit(limits={"tokens": 1}),
     "account.transfer": account.Transfer(target="kernel", amounts={"tokens": 1}),

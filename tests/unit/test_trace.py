@@ -14,6 +14,7 @@ from msgspec import Raw
 
 from kernel.clock import Clock
 from kernel.config import Bounds, Config, TraceConfig, load
+from kernel.metrics import Metrics
 from kernel.process import Process
 from kernel.recorder import Recorder
 from kernel.trace import CallEntry, Trace
@@ -190,7 +191,7 @@ def test_secrets_never_enter() -> None:
 
 async def recorded(level: str, row: Row, args: Any, result: Any, **config: Any) -> tuple[Trace, list[TraceRecord]]:
     trace = Trace(Clock(), 100, config=TraceConfig(level=level, **config))  # type: ignore[arg-type]
-    keeper = Recorder(trace, Clock())
+    keeper = Recorder(trace, Clock(), Metrics())
     owner: Any = Process.__new__(Process)
     owner.pid, owner.principal, owner.account = 7, "ada", type("A", (), {"name": "work"})()
     for n in range(4):

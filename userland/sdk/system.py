@@ -5,15 +5,17 @@ from typing import Any, final
 
 from msgspec import Struct
 
-from syscalls.calls import clock, context, message, model, process
+from syscalls.calls import clock, context, message, model, net, process
 from syscalls.calls.clock import Time
 from syscalls.calls.context import Opened
 from syscalls.calls.message import Message
 from syscalls.calls.process import Budget, Exit, ProcessInfo
+from syscalls.limits import MIB
 from syscalls.link.ticket import Stream
 from syscalls.row import Row
 from syscalls.turns import ToolSpec, Turn
 from userland.sdk.account import Account
+from userland.sdk.capability import Rights
 from userland.sdk.child import Child
 from userland.sdk.context import Answer, Context
 from userland.sdk.contexts import Contexts
@@ -26,6 +28,8 @@ from userland.sdk.listening import Subscription, Ticks
 from userland.sdk.models import Models
 from userland.sdk.pipe import Pipe
 from userland.sdk.program import Program
+from userland.sdk.watch import Kernel
+from userland.sdk.web import Fetch, request
 
 STDIN_TOPIC = "stdin"
 """Lines typed at the program come as messages of this topic; None is the end of input."""
@@ -55,6 +59,11 @@ class Sys:
         self.pid = pid
         self.model = model
         self.seed = seed
+
+    @property
+    def rights(self) -> Rights:
+        """What this process may do, as handles that it can hand on; what it may ask for."""
+        return Rights(self._door)
 
     # The table.
 
@@ -139,6 +148,25 @@ class Sys:
         """Files of the host below the folders that rights name, and the private tree `~`."""
         return Files(self._door)
 
+    # The web.
+
+    def fetch(
+        self,
+        url: str,
+        *,
+        method: net.Method = "GET",
+        headers: dict[str, str] | None = None,
+        body: bytes | str = b"",
+        json: Any = None,
+        timeout_s: float = 30.0,
+        bytes_max: int = 8 * MIB,
+        redirects: int = 5,
+    ) -> Fetch:
+        """`await sys.fetch(url)` gives an answer with `status`, `text`, `body`, `json()`; see Fetch for pieces.
+
+        Needs the right `net:https://HOST/** get`. A status of 400 or 500 is an answer, no error."""
+        return Fetch(self._door, request(url, method, headers, body, json, timeout_s, bytes_max, redirects))
+
     # Processes.
 
     async def spawn(
@@ -153,6 +181,7 @@ class Sys:
         model: str | None = None,
         detach: bool = False,
         shared: bool | None = None,
+        ask: bool = False,
     ) -> Child:
         """Starts a program: the name of an installed one, `/absolute/file.py:NAME`, or a decorated function.
 
@@ -171,6 +200,7 @@ class Sys:
                 model=model,
                 detach=detach,
                 shared=shared if shared is not None else isinstance(program, Program) and program.shared,
+                ask=ask,
             ),
         )
         return Child(self._door, spawned.pid)
@@ -214,6 +244,11 @@ class Sys:
     def account(self, address: str | int | None = None) -> Account:
         """The account of this process, of another by its pid, or one by its name."""
         return Account(self._door, address)
+
+    @property
+    def kernel(self) -> Kernel:
+        """The kernel's log, events and metrics."""
+        return Kernel(self._door)
 
     # Messages and signals.
 

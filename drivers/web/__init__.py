@@ -1,0 +1,1 @@
+"""One HTTP exchange: the addresses that may be connected to, the connection, the answer as it comes."""
