@@ -62,6 +62,7 @@ from kernel.sys import (
     model,
     net,
     process,
+    signalling,
     watch,
 )
 from kernel.tool import Tool
@@ -78,7 +79,22 @@ _PR_SET_PDEATHSIG = 1
 _FILES_MAX = 65536
 _GARBAGE_THRESHOLD = 10_000
 
-FAMILIES = (process, context, generate, model, message, device, file, net, clock, account, kernel, admission, watch)
+FAMILIES = (
+    process,
+    signalling,
+    context,
+    generate,
+    model,
+    message,
+    device,
+    file,
+    net,
+    clock,
+    account,
+    kernel,
+    admission,
+    watch,
+)
 
 
 def handlers() -> dict[int, Handler]:

@@ -10,6 +10,7 @@ import trio
 from kernel.account_record import Account
 from kernel.mount import OpenFile
 from kernel.panic import KernelPanic
+from kernel.signals import Signals
 from kernel.wait import Bell, Once
 from syscalls.calls.message import Message
 from syscalls.calls.process import Exit, Kind, LogLine, State
@@ -66,6 +67,7 @@ class Process:
         "files_opened",
         "generated_tokens",
         "generating",
+        "group",
         "host",
         "kind",
         "log_changed",
@@ -85,6 +87,7 @@ class Process:
         "prompt_tokens",
         "resumed",
         "rights",
+        "signals",
         "started_s",
         "state",
         "stop_scope",
@@ -121,6 +124,8 @@ class Process:
         self.program: int = pid if parent is None or parent.kind == "session" else parent.program
         # What it is at: the gate.
         self.nice = nice
+        self.group: int = pid if parent is None or parent.kind == "session" else parent.group
+        self.signals: Signals | None = None
         self.state: State = "ready"
         self.stopped = False
         self.resumed = Bell()

@@ -12,7 +12,21 @@ from kernel.process import Process
 from kernel.session import Sole
 from kernos import Sys, program
 from kernos.testing import up
-from syscalls.calls import account, admission, clock, context, device, file, kernel, message, model, net, process, watch
+from syscalls.calls import (
+    account,
+    admission,
+    clock,
+    context,
+    device,
+    file,
+    kernel,
+    message,
+    model,
+    net,
+    process,
+    signalling,
+    watch,
+)
 from syscalls.errors import Errno, NoSuchProcess, SyscallError, TimedOut
 from syscalls.limits import CLIENT_LIMITS
 from syscalls.link.duplex import Duplex, NoServer
@@ -27,6 +41,7 @@ ARGUMENTS: dict[str, Any] = {
     "process.spawn_many": process.SpawnMany(program="tries", args=(NIL,)),
     "process.wait": process.Wait(pid=1),
     "process.kill": process.Kill(pid=1),
+    "process.group": signalling.Group(pid=1),
     "process.nice": process.Nice(pid=1, nice=3),
     "process.list": process.ListProcesses(),
     "process.logs": process.Logs(pid=1),
