@@ -25,6 +25,7 @@ import trio
 from kernel import config as configuration
 from kernel.account import Accounts
 from kernel.alarm import Alarms
+from kernel.capability import Capabilities
 from kernel.clock import Clock
 from kernel.config import Config, ModelConfig, ToolConfig
 from kernel.device import Registry
@@ -46,12 +47,14 @@ from kernel.pipe import Pipes
 from kernel.power import Switch, stop_programs
 from kernel.process import Process
 from kernel.process_table import ProcessTable
+from kernel.requests import Requests
 from kernel.scheduler import Scheduler
 from kernel.seal import Seals
 from kernel.session import Sessions
 from kernel.sys import (
     account,
     admission,
+    capability,
     clock,
     context,
     device,
@@ -90,6 +93,7 @@ FAMILIES = (
     file,
     net,
     clock,
+    capability,
     account,
     kernel,
     admission,
@@ -161,6 +165,7 @@ async def machine_up(
     alarms = Alarms(
         clock=clock_, ring=lambda whose: executor.signal(whose, Signal.ALRM), alarms_max=config.bounds.alarms_max
     )
+    requests = Requests(config.requests, clock=clock_, trace=trace, truth=truth, seals=seals, processes=processes)
     handles = Handles(each_max=config.bounds.device_handles_max)
     processes.at_end += [pipes.release, alarms.release, handles.release]
     machine = Machine(
@@ -179,6 +184,7 @@ async def machine_up(
         topics=Topics(),
         alarms=alarms,
         handles=handles,
+        requests=requests,
     )
     gate = Gate(
         machine, Permission(processes=processes, contexts=contexts, models=devices, accounts=machine.roster), handlers()
@@ -195,6 +201,8 @@ async def machine_up(
         nursery.start_soon(ledger.run)
         await devices.boot(nursery)
         await contexts.boot()
+        await requests.boot()
+        nursery.start_soon(_expire, processes.capabilities, clock_)
         nursery.start_soon(contexts.run)
         nursery.start_soon(alarms.run)
         for name, tool in installed_tools(config).items():
@@ -230,6 +238,16 @@ async def _ending(launcher: Launcher) -> AsyncIterator[None]:
     finally:
         with trio.CancelScope(shield=True):
             await launcher.aclose()
+
+
+async def _expire(capabilities: Capabilities, clock_: Clock) -> None:
+    """Ends capabilities when their time is over, with the calls that they let in."""
+    while True:
+        sooner = trio.Event()
+        capabilities.sooner = sooner.set
+        with trio.move_on_after(max(capabilities.next_deadline_s - clock_.now(), 0.0)):
+            await sooner.wait()
+        capabilities.expire()
 
 
 async def _supervise_tool(tool: Tool, gate: Gate, processes: ProcessTable, init: Process) -> None:

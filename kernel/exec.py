@@ -198,7 +198,9 @@ class Executor:
         assert self._nursery is not None and self._gate is not None
         key = (image, process.principal, process.account.parent, process.rights)
         worker = self._shared.get(key)
-        if worker is None or not worker.has_room:
+        capabilities = self._processes.capabilities
+        stamp = capabilities.changes, capabilities.grants
+        if worker is None or not worker.has_room or not worker.holds_still(process.rights, stamp):
             self._shared = {key: each for key, each in self._shared.items() if each.has_room}
             worker = self._shared[key] = SharedWorker(
                 LaunchRequest(pid=process.pid, name=process.name, folders=_visible(process.rights, image)),

@@ -56,7 +56,15 @@ def spawn_many(machine: Machine, trap: Trap, args: abi.SpawnMany) -> abi.Spawned
         for account in accounts:
             _give_back(machine, account)
         raise
-    children = [_add(machine, parent, account, plan, args) for account in accounts]
+    children: list[Process] = []
+    try:
+        for account in accounts:
+            children.append(_add(machine, parent, account, plan, args))
+    except SyscallError:  # the first one tells: what it was refused, all are
+        assert not children
+        for account in accounts[1:]:
+            _give_back(machine, account)
+        raise
     for child, each in zip(children, args.args, strict=True):
         machine.executor.start(child, plan.image, args, each)
     return abi.SpawnedMany(pids=tuple(child.pid for child in children))
@@ -107,6 +115,7 @@ def _add(machine: Machine, parent: Process, account: Account, plan: _Plan, args:
             name=plan.name,
             account=account,
             rights=plan.rights,
+            image=args.program,
             nice=_bounded(parent.nice + args.nice),
             model=plan.model,
         )
@@ -114,6 +123,7 @@ def _add(machine: Machine, parent: Process, account: Account, plan: _Plan, args:
         _give_back(machine, account)
         raise
     child.detached = args.detach
+    child.asks = isinstance(args, abi.Spawn) and args.ask
     return child
 
 

@@ -45,7 +45,8 @@ class Spawn(Args, frozen=True, kw_only=True):
     path. `nice` runs from -20 (more) to 19 (less) and is added to the parent's. `model` is the default of its contexts.
     With `detach` it goes on when its parent ends; otherwise it ends with it. With `shared` it may live in one worker
     with others of the same program, principal, parent account and rights: there is no wall between them, what one may
-    do all may, and a worker that dies takes all of them along.
+    do all may, and a worker that dies takes all of them along. With `ask` a call for which it lacks the right asks for
+    that (capability.request) and waits for the answer, instead of being refused.
     """
 
     program: str
@@ -58,6 +59,7 @@ class Spawn(Args, frozen=True, kw_only=True):
     model: str | None = None
     detach: bool = False
     shared: bool = False
+    ask: bool = False
 
 
 @final

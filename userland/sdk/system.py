@@ -15,6 +15,7 @@ from syscalls.link.ticket import Stream
 from syscalls.row import Row
 from syscalls.turns import ToolSpec, Turn
 from userland.sdk.account import Account
+from userland.sdk.capability import Rights
 from userland.sdk.child import Child
 from userland.sdk.context import Answer, Context
 from userland.sdk.contexts import Contexts
@@ -59,6 +60,11 @@ class Sys:
         self.pid = pid
         self.model = model
         self.seed = seed
+
+    @property
+    def rights(self) -> Rights:
+        """What this process may do, as handles that it can hand on; what it may ask for."""
+        return Rights(self._door)
 
     # The table.
 
@@ -176,6 +182,7 @@ class Sys:
         model: str | None = None,
         detach: bool = False,
         shared: bool | None = None,
+        ask: bool = False,
     ) -> Child:
         """Starts a program: the name of an installed one, `/absolute/file.py:NAME`, or a decorated function.
 
@@ -194,6 +201,7 @@ class Sys:
                 model=model,
                 detach=detach,
                 shared=shared if shared is not None else isinstance(program, Program) and program.shared,
+                ask=ask,
             ),
         )
         return Child(self._door, spawned.pid)
