@@ -6,6 +6,7 @@
 import argparse
 import contextlib
 import ctypes
+import gc
 import importlib.metadata
 import os
 import resource
@@ -24,6 +25,7 @@ import trio
 from kernel import config as configuration
 from kernel.account import Accounts
 from kernel.alarm import Alarms
+from kernel.capability import Capabilities
 from kernel.clock import Clock
 from kernel.config import Config, ModelConfig, ToolConfig
 from kernel.device import Registry
@@ -45,22 +47,26 @@ from kernel.pipe import Pipes
 from kernel.power import Switch, stop_programs
 from kernel.process import Process
 from kernel.process_table import ProcessTable
+from kernel.requests import Requests
 from kernel.scheduler import Scheduler
 from kernel.seal import Seals
 from kernel.session import Sessions
 from kernel.sys import (
     account,
     admission,
+    capability,
     clock,
     context,
     device,
     file,
     generate,
+    growth,
     kernel,
     message,
     model,
     net,
     process,
+    signalling,
     watch,
 )
 from kernel.tool import Tool
@@ -75,8 +81,25 @@ from syscalls.signals import Signal
 TOOLS_GROUP = "kernos.tools"
 _PR_SET_PDEATHSIG = 1
 _FILES_MAX = 65536
+_GARBAGE_THRESHOLD = 10_000
 
-FAMILIES = (process, context, generate, model, message, device, file, net, clock, account, kernel, admission, watch)
+FAMILIES = (
+    process,
+    signalling,
+    context,
+    generate,
+    model,
+    message,
+    device,
+    file,
+    net,
+    clock,
+    capability,
+    account,
+    kernel,
+    admission,
+    watch,
+)
 
 
 def handlers() -> dict[int, Handler]:
@@ -143,6 +166,7 @@ async def machine_up(
     alarms = Alarms(
         clock=clock_, ring=lambda whose: executor.signal(whose, Signal.ALRM), alarms_max=config.bounds.alarms_max
     )
+    requests = Requests(config.requests, clock=clock_, trace=trace, truth=truth, seals=seals, processes=processes)
     handles = Handles(each_max=config.bounds.device_handles_max)
     processes.at_end += [pipes.release, alarms.release, handles.release]
     machine = Machine(
@@ -161,6 +185,7 @@ async def machine_up(
         topics=Topics(),
         alarms=alarms,
         handles=handles,
+        requests=requests,
     )
     gate = Gate(
         machine, Permission(processes=processes, contexts=contexts, models=devices, accounts=machine.roster), handlers()
@@ -174,9 +199,12 @@ async def machine_up(
             nursery.start_soon(TraceFile(config.state_folder / config.trace.file, config.trace, trace).run)
         executor.attach(nursery, gate)
         await ledger.boot()
+        growth.booted(machine)
         nursery.start_soon(ledger.run)
         await devices.boot(nursery)
         await contexts.boot()
+        await requests.boot()
+        nursery.start_soon(_expire, processes.capabilities, clock_)
         nursery.start_soon(contexts.run)
         nursery.start_soon(alarms.run)
         for name, tool in installed_tools(config).items():
@@ -212,6 +240,16 @@ async def _ending(launcher: Launcher) -> AsyncIterator[None]:
     finally:
         with trio.CancelScope(shield=True):
             await launcher.aclose()
+
+
+async def _expire(capabilities: Capabilities, clock_: Clock) -> None:
+    """Ends capabilities when their time is over, with the calls that they let in."""
+    while True:
+        sooner = trio.Event()
+        capabilities.sooner = sooner.set
+        with trio.move_on_after(max(capabilities.next_deadline_s - clock_.now(), 0.0)):
+            await sooner.wait()
+        capabilities.expire()
 
 
 async def _supervise_tool(tool: Tool, gate: Gate, processes: ProcessTable, init: Process) -> None:
@@ -260,11 +298,20 @@ async def _until_told(running: Running, config: Config, ready_fd: int | None) ->
         await nursery.start(door.listen, config.socket_file)
         if listening is not None:
             nursery.start_soon(Gateway(machine, sessions, listening).run)
+        _settle_memory()
         _say(ready_fd, "ready\n")
         await machine.power.wait()
         await stop_programs(machine)
         await sessions.farewell()
         nursery.cancel_scope.cancel()
+
+
+def _settle_memory() -> None:
+    """What boot has made stays: it is not looked through for garbage again. And a kernel that holds ten thousand
+    processes makes few cycles, so that it is looked for less often than a script's."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_GARBAGE_THRESHOLD, 20, 20)
 
 
 def _say(ready_fd: int | None, line: str) -> None:

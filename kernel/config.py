@@ -11,6 +11,7 @@ from msgspec import Struct
 from kernel.price import Price
 from syscalls.paths import socket_path, state_dir
 from syscalls.resources import ResourceName, parse_amount
+from syscalls.rights import parse_rights
 
 ROOT_ACCOUNT = "kernel"
 """The account above all others but the kernel's own overhead."""
@@ -179,6 +180,21 @@ TINY_BOUNDS = Bounds(
 
 
 @final
+class RequestsConfig(Struct, frozen=True, forbid_unknown_fields=True):
+    """Who answers when a program asks for a right: what `allow` covers is granted, what `deny` touches is refused, the
+    rest waits `wait_s` seconds for the operator."""
+
+    allow: tuple[str, ...] = ()
+    deny: tuple[str, ...] = ()
+    wait_s: float = 300.0
+
+    def __post_init__(self) -> None:
+        parse_rights((*self.allow, *self.deny))
+        if not 0 < self.wait_s <= 7 * 86400:
+            raise ValueError("wait_s in [requests] is a number of seconds, more than 0 and at most a week")
+
+
+@final
 class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The whole of kernos.toml, with what the command line said on top."""
 
@@ -194,6 +210,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     net: NetConfig = NetConfig()
     tools: dict[str, ToolConfig] = {}
     programs: dict[str, str] = {}
+    requests: RequestsConfig = RequestsConfig()
     accounts: dict[str, AccountConfig] = {}
     prices: dict[str, Price] = {}
     bounds: Bounds = Bounds()

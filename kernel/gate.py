@@ -12,15 +12,16 @@ from typing import Any, final
 import trio
 from msgspec import Raw
 
+from kernel.capability import how_to_grant
 from kernel.machine import Machine
 from kernel.panic import KernelPanic, contain
-from kernel.permission import Permission
+from kernel.permission import Lacking, Permission
 from kernel.process import Process
 from kernel.recorder import Recorder
 from kernel.tracetext import short
 from kernel.trap import Trap
 from syscalls.codec import pack, parse_args
-from syscalls.errors import BrokenPipe, Canceled, Errno, IOFailed, NoSyscall, SyscallError
+from syscalls.errors import BrokenPipe, Canceled, Errno, IOFailed, NoSyscall, PermissionDenied, SyscallError
 from syscalls.link.duplex import Duplex
 from syscalls.row import Row
 from syscalls.table import BY_NAME, RESERVED, TABLE
@@ -53,24 +54,26 @@ class Gate:
             link.fail(call.id, unknown)
             self._machine.trace.event("unknown_call", pid=process.pid, call=short(call.number))
             return None
-        if row.inline and not process.stopped:
-            self._inline(link, call, process, row)
+        if row.inline and not process.stopped and self._inline(link, call, process, row):
             return None
         scope = trio.CancelScope()
         nursery.start_soon(self._serve, link, call, process, row, scope)
         return scope
 
-    def _inline(self, link: Duplex, call: Call, process: Process, row: Row) -> None:
+    def _inline(self, link: Duplex, call: Call, process: Process, row: Row) -> bool:
+        """Answers in the reader's task; whether it did: a process that asks waits for what it lacks."""
         trap = Trap(process=process, row=row, emit=_no_items, room=trio.lowlevel.checkpoint)
         trap.began_s = self._machine.clock.now()
         args: Any = None
         try:
             args = parse_args(row, call.args)
-            trap.right = self._permission.check(process, row, args)
+            trap.admitted = self._permission.check(process, row, args, call.channel)
             self._count(process, row)
             result = self._handlers[row.number](self._machine, trap, args)
             packed = link.reply(call.id, result)
         except SyscallError as refused:
+            if isinstance(refused, Lacking) and process.asks:
+                return False
             link.fail(call.id, refused)
             self._recorder.refused(trap, call.args, args, refused)
         except Exception as bug:
@@ -79,10 +82,17 @@ class Gate:
             self._recorder.refused(trap, call.args, args, failure)
         else:
             self._recorder.done(trap, call.args, args, packed, result)
+        return True
 
     async def _serve(self, link: Duplex, call: Call, process: Process, row: Row, scope: trio.CancelScope) -> None:
-        trap = Trap(process=process, row=row, emit=self._emitter(link, call), room=lambda: link.drained(call.id))
-        trap.require = partial(self._permission.require, process, row)
+        trap = Trap(
+            process=process,
+            row=row,
+            emit=self._emitter(link, call),
+            room=lambda: link.drained(call.id),
+            scope=scope,
+        )
+        trap.require = partial(self._require, trap, call.channel)
         self._recorder.begin(trap, call.args)
         args: Any = None
         outcome: SyscallError | None = None
@@ -93,7 +103,7 @@ class Gate:
                 try:
                     args = parse_args(row, call.args)
                     await self._while_stopped(process)
-                    trap.right = self._permission.check(process, row, args)
+                    await self._let_in(trap, args, call.channel)
                     self._count(process, row)
                     result = await self._body(trap, args)
                     await self._while_stopped(process)
@@ -106,7 +116,7 @@ class Gate:
             if not over:
                 self._recorder.failed(trap, call.args, args, Errno.EPIPE, "its caller has gone while it was under way")
         if scope.cancelled_caught:
-            outcome = Canceled(f"{row.name} was cancelled")
+            outcome = _withdrawn(trap) if trap.fallen else Canceled(f"{row.name} was cancelled")
         if outcome is None:
             outcome, packed = self._answer(link, call, row, result)
         if outcome is None:
@@ -114,6 +124,24 @@ class Gate:
         else:
             link.fail(call.id, outcome)
             self._recorder.refused(trap, call.args, args, outcome)
+
+    async def _let_in(self, trap: Trap, args: Any, channel: int) -> None:
+        """The right. A process that asks waits for the answer instead of being refused."""
+        process = trap.process
+        try:
+            admitted = self._permission.check(process, trap.row, args, channel)
+        except Lacking as lacking:
+            if not process.asks:
+                raise
+            await self._machine.requests.ask(process, lacking.right, reason=f"for {trap.row.name}")
+            admitted = self._permission.check(process, trap.row, args, channel)
+        self._machine.processes.capabilities.follow(admitted, trap)
+
+    def _require(self, trap: Trap, channel: int, action: str, names: tuple[str, ...]) -> str:
+        """One more right, for what only shows while the call runs; the call falls with it too."""
+        found = self._permission.require(trap.process, trap.row, action, names, channel)
+        self._machine.processes.capabilities.follow((*trap.admitted, *found), trap)
+        return found[0].text if found else ""
 
     def _count(self, process: Process, row: Row) -> None:
         """A call that needs a right counts on the caller's account; the others touch nothing but the caller itself.
@@ -130,6 +158,7 @@ class Gate:
             return await answer if isinstance(answer, Awaitable) else answer
         finally:
             trap.process.finish(generating=generating)
+            self._machine.processes.capabilities.leave(trap)
 
     async def _while_stopped(self, process: Process) -> None:
         """STOP holds the calls of a process, coming in and going out."""
@@ -159,6 +188,13 @@ class Gate:
         why = contain(bug)
         self._machine.trace.event("bug", pid=trap.process.pid, call=trap.row.name, error=repr(bug))
         return IOFailed(f"the kernel failed in {trap.row.name}: {why}")
+
+
+def _withdrawn(trap: Trap) -> PermissionDenied:
+    """What a call is told whose right was revoked under it."""
+    assert trap.fallen is not None
+    again = how_to_grant(trap.process.pid, trap.fallen.right)
+    return PermissionDenied(f"{trap.row.name} was ended: {trap.withdrawn}; {again}")
 
 
 def row_of(number: int | str) -> Row:

@@ -21,6 +21,7 @@ def check(machine: Machine) -> None:
         parent = process.parent
         if parent is None or parent.children.get(process.pid) is not process:
             raise KernelPanic(f"{where} is not a child of its parent")
+        machine.processes.capabilities.check(process)
         if uncovered(process.rights, parent.rights):
             raise KernelPanic(f"{where} holds what its parent lacks: {uncovered(process.rights, parent.rights)}")
         if (process.exit is not None) != (process.state == "zombie"):

@@ -18,6 +18,7 @@ from kernel.metrics import Metrics
 from kernel.mm.contexts import Contexts
 from kernel.pipe import Pipes
 from kernel.process_table import ProcessTable
+from kernel.requests import Requests
 from kernel.roster import Roster
 from kernel.scheduler import Scheduler
 from kernel.topic import Topics
@@ -48,6 +49,7 @@ class Machine:
         topics: Topics,
         alarms: Alarms,
         handles: Handles,
+        requests: Requests,
     ) -> None:
         self.config = config
         self.clock = clock
@@ -76,6 +78,7 @@ class Machine:
         )
         self.listening = ""
         self.handles = handles
+        self.requests = requests
         self.power = trio.Event()
         self.hurry = trio.Event()
         self.grace_s = config.bounds.grace_s

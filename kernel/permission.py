@@ -3,23 +3,36 @@
 import re
 from typing import Any, Protocol, final
 
+from kernel.capability import Capability, how_to_grant
 from kernel.mount import file_names
 from kernel.panic import KernelPanic
 from kernel.process import Process
 from kernel.process_table import ProcessTable
 from syscalls.errors import Invalid, NoSuchProcess, PermissionDenied
-from syscalls.rights import Right, allowed
-from syscalls.row import Row
+from syscalls.rights import Right
+from syscalls.row import Needs, Row
 from syscalls.weburl import parse_url
 
 OPERATOR = (Right("**"),)
 """What the operator holds: every action on everything."""
+OWN = "capability:own"
+"""A name of what the caller holds itself, or made from what it holds: whoever has a handle needs no right to it."""
+
+
+@final
+class Lacking(PermissionDenied):
+    """EPERM for want of `right`, which may be asked for."""
+
+    def __init__(self, message: str, right: Right) -> None:
+        super().__init__(message)
+        self.right = right
 
 
 class ContextNames(Protocol):
-    """Knows the names a context goes by for a process."""
+    """Knows the names a context goes by for a process, and the model that it is with."""
 
     def names(self, context: int, process: Process) -> tuple[str, ...]: ...
+    def model(self, context: int) -> str: ...
 
 
 class ModelNames(Protocol):
@@ -46,34 +59,47 @@ class Permission:
         self, *, processes: ProcessTable, contexts: ContextNames, models: ModelNames, accounts: AccountNames
     ) -> None:
         self._processes = processes
+        self._capabilities = processes.capabilities
         self._contexts = contexts
         self._models = models
         self._accounts = accounts
 
-    def check(self, process: Process, row: Row, args: Any) -> str:
-        """The right that lets the call in, as text ("" where none is needed). Raises PermissionDenied (EPERM) that
-        says which right is missing and how to grant it; NotFound or NoSuchProcess where there is no such thing."""
-        if row.needs is None:
-            return ""
-        action = row.needs.action
-        if action.startswith("{"):
-            action = action.format_map(_Fields(args)).lower()
-        return self.require(process, row, action, self._names(process, row, args))
+    def check(self, process: Process, row: Row, args: Any, channel: int = 0) -> tuple[Capability, ...]:
+        """The capabilities that let the call in, one use of each counted; none where none is needed. What was lent for
+        the call that `channel` serves counts too.
 
-    def require(self, process: Process, row: Row, action: str, names: tuple[str, ...]) -> str:
+        Raises PermissionDenied (EPERM) that says which right is missing and how to grant it; NotFound or
+        NoSuchProcess where there is no such thing."""
+        if row.needs is None:
+            return ()
+        found: tuple[Capability, ...] = ()
+        for needs in (row.needs, row.also) if row.also is not None else (row.needs,):
+            action = needs.action
+            if action.startswith("{"):
+                action = action.format_map(_Fields(args)).lower()
+            found += self.require(process, row, action, self._names(process, needs, args), channel)
+        return found
+
+    def require(
+        self, process: Process, row: Row, action: str, names: tuple[str, ...], channel: int = 0
+    ) -> tuple[Capability, ...]:
         """As `check`, of one action on a resource by its names: also for what only shows while a call runs."""
-        right = allowed(process.rights, action, names)
-        if right is not None:
-            return str(right)
+        found = process.held.find(action, names) or _lent(process.lent.get(channel, ()), action, names)
+        if found is not None:
+            if found.limited:
+                self._capabilities.use(found)
+            return (found,)
+        if OWN in names:
+            return ()
         missing = Right(_writable(names[0]), (action,))
-        raise PermissionDenied(
+        raise Lacking(
             f"process {process.pid} ({process.name}) lacks the right '{missing}' for {row.name}: "
-            f"grant it with --allow '{missing}'"
+            f"{how_to_grant(process.pid, missing)}",
+            missing,
         )
 
-    def _names(self, process: Process, row: Row, args: Any) -> tuple[str, ...]:
-        assert row.needs is not None
-        resource = row.needs.resource
+    def _names(self, process: Process, needs: Needs, args: Any) -> tuple[str, ...]:
+        resource = needs.resource
         kind, _, rest = resource.partition(":")
         match kind:
             case "process" if rest == "{pid}":
@@ -81,8 +107,12 @@ class Permission:
             case "context" if rest == "{context}":
                 return self._contexts.names(args.context, process) if args.context else ("context:own",)
             case "model" if rest == "{model}":
-                default = self._models.embedder if row.needs.action == "embed" else process.model
+                default = self._models.embedder if needs.action == "embed" else process.model
                 return self._models.names(args.model or default)
+            case "model" if rest == "{context}":
+                return self._models.names(self._contexts.model(args.context))
+            case "capability":
+                return self._capability_names(process, args.capability)
             case "net":
                 return parse_url(args.url).names
             case "account":
@@ -97,11 +127,21 @@ class Permission:
                 return (resource.format_map(_Fields(args)),)
             case _ if "{" not in rest:
                 return (resource,)
-        raise KernelPanic(f"{row.name} names a resource that nobody resolves: {resource}")
+        raise KernelPanic(f"a row names a resource that nobody resolves: {resource}")
+
+    def _group_names(self, process: Process, group: int) -> tuple[str, ...]:
+        """What every process of a group goes by: who may signal its own children may signal a group of them."""
+        members = self._processes.in_group(group)
+        if not members:
+            raise NoSuchProcess(f"no process is in group {group}; 'kernos ps' lists them")
+        common = set.intersection(*(set(self._process_names(process, member.pid)) for member in members))
+        return (f"process:-{group}", *sorted(common))
 
     def _process_names(self, process: Process, pid: int) -> tuple[str, ...]:
         if pid == 0:
             return ("process:children",)
+        if pid < 0:
+            return self._group_names(process, -pid)
         target = self._processes.lately(pid)
         names = [f"process:{pid}"]
         if target is process:
@@ -111,6 +151,16 @@ class Permission:
         if self._processes.is_descendant(target, process):
             names.append("process:children")
         return tuple(names)
+
+    def _capability_names(self, process: Process, number: int) -> tuple[str, ...]:
+        theirs = self._capabilities.below(process, number)
+        return (f"capability:{number}", OWN) if theirs else (f"capability:{number}",)
+
+
+def _lent(lent: tuple[Capability, ...], action: str, names: tuple[str, ...]) -> Capability | None:
+    """Of what was lent, the capability that allows it."""
+    fit = (each for each in lent if each.usable and any(each.right.allows(action, name) for name in names))
+    return next(fit, None)
 
 
 def _file_names(process: Process, args: Any) -> tuple[str, ...]:

@@ -1,15 +1,18 @@
 """A process: its record, and the law of its states."""
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, final
 
 import trio
 
 from kernel.account_record import Account
+from kernel.capability import Capability, Held
 from kernel.mount import OpenFile
 from kernel.panic import KernelPanic
+from kernel.signals import Signals
 from kernel.wait import Bell, Once
 from syscalls.calls.message import Message
 from syscalls.calls.process import Exit, Kind, LogLine, State
@@ -19,6 +22,8 @@ STORY_MAX = 32
 LOG_PIECES_MAX = 2000
 LOG_CHARS_MAX = 512 * 1024
 LOG_PIECE_CHARS_MAX = 8 * 1024
+
+_NOTHING_LENT: Mapping[int, tuple[Capability, ...]] = MappingProxyType({})
 
 TRANSITIONS: frozenset[tuple[State, State]] = frozenset(
     {
@@ -50,6 +55,7 @@ class Process:
     __slots__ = (
         "_log",
         "account",
+        "asks",
         "at_end",
         "calling",
         "child_changed",
@@ -66,8 +72,12 @@ class Process:
         "files_opened",
         "generated_tokens",
         "generating",
+        "group",
+        "held",
         "host",
+        "image",
         "kind",
+        "lent",
         "log_changed",
         "log_chars",
         "log_pieces",
@@ -84,7 +94,7 @@ class Process:
         "program",
         "prompt_tokens",
         "resumed",
-        "rights",
+        "signals",
         "started_s",
         "state",
         "stop_scope",
@@ -103,10 +113,11 @@ class Process:
         kind: Kind,
         name: str,
         account: Account,
-        rights: tuple[Right, ...],
+        held: Held,
         nice: int,
         model: str | None,
         started_s: float,
+        image: str = "",
     ) -> None:
         # Who it is: never changes.
         self.pid = pid
@@ -115,18 +126,24 @@ class Process:
         self.kind: Kind = kind
         self.name = name
         self.account = account
-        self.rights = rights
         self.model = model
         self.started_s = started_s
+        self.image = image
         self.program: int = pid if parent is None or parent.kind == "session" else parent.program
         # What it is at: the gate.
         self.nice = nice
+        self.group: int = pid if parent is None or parent.kind == "session" else parent.group
+        self.signals: Signals | None = None
         self.state: State = "ready"
         self.stopped = False
         self.resumed = Bell()
         self.generating = 0
         self.calling = 0
         self.story: list[str] = []
+        # What it may do: the table of capabilities.
+        self.held = held
+        self.lent: Mapping[int, tuple[Capability, ...]] = _NOTHING_LENT
+        self.asks = False
         # What it has: the family handlers.
         self.children: dict[int, Process] = {}
         self.contexts: set[int] = set()
@@ -158,6 +175,11 @@ class Process:
         self.total = 0
         # Whatever hosts it (a link and a channel), for signals; None for in-kernel tests.
         self.host: Any = None
+
+    @property
+    def rights(self) -> tuple[Right, ...]:
+        """What it may do now."""
+        return self.held.rights
 
     def begin(self, *, generating: bool) -> None:
         """A call of its begins to wait."""

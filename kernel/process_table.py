@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import final
 
 from kernel.account_record import Account
+from kernel.capability import Capabilities, Capability
 from kernel.clock import Clock
 from kernel.process import Process
 from kernel.trace import Trace
@@ -27,6 +28,7 @@ class ProcessTable:
         self._trace = trace
         self._max = processes_max
         self._next = INIT_PID
+        self.capabilities = Capabilities(clock.now, self._tell)
         self._alive: dict[int, Process] = {}
         self._reaped: deque[Process] = deque(maxlen=REAPED_KEPT_MAX)
         self.at_end: list[Callable[[Process], None]] = []
@@ -49,19 +51,25 @@ class ProcessTable:
         rights: tuple[Right, ...],
         nice: int = 0,
         model: str | None = None,
+        image: str = "",
     ) -> Process:
-        """A new process, ready. Raises TryAgain (EAGAIN) when the table is full."""
+        """A new process, ready. Raises TryAgain (EAGAIN) when the table is full, PermissionDenied (EPERM) for a right
+        that the parent lacks."""
         self.check_room(1, kind)
+        pid = self._next
+        capabilities = self.capabilities
+        held = capabilities.origin(pid, rights) if parent is None else capabilities.inherit(parent, pid, rights)
         process = Process(
-            pid=self._next,
+            pid=pid,
             parent=parent,
             principal=principal,
             kind=kind,
             name=name,
             account=account,
-            rights=rights,
+            held=held,
             nice=nice,
             model=model,
+            image=image,
             started_s=self._clock.now(),
         )
         self._next += 1
@@ -72,6 +80,12 @@ class ProcessTable:
             parent.children[process.pid] = process
         self._trace.event("spawn", pid=process.pid, parent=parent.pid if parent else 0, name=name, type=kind)
         return process
+
+    def _tell(self, event: str, capability: Capability, why: str) -> None:
+        above = capability.parent.id if capability.parent is not None else 0
+        self._trace.event(
+            event, pid=capability.holder, capability=capability.id, right=capability.text, derived=above, why=why
+        )
 
     def check_room(self, count: int, kind: Kind = "program") -> None:
         """Raises TryAgain (EAGAIN) unless so many more fit."""
@@ -92,6 +106,10 @@ class ProcessTable:
     def find(self, pid: int) -> Process | None:
         """As `get`, None where there is none."""
         return self._alive.get(pid)
+
+    def in_group(self, group: int) -> list[Process]:
+        """Those of a group that are alive or zombies, the oldest first."""
+        return [process for process in self._alive.values() if process.group == group]
 
     def lately(self, pid: int) -> Process:
         """As `get`, and those reaped a while ago too: for their logs."""

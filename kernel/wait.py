@@ -1,10 +1,13 @@
 """Small waits that several system calls need: the first of two events, and a checked timeout."""
 
+from contextlib import AbstractContextManager, nullcontext
 from typing import final
 
 import trio
 
 from syscalls.errors import Invalid
+
+_NO_LIMIT = nullcontext()
 
 
 @final
@@ -78,6 +81,12 @@ async def first_of(*events: trio.Event) -> None:
     async with trio.open_nursery() as nursery:
         for event in events:
             nursery.start_soon(one, event, nursery.cancel_scope)
+
+
+def within(timeout_s: float | None) -> AbstractContextManager[object]:
+    """As trio.move_on_after, and nothing at all for None: many calls wait without a limit. Raises Invalid (EINVAL) for
+    less than 0."""
+    return _NO_LIMIT if timeout_s is None else trio.move_on_after(seconds(timeout_s))
 
 
 def seconds(timeout_s: float | None) -> float:

@@ -65,6 +65,11 @@ class Right(Struct, frozen=True, order=True):
         literal = other.resource.replace("**", _STARS).replace("*", _STAR)
         return _matches(self.resource, literal)
 
+    def overlaps(self, other: "Right") -> bool:
+        """Whether there is anything that both allow."""
+        acts = ANY in self.actions or ANY in other.actions or bool(set(self.actions) & set(other.actions))
+        return acts and _cross(_tokens(self.resource), _tokens(other.resource))
+
 
 def _check_web(text: str, resource: str, actions: str | None) -> None:
     """A right to the web says how far it goes: a wildcard in the host stays in it, and what is meant by every action,
@@ -102,7 +107,7 @@ class _Globs:
     several wildcards would try them one after another, and a right that a program writes could hold up the kernel."""
 
     def __init__(self, pattern: str) -> None:
-        tokens = [part for part in re.split(r"(\*+|[^*])", pattern) if part]
+        tokens = _tokens(pattern)
         self._end = 1 << len(tokens)
         self._stars = sum(1 << at for at, token in enumerate(tokens) if token == "*")
         self._wild = sum(1 << at for at, token in enumerate(tokens) if token[0] == "*")
@@ -126,6 +131,35 @@ class _Globs:
     def _past(self, here: int) -> int:
         """A wildcard may be nothing; two never stand side by side."""
         return here | (here & self._wild) << 1
+
+
+def _tokens(pattern: str) -> list[str]:
+    """The characters and wildcards of a pattern."""
+    return [part for part in re.split(r"(\*+|[^*])", pattern) if part]
+
+
+def _cross(one: list[str], other: list[str]) -> bool:
+    """Whether some name matches both patterns. `here` are the places in `other` at which a name may be that has come
+    to a place in `one`, as the bits of one number: so it takes one step for each token of `one`, whoever wrote them."""
+    stars = sum(1 << at for at, token in enumerate(other) if token[0] == "*")
+    doubles = sum(1 << at for at, token in enumerate(other) if token[:2] == "**")
+    literal: dict[str, int] = {}
+    for at, token in enumerate(other):
+        if token[0] != "*":
+            literal[token] = literal.get(token, 0) | 1 << at
+    everything = (1 << len(other)) - 1
+    here = _along(1, stars)
+    for token in one:
+        if token[0] == "*":
+            here = _along(here, everything if token[:2] == "**" else everything & ~literal.get("/", 0))
+        else:
+            here = _along((here & literal.get(token, 0)) << 1 | here & (doubles if token == "/" else stars), stars)
+    return bool(here >> len(other))
+
+
+def _along(here: int, through: int) -> int:
+    """From each place on over the places of `through` that follow it without a gap."""
+    return here | (through + (here & through)) ^ through
 
 
 def parse_rights(texts: Iterable[str]) -> tuple[Right, ...]:

@@ -71,7 +71,8 @@ class Says(Struct, frozen=True, kw_only=True):
 
 @final
 class Row(Struct, frozen=True):
-    """One system call. `needs` is None only for calls on what is the caller's own: see `FREE` in the table."""
+    """One system call. `needs` is None only for calls on what is the caller's own: see `FREE` in the table. `also` is a
+    second right: what a handle was opened on, where using the handle is using that."""
 
     number: int
     name: str
@@ -82,6 +83,7 @@ class Row(Struct, frozen=True):
     doc: str
     item: type[Any] | None = None
     says: Says = Says()
+    also: Needs | None = None
 
     @property
     def streams(self) -> bool:

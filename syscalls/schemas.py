@@ -64,6 +64,7 @@ def _call(row: Row, schemas: Schemas) -> dict[str, Any]:
         "name": row.name,
         "doc": row.doc,
         "right": None if row.needs is None else {"action": row.needs.action, "resource": row.needs.resource},
+        "also": None if row.also is None else {"action": row.also.action, "resource": row.also.resource},
         "flags": [flag.name for flag in Flag if flag in row.flags],
         "args": schemas.ref(row.args),
         "result": None if row.result is None else schemas.ref(row.result),

@@ -2,13 +2,29 @@
 
 from collections.abc import Iterable
 
-from syscalls.calls import account, admission, clock, context, device, file, kernel, message, model, net, process, watch
+from syscalls.calls import (
+    account,
+    admission,
+    capability,
+    clock,
+    context,
+    device,
+    file,
+    kernel,
+    message,
+    model,
+    net,
+    process,
+    signalling,
+    watch,
+)
 from syscalls.row import Row
 
 FREE = frozenset(
     {
-        "process.self", "process.output", "process.note",
+        "process.self", "process.output", "process.note", "process.signal", "process.sigwait",
         "message.receive", "message.pipe", "message.write", "message.read", "message.close",
+        "capability.list", "capability.attenuate", "capability.request",
         "time.now", "time.sleep", "time.alarm", "time.timer", "time.cancel",
         "file.close", "device.close",
     }
@@ -29,6 +45,21 @@ def _index(rows: Iterable[Row]) -> dict[int, Row]:
     return table
 
 
-_FAMILIES = (process, context, model, message, device, file, net, clock, account, kernel, admission, watch)
+_FAMILIES = (
+    process,
+    signalling,
+    context,
+    model,
+    message,
+    device,
+    file,
+    net,
+    clock,
+    capability,
+    account,
+    kernel,
+    admission,
+    watch,
+)
 TABLE: dict[int, Row] = _index(row for family in _FAMILIES for row in family.ROWS)
 BY_NAME: dict[str, Row] = {row.name: row for row in TABLE.values()}

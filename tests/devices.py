@@ -9,6 +9,7 @@ from typing import Any, cast, final
 import trio
 
 from kernel.account import Accounts
+from kernel.capability import Capabilities
 from kernel.clock import Clock
 from kernel.config import Bounds, Config
 from kernel.ledger import Ledger
@@ -269,6 +270,7 @@ class Bench:
             topics=nothing,
             alarms=nothing,
             handles=nothing,
+            requests=nothing,
         )
         self._pid = 0
         self.tokens_max = tokens_max
@@ -309,7 +311,7 @@ def a_process(
         kind="program",
         name=f"p{pid}",
         account=account,
-        rights=(),
+        held=Capabilities(lambda: 0.0).none,
         nice=nice,
         model=None,
         started_s=0.0,

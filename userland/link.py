@@ -12,6 +12,7 @@ TRIO = Loop(
     trio.lowlevel.wait_readable,
     trio.lowlevel.wait_writable,
     trio.lowlevel.notify_closing,
+    trio.lowlevel.checkpoint_if_cancelled,
 )
 
 

@@ -29,6 +29,7 @@ BOUNDS = f"""
 [bounds]
 processes_max = {2 * PROCESSES}
 contexts_max = {2 * PROCESSES}
+shared_processes_max = 1000
 """
 PROGRAM = """
 from kernos import Sys, program, user

@@ -109,6 +109,10 @@ class Contexts:
         own = ("context:own", f"context:{context}")
         return own if held.name is None else (*own, f"context:{held.name}")
 
+    def model(self, context: int) -> str:
+        """The name of the model that a conversation is with. Raises NotFound (ENOENT)."""
+        return self.get(context).model
+
     async def open(self, process: Process, asked: Open) -> Opened:
         """A handle of `process` on a new conversation, or on the one it names.
 

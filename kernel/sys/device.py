@@ -1,6 +1,5 @@
 """The device family: the registry, handles, and calls of tools and of collections of a store."""
 
-import trio
 from msgspec import Raw
 
 from kernel.gate import Handler
@@ -9,7 +8,7 @@ from kernel.machine import Machine
 from kernel.sys.collection import METHODS, collection_of, use
 from kernel.tool import as_text
 from kernel.trap import Trap
-from kernel.wait import seconds
+from kernel.wait import within
 from syscalls.calls import device as abi
 from syscalls.calls.process import Nothing
 from syscalls.codec import unpack
@@ -50,7 +49,7 @@ def _open_collection(machine: Machine, trap: Trap, args: abi.OpenDevice) -> abi.
 
 async def call(machine: Machine, trap: Trap, args: abi.CallTool) -> abi.ToolAnswer:
     held = _admitted(machine, trap, args)
-    with trio.move_on_after(seconds(args.timeout_s)):
+    with within(args.timeout_s):
         began = machine.clock.now()
         if held is not None and held.kind == "store":
             value = await use(machine, held.collection, args.method, args.arguments)
@@ -72,7 +71,7 @@ async def stream(machine: Machine, trap: Trap, args: abi.CallTool) -> abi.ToolSt
     if machine.devices.is_store(args.device):
         raise Invalid("a store yields nothing: use device.call")
     items = 0
-    with trio.move_on_after(seconds(args.timeout_s)):
+    with within(args.timeout_s):
         async with machine.devices.tool(args.device).stream(args.method, args.arguments) as yielded:
             async for each in yielded:
                 value = bytes(each.value)

@@ -1,13 +1,11 @@
 """The message family: bounded mailboxes, pipes, and topics."""
 
-import trio
-
 from kernel.gate import Handler
 from kernel.machine import Machine
 from kernel.pipe import CAPACITY_BYTES_MAX
 from kernel.process import Process
 from kernel.trap import Trap
-from kernel.wait import first_of, seconds
+from kernel.wait import first_of, within
 from syscalls.calls import message as abi
 from syscalls.calls.process import Nothing
 from syscalls.errors import Invalid, NoSuchProcess, TimedOut
@@ -22,7 +20,7 @@ async def send(machine: Machine, trap: Trap, args: abi.Send) -> Nothing:
     size = len(bytes(args.body)) + len(args.topic)
     if size > bounds.mailbox_bytes_max:
         raise Invalid(f"a message of {size} bytes: a mailbox holds {bounds.mailbox_bytes_max}; send a part at a time")
-    with trio.move_on_after(seconds(args.timeout_s)):
+    with within(args.timeout_s):
         while target.exit is None:
             if (
                 len(target.mailbox) < bounds.mailbox_messages_max
@@ -41,7 +39,7 @@ async def send(machine: Machine, trap: Trap, args: abi.Send) -> Nothing:
 
 async def receive(machine: Machine, trap: Trap, args: abi.Receive) -> abi.Message:
     process = trap.process
-    with trio.move_on_after(seconds(args.timeout_s)):
+    with within(args.timeout_s):
         while True:
             found = _take(process, args.topic)
             if found is not None:
@@ -71,7 +69,7 @@ def pipe(machine: Machine, trap: Trap, args: abi.Pipe) -> abi.Piped:
 
 
 async def write(machine: Machine, trap: Trap, args: abi.Write) -> Nothing:
-    with trio.move_on_after(seconds(args.timeout_s)):
+    with within(args.timeout_s):
         await machine.pipes.write(trap.process, args.pipe, args.data)
         return Nothing()
     raise TimedOut(f"pipe {args.pipe} stayed full for {args.timeout_s:g} s; a first part of the data may be in it")
@@ -80,7 +78,7 @@ async def write(machine: Machine, trap: Trap, args: abi.Write) -> Nothing:
 async def read(machine: Machine, trap: Trap, args: abi.Read) -> abi.Data:
     if args.bytes_max < 1:
         raise Invalid(f"a read of {args.bytes_max} bytes: give 1 or more")
-    with trio.move_on_after(seconds(args.timeout_s)):
+    with within(args.timeout_s):
         return abi.Data(data=await machine.pipes.read(trap.process, args.pipe, args.bytes_max))
     raise TimedOut(f"nothing was written to pipe {args.pipe} in {args.timeout_s:g} s")
 

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import final
 
-import trio
 from msgspec import Struct
 
 from kernel.account_record import Account
@@ -14,9 +13,10 @@ from kernel.machine import Machine
 from kernel.price import micros
 from kernel.process import Process
 from kernel.programs import Image
+from kernel.signals import signal_of
 from kernel.trace import short
 from kernel.trap import Trap
-from kernel.wait import first_of, seconds
+from kernel.wait import first_of, within
 from kernel.worker import write_log
 from syscalls.calls import process as abi
 from syscalls.errors import Invalid, NoSuchProcess, PermissionDenied, SyscallError, TimedOut
@@ -27,6 +27,7 @@ from syscalls.signals import Signal
 NICE_MIN, NICE_MAX = -20, 19
 RIGHTS_CHARS_MAX = 8192
 SPAWN_MANY_MAX = 1024
+_NO_LIMITS: Mapping[Resource, int] = {}
 
 
 def self_(machine: Machine, trap: Trap, args: abi.Self) -> abi.ProcessInfo:
@@ -55,7 +56,15 @@ def spawn_many(machine: Machine, trap: Trap, args: abi.SpawnMany) -> abi.Spawned
         for account in accounts:
             _give_back(machine, account)
         raise
-    children = [_add(machine, parent, account, plan, args) for account in accounts]
+    children: list[Process] = []
+    try:
+        for account in accounts:
+            children.append(_add(machine, parent, account, plan, args))
+    except SyscallError:  # the first one tells: what it was refused, all are
+        assert not children
+        for account in accounts[1:]:
+            _give_back(machine, account)
+        raise
     for child, each in zip(children, args.args, strict=True):
         machine.executor.start(child, plan.image, args, each)
     return abi.SpawnedMany(pids=tuple(child.pid for child in children))
@@ -69,7 +78,7 @@ class _Plan(Struct, frozen=True):
     name: str
     rights: tuple[Right, ...]
     model: str | None
-    budget: abi.Budget
+    wall_s_max: float | None
     limits: Mapping[Resource, int]
 
 
@@ -79,15 +88,15 @@ def _plan(machine: Machine, parent: Process, args: abi.Spawn | abi.SpawnMany) ->
     model = args.model or parent.model
     if model is not None:
         machine.devices.names(model)
-    budget = args.budget or abi.Budget()
+    limits = _NO_LIMITS if args.budget is None else limits_of(args.budget)
     name = short(args.name or program_name(args.program))
-    return _Plan(image, name, rights, model, budget, limits_of(budget))
+    return _Plan(image, name, rights, model, args.budget and args.budget.wall_s, limits)
 
 
 def _account(machine: Machine, parent: Process, plan: _Plan) -> Account:
     """An account that has its place among the processes."""
     account = machine.accounts.open(
-        parent.account, name=plan.name, principal=parent.principal, limits=plan.limits, wall_s_max=plan.budget.wall_s
+        parent.account, name=plan.name, principal=parent.principal, limits=plan.limits, wall_s_max=plan.wall_s_max
     )
     try:
         machine.accounts.occupy(account, Resource.PROCESSES, 1)
@@ -106,6 +115,7 @@ def _add(machine: Machine, parent: Process, account: Account, plan: _Plan, args:
             name=plan.name,
             account=account,
             rights=plan.rights,
+            image=args.program,
             nice=_bounded(parent.nice + args.nice),
             model=plan.model,
         )
@@ -113,6 +123,7 @@ def _add(machine: Machine, parent: Process, account: Account, plan: _Plan, args:
         _give_back(machine, account)
         raise
     child.detached = args.detach
+    child.asks = isinstance(args, abi.Spawn) and args.ask
     return child
 
 
@@ -123,7 +134,7 @@ def _give_back(machine: Machine, account: Account) -> None:
 
 async def wait(machine: Machine, trap: Trap, args: abi.Wait) -> abi.Exit:
     parent = trap.process
-    with trio.move_on_after(seconds(args.timeout_s)):
+    with within(args.timeout_s):
         while True:
             child = _ended_child(parent, args.pid)
             if child is not None:
@@ -135,16 +146,13 @@ async def wait(machine: Machine, trap: Trap, args: abi.Wait) -> abi.Exit:
 
 
 def kill(machine: Machine, trap: Trap, args: abi.Kill) -> abi.Nothing:
-    target = machine.processes.get(args.pid)
-    try:
-        number = Signal(args.signal)
-    except ValueError:
-        raise Invalid(
-            f"no signal {args.signal}: there are {', '.join(f'{s.value} {s.name}' for s in Signal)}"
-        ) from None
-    if target.kind == "tool" or target.parent is None:
-        raise Invalid(f"process {target.pid} ({target.name}) belongs to the kernel: 'kernos down' ends the machine")
-    machine.executor.signal(target, number)
+    number = signal_of(args.signal)
+    targets = [machine.processes.get(args.pid)] if args.pid >= 0 else machine.processes.in_group(-args.pid)
+    for target in targets:
+        if target.kind == "tool" or target.parent is None:
+            raise Invalid(f"process {target.pid} ({target.name}) belongs to the kernel: 'kernos down' ends the machine")
+    for target in targets:
+        machine.executor.signal(target, number)
     if number is Signal.CONT:
         machine.scheduler.wake()
     return abi.Nothing()
@@ -231,6 +239,7 @@ def describe(machine: Machine, process: Process, queues: dict[int, int]) -> abi.
         kind=process.kind,
         name=process.name,
         state=process.state,
+        group=process.group,
         nice=process.nice,
         model=process.model or machine.devices.default,
         context_tokens=held,
@@ -258,11 +267,15 @@ def program_name(program: str) -> str:
 
 
 def _ended_child(parent: Process, pid: int) -> Process | None:
-    if pid and pid not in parent.children:
-        raise NoSuchProcess(f"process {parent.pid} has no child {pid} to wait for")
-    if not parent.children:
-        raise NoSuchProcess(f"process {parent.pid} has no children to wait for")
-    wanted = (parent.children[pid],) if pid else tuple(parent.children.values())
+    """A child that has ended: `pid`, minus a group for any in it, 0 for any. Raises NoSuchProcess where there is
+    none to wait for."""
+    if pid > 0:
+        wanted = [parent.children[pid]] if pid in parent.children else []
+    else:
+        wanted = [child for child in parent.children.values() if not pid or child.group == -pid]
+    if not wanted:
+        which = f"child {pid}" if pid > 0 else f"child in group {-pid}" if pid else "children"
+        raise NoSuchProcess(f"process {parent.pid} has no {which} to wait for")
     return next((child for child in wanted if child.exit is not None), None)
 
 

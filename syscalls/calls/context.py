@@ -360,6 +360,7 @@ GENERATE = Row(
             (Errno.EIO, "hosts died over this answer, or the disk did not take it."),
         ),
     ),
+    also=Needs("generate", "model:{context}"),
 )
 RECALL = Row(
     0x13,

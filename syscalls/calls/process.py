@@ -45,7 +45,8 @@ class Spawn(Args, frozen=True, kw_only=True):
     path. `nice` runs from -20 (more) to 19 (less) and is added to the parent's. `model` is the default of its contexts.
     With `detach` it goes on when its parent ends; otherwise it ends with it. With `shared` it may live in one worker
     with others of the same program, principal, parent account and rights: there is no wall between them, what one may
-    do all may, and a worker that dies takes all of them along.
+    do all may, and a worker that dies takes all of them along. With `ask` a call for which it lacks the right asks for
+    that (capability.request) and waits for the answer, instead of being refused.
     """
 
     program: str
@@ -58,6 +59,7 @@ class Spawn(Args, frozen=True, kw_only=True):
     model: str | None = None
     detach: bool = False
     shared: bool = False
+    ask: bool = False
 
 
 @final
@@ -93,7 +95,8 @@ class SpawnedMany(Result, frozen=True, kw_only=True):
 
 @final
 class Wait(Args, frozen=True, kw_only=True):
-    """`pid` of a child, or 0 for whichever child ends first; `timeout_s` None waits for ever."""
+    """`pid` of a child, 0 for whichever child ends first, or minus a group for the first in it to end; `timeout_s`
+    None waits for ever."""
 
     pid: int = 0
     timeout_s: float | None = None
@@ -119,7 +122,7 @@ class Exit(Result, frozen=True, kw_only=True):
 
 @final
 class Kill(Args, frozen=True, kw_only=True):
-    """Signal number `signal` (see syscalls.signals) to `pid`."""
+    """Signal number `signal` (see syscalls.signals) to `pid`, or to each process of a group: minus its number."""
 
     pid: int
     signal: int = 15
@@ -152,6 +155,7 @@ class ProcessInfo(Result, frozen=True, kw_only=True):
     name: str
     state: State
     nice: int = 0
+    group: int = 0
     model: str = ""
     context_tokens: int = 0
     window_tokens: int = 0

@@ -8,6 +8,7 @@ from typing import final
 
 import anyio
 import anyio.abc
+import anyio.lowlevel
 
 from syscalls.limits import CLIENT_LIMITS, PeerLimits
 from syscalls.link.duplex import Duplex, NoServer, Server
@@ -23,6 +24,7 @@ ANYIO = Loop(
     anyio.wait_readable,
     anyio.wait_writable,
     anyio.notify_closing,
+    anyio.lowlevel.checkpoint_if_cancelled,
 )
 _BUSY_S = 0.01
 

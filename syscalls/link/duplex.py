@@ -97,6 +97,7 @@ class Duplex:
         call_id = self._start(row, args, channel, 0, None)
         waiting = self._waiting[call_id]
         try:
+            await self._pump.look()
             while waiting.outcome is None:
                 waiting.woken = self._make_flag()
                 await waiting.woken.wait()

@@ -42,3 +42,4 @@ class Loop(NamedTuple):
     wait_readable: Callable[[Any], Awaitable[None]]
     wait_writable: Callable[[Any], Awaitable[None]]
     notify_closing: Callable[[Any], None]
+    checkpoint_if_cancelled: Callable[[], Awaitable[None]]

@@ -1,11 +1,13 @@
 """What moves the bytes of a link: the reader, the writer, and how both end.
 
-Answers that were made while a batch of frames was read leave in one piece after the batch; whoever makes a frame
-outside of that sends it from where it is, once, and leaves what follows to the writer's task until something has been
-read: so a caller that is alone costs no change of tasks, and many at once share a send.
+Answers that were made while a batch of frames was read leave in one piece after the batch. Outside of that, while the
+link is *quiet* (the last batch was one frame), whoever makes a frame sends it from where it is, once, and leaves what
+follows to the writer's task until something has been read; on a busy link all is left to the writer. So a caller that
+is alone costs no change of tasks, and many at once share a send.
 
-Who calls again as soon as it is answered has often done so by the time the answer is sent, where both ends share a
-core. So the reader looks once more before it waits; a few times in a row, and no longer where it finds nothing.
+Where both ends share a core, who is asked has often answered by the time the question is sent, and who is answered
+asked again. So both the reader and a caller on a quiet link look for it before they wait: a few times in a row, and no
+longer where they find nothing.
 """
 
 from collections.abc import Callable
@@ -23,6 +25,28 @@ ROUNDS_MAX = 8
 ROUND_BYTES_MAX = 1024
 HOPE, DESPAIR = 4, 64
 """After so many vain looks in a row the reader looks but once in so many batches."""
+
+
+@final
+class Luck:
+    """Whether it is worth looking for what may be there already: as long as it often was."""
+
+    __slots__ = ("_hope",)
+
+    def __init__(self) -> None:
+        self._hope = HOPE
+
+    def worth_a_look(self) -> bool:
+        """Asked before each look; says so too often rather than never again."""
+        if self._hope <= -DESPAIR:
+            self._hope = 1
+        elif self._hope <= 0:
+            self._hope -= 1
+        return self._hope > 0
+
+    def looked(self, *, found: bool) -> None:
+        """What came of it."""
+        self._hope = HOPE if found else self._hope - 1
 
 
 @final
@@ -44,7 +68,12 @@ class Pump:
         self._dispatch = dispatch
         self._outbox_bytes_max = outbox_bytes_max
         self._quick = transport if isinstance(transport, Quick) else None
-        self._hope = HOPE
+        self._quiet = True
+        self._reader_luck = Luck()
+        self._caller_luck = Luck()
+        self._at_once = 0
+        self._sent_now = False
+        self._loop: Loop | None = None
         self._may_send_now = True
         self._reading = False
         self._sending = False
@@ -55,11 +84,13 @@ class Pump:
         """Sees to it that the outbox is sent soon; never waits."""
         if self._reading or self._sending:
             return
-        if self._may_send_now and self._quick is not None:
+        self._sent_now = False
+        if self._may_send_now and self._quiet and self._quick is not None:
             self._may_send_now = False
             outbox = self._peer.outbox
             del outbox[: self._quick.send_now(outbox)]
             if not outbox and self._peer.closed is None:
+                self._sent_now = True
                 self._tell_written()
                 return
         if self._dirty is not None:
@@ -69,6 +100,24 @@ class Pump:
         """As `flush`, always by the writer: for frames that are made one after another and may share a send."""
         if self._dirty is not None:
             self._dirty.set()
+
+    async def look(self) -> None:
+        """For a caller that has just flushed its call: acts on an answer that is there already. Lets a cancellation
+        through whenever it does. What is wrong with what it finds ends the link, and the call with it."""
+        if not self._sent_now or self._quick is None or self._loop is None or self._at_once >= ROUNDS_MAX:
+            return
+        if not self._caller_luck.worth_a_look():
+            return
+        data = self._quick.answer_now(RECEIVE_BYTES)
+        self._caller_luck.looked(found=bool(data))
+        if not data:
+            return
+        self._at_once += 1
+        try:
+            self._act(data)
+        except WireError:
+            return  # BYE is on its way, and the writer ends the link behind it
+        await self._loop.checkpoint_if_cancelled()
 
     async def reader(self) -> None:
         """Receives until the link ends. Raises WireError if the other end broke the protocol, LinkBroken if the
@@ -82,17 +131,16 @@ class Pump:
 
     def _absorb(self, data: bytes) -> bool:
         """Acts on what came, and on a little of what comes while it does; whether there may be more."""
+        self._at_once = 0
         for _ in range(ROUNDS_MAX):
-            if self._act(data) or self._peer.closed is not None or not self._hopeful(len(data)):
+            if self._act(data) or self._peer.closed is not None or self._quick is None:
                 return True
-            assert self._quick is not None
+            if len(data) > ROUND_BYTES_MAX or not self._reader_luck.worth_a_look():
+                return True  # large batches must not come one after another without a pause for others
             more = self._quick.receive_now(RECEIVE_BYTES)
-            if more is None:
-                self._hope -= 1
-                return True
+            self._reader_luck.looked(found=more is not None)
             if not more:
-                return False
-            self._hope = HOPE
+                return more is None
             data = more
         self._act(data)
         return True
@@ -102,7 +150,9 @@ class Pump:
         peer = self._peer
         self._reading = True
         try:
-            for frame in peer.receive(data):
+            frames = peer.receive(data)
+            self._quiet = len(frames) <= 1
+            for frame in frames:
                 self._dispatch(frame)
         finally:
             self._reading = False
@@ -110,17 +160,6 @@ class Pump:
             if peer.outbox:
                 self.flush()
         return bool(peer.outbox)
-
-    def _hopeful(self, size: int) -> bool:
-        """Whether it is worth looking for more after a batch of `size` bytes: large ones must not come one after
-        another without a pause for others."""
-        if self._quick is None or size > ROUND_BYTES_MAX:
-            return False
-        if self._hope <= -DESPAIR:
-            self._hope = 1
-        elif self._hope <= 0:
-            self._hope -= 1
-        return self._hope > 0
 
     async def writer(self) -> None:
         """Sends whatever is in the outbox, one write per batch, until BYE is out. Raises LinkBroken."""
@@ -147,6 +186,7 @@ class Pump:
         """The reader and the writer until either ends; what broke it, if anything did. Never raises for what the other
         end did."""
         reason = ""
+        self._loop = loop
         async with loop.open_nursery() as nursery:
             nursery.start_soon(self._write, nursery.cancel_scope)
             try:

@@ -12,7 +12,22 @@ from kernel.process import Process
 from kernel.session import Sole
 from kernos import Sys, program
 from kernos.testing import up
-from syscalls.calls import account, admission, clock, context, device, file, kernel, message, model, net, process, watch
+from syscalls.calls import (
+    account,
+    admission,
+    capability,
+    clock,
+    context,
+    device,
+    file,
+    kernel,
+    message,
+    model,
+    net,
+    process,
+    signalling,
+    watch,
+)
 from syscalls.errors import Errno, NoSuchProcess, SyscallError, TimedOut
 from syscalls.limits import CLIENT_LIMITS
 from syscalls.link.duplex import Duplex, NoServer
@@ -27,6 +42,7 @@ ARGUMENTS: dict[str, Any] = {
     "process.spawn_many": process.SpawnMany(program="tries", args=(NIL,)),
     "process.wait": process.Wait(pid=1),
     "process.kill": process.Kill(pid=1),
+    "process.group": signalling.Group(pid=1),
     "process.nice": process.Nice(pid=1, nice=3),
     "process.list": process.ListProcesses(),
     "process.logs": process.Logs(pid=1),
@@ -59,6 +75,12 @@ ARGUMENTS: dict[str, Any] = {
     "model.tokenize": model.Tokenize(text="x"),
     "model.load": model.ModelName(model="sim"),
     "model.unload": model.Unload(model="sim"),
+    "capability.held": capability.HeldBy(pid=1),
+    "capability.grant": capability.Grant(pid=1, right="model:*"),
+    "capability.revoke": capability.Revoke(capability=1),
+    "capability.requests": capability.ListRequests(),
+    "capability.answer": capability.Answer(request=1, allow=True),
+    "capability.forget": capability.Forget(request=1),
     "kernel.log": watch.Log(),
     "kernel.events": watch.Events(),
     "kernel.metrics": watch.Measure(),

@@ -22,6 +22,7 @@ from syscalls.link.pump import ROUNDS_MAX
 from syscalls.peer import Peer
 from syscalls.table import TABLE
 from syscalls.wire import Call, Cancel, Event, Hello
+from userland.link import TRIO
 
 
 class Refusing:
@@ -262,6 +263,9 @@ class Scripted:
     def receive_now(self, max_bytes: int, /) -> bytes | None:
         return self.there.pop(0) if self.there else None
 
+    def answer_now(self, max_bytes: int, /) -> bytes | None:
+        return self.receive_now(max_bytes)
+
 
 def _frames_of_calls(n: int) -> list[bytes]:
     peer = Peer(CLIENT_LIMITS, Hello())
@@ -313,4 +317,68 @@ async def test_one_caller_sends_by_itself_and_many_share_a_send() -> None:
         nursery.start_soon(link.writer)
         await trio.testing.wait_all_tasks_blocked()
         assert not link.peer.outbox
+        nursery.cancel_scope.cancel()
+
+
+class Prompt:
+    """A kernel that has answered every call before the caller looks; `waits` counts those who waited all the same."""
+
+    def __init__(self) -> None:
+        self.peer = Peer(CLIENT_LIMITS, Hello())
+        self.asked = trio.Event()
+        self.waits = 0
+
+    def send_now(self, data: bytes | bytearray, /) -> int:
+        for frame in self.peer.receive(bytes(data)):
+            if isinstance(frame, Call):
+                self.peer.reply(frame.id, pack(clock.Time(monotonic_s=1.0, unix_s=float(frame.id))))
+        self.asked.set()
+        return len(data)
+
+    def receive_now(self, max_bytes: int, /) -> bytes | None:
+        data = bytes(self.peer.outbox)
+        self.peer.outbox.clear()
+        return data or None
+
+    answer_now = receive_now
+
+    async def receive_some(self, max_bytes: int, /) -> bytes:
+        while not self.peer.outbox:
+            self.asked = trio.Event()
+            await self.asked.wait()
+        self.waits += 1
+        return self.receive_now(max_bytes) or b""
+
+    async def send_all(self, data: bytes, /) -> None:
+        await trio.lowlevel.checkpoint()
+        self.send_now(data)
+
+
+async def test_a_caller_takes_an_answer_that_is_there_and_still_lets_others_run_and_itself_be_cancelled() -> None:
+    transport = Prompt()
+    link = Duplex(Peer(CLIENT_LIMITS, Hello()), transport, NoServer(), trio.Event)
+    turns = 0
+
+    async def other() -> None:
+        nonlocal turns
+        while True:
+            await trio.lowlevel.checkpoint()
+            turns += 1
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(link.run, TRIO)
+        link.flush()
+        await link.greeted()
+        nursery.start_soon(other)
+        await trio.lowlevel.checkpoint()
+        before, turns = transport.waits, 0
+        for n in range(1, 91):
+            assert (await link.call(clock.NOW, clock.Now())).unix_s == n
+        waited = transport.waits - before
+        assert 90 // (ROUNDS_MAX + 1) <= waited <= 20, "most were not waited for, some had to be"
+        assert turns >= waited
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await link.call(clock.NOW, clock.Now())
+        assert scope.cancelled_caught
         nursery.cancel_scope.cancel()

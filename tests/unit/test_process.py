@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from kernel.account import Accounts
+from kernel.capability import Capabilities
 from kernel.clock import Clock
 from kernel.panic import KernelPanic
 from kernel.process import Process
@@ -131,8 +132,8 @@ class States(RuleBasedStateMachine):
         super().__init__()
         account = Accounts(lambda: 0.0).open(None, name="a", principal="op")
         self.process = Process(
-            pid=2, parent=None, principal="op", kind="program", name="p", account=account, rights=(), nice=0,
-            model=None, started_s=0.0,
+            pid=2, parent=None, principal="op", kind="program", name="p", account=account, nice=0,
+            held=Capabilities(lambda: 0.0).none, model=None, started_s=0.0,
         )  # fmt: skip
 
     @invariant()

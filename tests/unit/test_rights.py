@@ -23,6 +23,42 @@ def test_what_is_covered_allows_no_more(outer: Right, inner: Right, resource: st
         assert outer.allows(action, resource)
 
 
+@given(rights, rights, concrete, st.sampled_from(["read", "write", "list"]))
+def test_what_both_allow_they_overlap_in(one: Right, other: Right, resource: str, action: str) -> None:
+    if one.allows(action, resource) and other.allows(action, resource):
+        assert one.overlaps(other) and other.overlaps(one)
+
+
+@given(rights, rights)
+def test_what_covers_overlaps(one: Right, other: Right) -> None:
+    assert one.overlaps(other) == other.overlaps(one)
+    if one.covers(other):
+        assert one.overlaps(other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "answer"),
+    [
+        ("file:/etc/**", "file:/e*/passwd", True),
+        ("file:/etc/**", "file:/srv/**", False),
+        ("file:/a/*/c", "file:/a/**", True),
+        ("file:/a/*/c", "file:/*/b/c", True),
+        ("file:/a/*", "file:/a/b/c", False),
+        ("file:/a/** read", "file:/a/** write", False),
+        ("**", "net:https://x/** get", True),
+        ("tool:*x*", "tool:*y*", True),
+    ],
+)
+def test_examples_of_overlap(one: str, other: str, answer: bool) -> None:
+    assert Right.parse(one).overlaps(Right.parse(other)) == answer
+
+
+def test_overlap_takes_no_longer_for_the_ill_willed() -> None:
+    evil = Right.parse("tool:" + "*a" * 500)
+    assert evil.overlaps(Right.parse("tool:" + "a*" * 500))
+    assert not evil.overlaps(Right.parse("tool:" + "*b" * 500))
+
+
 @given(rights)
 def test_a_right_covers_itself_and_reads_back(right: Right) -> None:
     assert right.covers(right)

@@ -12,6 +12,7 @@ from syscalls.calls.process import Exit
 from syscalls.errors import SyscallError
 from syscalls.link.blocking import BlockingLink
 from syscalls.signals import Signal
+from userland.cli.asking import Asker
 from userland.cli.commands.logs import show_piece
 from userland.cli.failures import say
 from userland.cli.session import Session
@@ -31,11 +32,14 @@ class Followed:
         self.interrupted = False
 
 
-def follow(session: Session, link: BlockingLink, pid: int, *, data: bool) -> Followed:
-    """Shows the output of child `pid` until it ends, then reaps it. With `data` its stdout is ours, else stderr is."""
+def follow(session: Session, link: BlockingLink, pid: int, *, data: bool, asker: Asker | None = None) -> Followed:
+    """Shows the output of child `pid` until it ends, then reaps it. With `data` its stdout is ours, else stderr is.
+    `asker` takes the lines that are answers to what the child asks."""
     seen = Followed()
-    typed = TypedIn(session, pid)
+    typed = TypedIn(session, pid) if asker is None else TypedIn(session, pid, takes=asker.takes)
     with _interrupts(session, pid, seen):
+        if asker is not None:
+            asker.start()
         typed.start()
         try:
             for line in link.stream(process.LOGS, process.Logs(pid=pid, follow=True, tail=_TAIL_PIECES)):
@@ -45,6 +49,8 @@ def follow(session: Session, link: BlockingLink, pid: int, *, data: bool) -> Fol
             seen.exit = link.call(process.WAIT, process.Wait(pid=pid))
         finally:
             typed.stop()
+            if asker is not None:
+                asker.stop()
     return seen
 
 

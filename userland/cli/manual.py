@@ -146,9 +146,9 @@ def sections(row: Row) -> Iterator[tuple[str, list[str]]]:
 def _right(row: Row) -> str:
     if row.needs is None:
         return "None: it touches nothing but the caller itself."
-    right = f"{row.needs.resource} {row.needs.action}"
-    example = re.sub(r"\{\w+\}", "*", right)
-    return f"{right}    (to grant it: kernos run --allow '{example}' ...)"
+    rights = [f"{each.resource} {each.action}" for each in (row.needs, row.also) if each is not None]
+    examples = " ".join("--allow '" + re.sub(r"\{\w+\}", "*", right) + "'" for right in rights)
+    return f"{' and '.join(rights)}    (to grant it: kernos run {examples} ...)"
 
 
 def _struct(kind: type[Any]) -> list[str]:

@@ -5,6 +5,7 @@ import select
 import socket
 import sys
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING, final
 
 from msgspec import Raw
@@ -28,12 +29,14 @@ class TypedIn:
     """Sends the lines of stdin to process `pid` until `stop`; the end of input is a message of nothing.
 
     It has a link of its own, made when there is something to send: a full mailbox makes it wait, and the program's
-    output must go on meanwhile. Reads the descriptor, not `sys.stdin`: a line that nobody took is left for the shell.
+    output must go on meanwhile. A line that somebody else `takes` is not sent. Reads the descriptor, not `sys.stdin`:
+    a line that nobody took is left for the shell.
     """
 
-    def __init__(self, session: Session, pid: int) -> None:
+    def __init__(self, session: Session, pid: int, *, takes: Callable[[bytes], bool] = lambda line: False) -> None:
         self._session = session
         self._pid = pid
+        self._takes = takes
         self._link: BlockingLink | None = None
         self._socket: socket.socket | LastingSocket | None = None
         self._stopping, self._stopped = os.pipe()
@@ -88,7 +91,8 @@ class TypedIn:
                 return
             *lines, rest = (rest + data).split(b"\n")
             for line in lines:
-                self._send(line + b"\n")
+                if not self._takes(line):
+                    self._send(line + b"\n")
             if len(rest) > _LINE_BYTES_MAX:
                 self._send(rest)
                 rest = b""

@@ -17,7 +17,7 @@ from userland.programs.manifest import RIGHTS
 
 Candidate = tuple[str, str]
 """A text, and a few words about it."""
-_PIDS = frozenset({"kill", "nice", "logs", "trace"})
+_PIDS = frozenset({"caps", "grant", "revoke", "kill", "nice", "logs", "trace"})
 
 
 @final

@@ -15,6 +15,7 @@ from syscalls.link.ticket import Stream
 from syscalls.row import Row
 from syscalls.turns import ToolSpec, Turn
 from userland.sdk.account import Account
+from userland.sdk.capability import Rights
 from userland.sdk.child import Child
 from userland.sdk.context import Answer, Context
 from userland.sdk.contexts import Contexts
@@ -27,6 +28,7 @@ from userland.sdk.listening import Subscription, Ticks
 from userland.sdk.models import Models
 from userland.sdk.pipe import Pipe
 from userland.sdk.program import Program
+from userland.sdk.signalling import Signalling
 from userland.sdk.watch import Kernel
 from userland.sdk.web import Fetch, request
 
@@ -58,6 +60,11 @@ class Sys:
         self.pid = pid
         self.model = model
         self.seed = seed
+
+    @property
+    def rights(self) -> Rights:
+        """What this process may do, as handles that it can hand on; what it may ask for."""
+        return Rights(self._door)
 
     # The table.
 
@@ -175,6 +182,7 @@ class Sys:
         model: str | None = None,
         detach: bool = False,
         shared: bool | None = None,
+        ask: bool = False,
     ) -> Child:
         """Starts a program: the name of an installed one, `/absolute/file.py:NAME`, or a decorated function.
 
@@ -193,6 +201,7 @@ class Sys:
                 model=model,
                 detach=detach,
                 shared=shared if shared is not None else isinstance(program, Program) and program.shared,
+                ask=ask,
             ),
         )
         return Child(self._door, spawned.pid)
@@ -275,6 +284,11 @@ class Sys:
     def subscribe(self, topic: str, *, queue_max: int = 256) -> Subscription:
         """Listens to `topic`: see Subscription. What comes while it is slow waits, at most `queue_max`."""
         return Subscription(self._door.stream(message.SUBSCRIBE, message.Subscribe(topic=topic, queue_max=queue_max)))
+
+    @property
+    def signalling(self) -> Signalling:
+        """Groups, and what signals do to this process: `await sys.signalling.choose("USR1", "hold")`."""
+        return Signalling(self._door)
 
     def signals(self) -> Inbox:
         """`async for name in sys.signals()`: USR1, CHLD, QUOTA, … as they come. TERM cancels the program instead."""

@@ -14,6 +14,7 @@ from msgspec import Raw
 from syscalls.calls import process
 from syscalls.calls.process import Budget, Exit
 from userland.cli import amounts
+from userland.cli.asking import Asker, can_ask
 from userland.cli.boot import ephemeral
 from userland.cli.commands.model import absolute_origin
 from userland.cli.failures import DENIED, INTERRUPTED, NO_CONNECTION, OK, Failure, refuse, say
@@ -55,7 +56,8 @@ Examples:
 
 \b
 Without a running kernel one is started for this command and ends with it. A file's program
-sees its own folder, read only, and the models; --allow grants more.
+sees its own folder, read only, and the models; --allow grants more. On a terminal it asks
+for what it lacks; elsewhere that is refused.
 """,
 )
 @click.argument("program", metavar="PROGRAM|FILE[:NAME]|JOB.toml")
@@ -116,13 +118,15 @@ def run(
         nice=nice or target.nice,
         model=target.model,
         detach=detach,
+        ask=not detach and session.typed and can_ask(),
     )
     with _kernel(session, model, detach=detach) as (there, named):
         with there.link() as link:
             spawned = link.call(process.SPAWN, msgspec.structs.replace(wanted, model=named or wanted.model))
             if detach:
                 return _detached(spawned.pid, output)
-            seen = follow(there, link, spawned.pid, data=output == "table")
+            asker = Asker(there, spawned.pid, lasting=there is session) if wanted.ask else None
+            seen = follow(there, link, spawned.pid, data=output == "table", asker=asker)
     return _finish(seen, target, output)
 
 
