@@ -98,12 +98,16 @@ class TaskHosts:
 
         async def serve() -> None:
             nonlocal server
-            async with trio.open_nursery() as nursery:
-                server = make_server(driver, load, nursery, driver=load(driver))
-                await run(Duplex(Peer(DRIVER_LIMITS, Hello()), theirs, server, trio.Event))
-                with trio.CancelScope(shield=True):
-                    await server.close()
-                nursery.cancel_scope.cancel()
+            try:
+                async with trio.open_nursery() as nursery:
+                    server = make_server(driver, load, nursery, driver=load(driver))
+                    await run(Duplex(Peer(DRIVER_LIMITS, Hello()), theirs, server, trio.Event))
+                    with trio.CancelScope(shield=True):
+                        await server.close()
+                    nursery.cancel_scope.cancel()
+            finally:  # as the system does for a process that was killed
+                theirs.send_stream.close()
+                theirs.receive_stream.close()
 
         def counted() -> tuple[int, int]:
             told: tuple[int, int] = (0, 0) if server is None else server.tally.counted()

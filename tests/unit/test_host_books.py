@@ -115,7 +115,7 @@ async def test_who_asked_pays_what_it_got_and_the_kernel_what_a_death_cost(autoj
         prompt, generated, length = usage
         accounts = machine.machine.accounts
         caller = machine.machine.ledger.account("test")
-        assert (prompt, generated) == (9, 40) == (9, length)
+        assert (prompt, generated) == (8, 40) == (8, length)
         assert caller.used[Resource.TOKENS_IN] == prompt
         assert caller.used[Resource.TOKENS_OUT] == generated
         again = accounts.overhead.used[Resource.TOKENS_IN]
