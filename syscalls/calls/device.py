@@ -75,13 +75,15 @@ class CloseDevice(Args, frozen=True, kw_only=True):
 
 @final
 class CallTool(Args, frozen=True, kw_only=True):
-    """Method `method` of `device` with a JSON-like object; by a `handle` on that device, which a store needs."""
+    """Method `method` of `device` with a JSON-like object; by a `handle` on that device, which a store needs. `lend` are
+    numbers of the caller's capabilities that a tool may use while it serves this call, for its own calls of it alone."""
 
     device: str
     method: str
     arguments: Raw = NIL
     timeout_s: float | None = None
     handle: int = 0
+    lend: tuple[int, ...] = ()
 
 
 @final
