@@ -36,9 +36,9 @@ mutants: $(READY) ## One-line breaks of the code, each of which must turn a name
 fuzz: $(READY) ## Fuzzes frames, arguments and the gate for a minute (FUZZ_S=3600 for longer)
 	@FUZZ_S=$${FUZZ_S:-60} $(BIN)/python -m tests.fuzz
 
-model: $(READY) ## Trains kernos-tiny anew (half an hour on two cores)
+model: $(READY) ## Trains kernos-tiny anew (some fifty minutes on one core)
 	@$(BIN)/python -m drivers.tiny.train --out .work/tiny --seed 0
-	@$(BIN)/python -m drivers.tiny.train --out drivers/tiny/kernos-tiny --seed 1 --start .work/tiny --steps 800
+	@$(BIN)/python -m drivers.tiny.train --out drivers/tiny/kernos-tiny --seed 1 --start .work/tiny
 
 score: $(READY) ## Scores kernos-tiny on requests it never saw, through a kernel
 	@$(BIN)/python -m bench.tiny

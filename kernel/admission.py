@@ -1,5 +1,6 @@
 """Whom front doors have let in: tickets that wait to be used, and the guests that came with one. Synchronous."""
 
+import math
 import re
 import secrets
 from collections.abc import Callable
@@ -36,6 +37,8 @@ class Identity(Struct, frozen=True):
             )
         if len(args.ids) > IDS_MAX:
             raise Invalid(f"{len(args.ids)} ids; at most {IDS_MAX}")
+        if args.expires_s is not None and not math.isfinite(args.expires_s):
+            raise Invalid(f"it expires at {args.expires_s}: give seconds since 1970, or none for never")
         return cls(args.principal, parse_rights(args.rights), frozenset(args.ids), args.expires_s, args.address[:64])
 
 

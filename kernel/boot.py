@@ -60,6 +60,7 @@ from kernel.sys import (
     device,
     file,
     generate,
+    growth,
     kernel,
     message,
     model,
@@ -196,6 +197,7 @@ async def machine_up(
             nursery.start_soon(TraceFile(config.state_folder / config.trace.file, config.trace, trace).run)
         executor.attach(nursery, gate)
         await ledger.boot()
+        growth.booted(machine)
         nursery.start_soon(ledger.run)
         await devices.boot(nursery)
         await contexts.boot()

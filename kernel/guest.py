@@ -45,6 +45,7 @@ class RemoteSession:
         self.id = secrets.token_bytes(ID_BYTES)
         self.identity = identity
         self.process = process
+        self._began_with = identity.rights
         self._lease_s = lease_s
         self._hello = Hello(info={"kernos": VERSION, "pid": str(process.pid), "lease_s": f"{lease_s:g}"})
         self._end = SessionEnd(CLIENT_LIMITS.frame_bytes_max)
@@ -58,9 +59,11 @@ class RemoteSession:
     def unwelcome(self, hello: Hello, identity: Identity) -> str:
         """Why a connection may not go on with this session; "" where it may. It must be the same principal's, and
         show no less than the session began with."""
+        if self.transport.reason:
+            return f"EPIPE: that session has ended ({self.transport.reason})"
         if identity.principal != self.identity.principal:
             return "EPERM: this session is another principal's"
-        beyond = uncovered(self.process.rights, identity.rights)
+        beyond = uncovered(self._began_with, identity.rights)
         if beyond:
             return f"EPERM: this session holds '{beyond[0]}', which this credential does not give: begin another"
         if not self._end.admits(hello.received):
@@ -77,6 +80,12 @@ class RemoteSession:
         self._next = _Caller(connection, hello, rest)
         self._arrived.set()
         self.transport.drop(fence)
+
+    def close(self) -> None:
+        """The session has ended: nobody waits to go on with it."""
+        caller, self._next = self._next, None
+        if caller is not None:
+            caller.connection.close()
 
     def expel(self, reason: str) -> None:
         """Ends it for `reason`, at once, whether or not its client reads."""
@@ -130,7 +139,7 @@ class Guests:
         reason = self._unwelcome(hello, identity)
         session = self._lasting.get(hello.session) if hello.session else None
         if hello.session and not reason and session is None:
-            reason = "ESRCH: the kernel has no such session: its lease is over, or the kernel was started anew"
+            reason = "EPIPE: the kernel has no such session: its lease is over, or the kernel was started anew"
         if session is not None and not reason:
             reason = session.unwelcome(hello, identity)
         if reason:
@@ -147,6 +156,8 @@ class Guests:
             return unlike(hello.abi)
         if not identity.rights:
             return "EPERM: this credential allows nothing: get one that names a right"
+        if not hello.session and hello.received:
+            return f"EINVAL: {hello.received} frames received, in a session that only begins"
         return "" if hello.session else self._machine.admissions.full(identity.principal)
 
     async def _begin(self, connection: SocketTransport, hello: Hello, said: bytes, identity: Identity) -> None:
@@ -186,6 +197,7 @@ class Guests:
                 nursery.cancel_scope.cancel()
         finally:
             del self._lasting[session.id]
+            session.close()
 
     async def _host(self, guest: Guest, process: Process, link: KernelLink) -> None:
         admissions = self._machine.admissions

@@ -58,6 +58,11 @@ def file_names(path: str) -> tuple[str, ...]:
     return (f"file:{name}",) if name == "/" else (f"file:{name}", f"file:{name}/")
 
 
+def principal_of(folder: str) -> str:
+    """Whose private tree bears that name: the inverse of `private_root`."""
+    return "" if folder == "%" else urllib.parse.unquote(folder)
+
+
 def private_root(state_folder: Path, principal: str) -> Path:
     """The private tree of a principal. Its name cannot leave the folder, whatever the principal is called."""
     return state_folder / "files" / (urllib.parse.quote(principal, safe="").replace(".", "%2E") or "%")

@@ -73,3 +73,7 @@ def probe() -> str:
 def scratch_name() -> str:
     """A name for a file that is written before it takes another's place."""
     return f".kernos-{secrets.token_hex(8)}"
+
+
+if __name__ == "__main__":  # for `kernos doctor`
+    print(probe())

@@ -10,7 +10,7 @@ TOOLS = ("calculate", "lookup", "recall", "remember", "answer")
 def made(*, seed: int, count: int, unseen_phrasings: bool, after: bool = False) -> tuple[score.Case, ...]:
     """That many cases for each tool; with `after`, each comes behind up to four other episodes."""
     chosen = templates.development if unseen_phrasings else templates.training
-    corpus = Corpus(1_000_000 + seed, patterns=chosen, scrambled_share=0.0)
+    corpus = Corpus(1_000_000 + seed, patterns=chosen)
     found = []
     for tool in TOOLS:
         for number in range(count):

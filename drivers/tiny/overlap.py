@@ -1,4 +1,10 @@
-"""The refusal: no held-out request may be a training phrasing, no held-out passage may be in the corpus."""
+"""The refusal: no held-out request may be a training phrasing, no held-out passage may be in the corpus.
+
+Patterns that somebody wrote down must not even be able to make a held-out request: training refuses to start. The
+grammar of `composed` is too wide for that (it makes millions of requests, and some of the held-out ones among them);
+what it must not make is left out request by request, when it is drawn: `cores` are those requests, without whatever
+opening and closing of ours they may have.
+"""
 
 import functools
 import re
@@ -10,12 +16,16 @@ GRAM_WORDS = 8
 _TOOLS = (
     templates.CALCULATE,
     templates.CALCULATE_VERBS,
+    templates.CALCULATE_STORIES,
     templates.LOOKUP,
     templates.RECALL_DOCS,
     templates.RECALL_MEMORY,
     templates.REMEMBER,
     templates.QUESTIONS,
+    templates.QUESTIONS_OF_TWO,
 )
+
+_CHAINS = tuple(form for form, _ in arithmetic.CHAINS)
 
 
 class Overlap(Exception):
@@ -31,9 +41,17 @@ def refuse(cases: Iterable[score.Case] | None = None) -> None:
         raise Overlap("the held-out requests overlap the training material; change these:\n  " + "\n  ".join(shared))
 
 
-def phrasings() -> frozenset[str]:
-    """The held-out phrasings, masked: what the corpus must not come up with by chance either."""
-    return frozenset(masked(case) for case in score.load())
+@functools.cache
+def cores() -> frozenset[str]:
+    """The held-out phrasings, squeezed, as they are and without openings and closings: the corpus draws none."""
+    opening, closing = (re.compile(_any(group)) for group in (templates.OPENINGS, templates.CLOSINGS))
+    found = set[str]()
+    for case in score.load():
+        text = patterns.squeezed(masked(case))
+        begins = [i for i in range(len(text)) if i == 0 or opening.fullmatch(text[:i])]
+        ends = [i for i in range(1, len(text) + 1) if i == len(text) or closing.fullmatch(text[i:])]
+        found |= {text[begin:end] for begin in begins for end in ends if begin < end}
+    return frozenset(found - {"<x>"})
 
 
 def masked(case: score.Case) -> str:
@@ -45,8 +63,8 @@ def masked(case: score.Case) -> str:
 
 
 def is_trained(case: score.Case) -> bool:
-    """Whether some pattern, with any opening and closing of ours or none, is this phrasing."""
-    text = masked(case).replace(" ", "")
+    """Whether some written pattern, with any opening and closing of ours or none, is this phrasing."""
+    text = patterns.squeezed(masked(case))
     if case.call.name == "answer":
         return _layouts().fullmatch(text) is not None
     return _requests().fullmatch(text) is not None
@@ -54,21 +72,22 @@ def is_trained(case: score.Case) -> bool:
 
 @functools.cache
 def _requests() -> re.Pattern[str]:
-    return re.compile(_framed(pattern for group in _TOOLS for pattern in group))
+    return re.compile(_framed(templates.written(pattern for group in _TOOLS for pattern in group)))
 
 
 @functools.cache
 def _layouts() -> re.Pattern[str]:
     # The question is part of the layout's regex, not a slot of it: a word stands in for it meanwhile.
-    question, standin = _framed(templates.QUESTIONS), "questionstandin"
-    layouts = (patterns.regex(layout.replace("{q}", standin)) for layout in templates.LAYOUTS)
+    question, standin = (
+        _framed(templates.written((*templates.QUESTIONS, *templates.QUESTIONS_OF_TWO))),
+        "questionstandin",
+    )
+    layouts = (patterns.regex(layout.replace("{q}", standin)) for layout in templates.written(templates.LAYOUTS))
     return re.compile("|".join(f"(?:{layout})" for layout in layouts).replace(standin, question))
 
 
 def _framed(cores: Iterable[str]) -> str:
-    opening, closing = (
-        _any(p for p in group if "{noise}" not in p) for group in (templates.OPENINGS, templates.CLOSINGS)
-    )
+    opening, closing = (_any(group) for group in (templates.OPENINGS, templates.CLOSINGS))
     return f"(?:{opening})?(?:{_any(map(_with_sums, cores))})(?:{closing})?"
 
 
@@ -78,8 +97,8 @@ def _any(group: Iterable[str]) -> str:
 
 def _with_sums(pattern: str) -> str:
     """The pattern with every wording of a sum in the place of its slot; operators between digits are no words."""
-    for slot, table in (("{e}", arithmetic.BINARY), ("{v}", arithmetic.VERBS)):
-        forms = "|".join(form for group in table.values() for form in group)
+    for slot, table in (("{e}", arithmetic.BINARY), ("{v}", arithmetic.VERBS), ("{s}", arithmetic.STORIES)):
+        forms = "|".join(form for group in (*table.values(), _CHAINS if slot == "{e}" else ()) for form in group)
         pattern = pattern.replace(slot, f"({{x}}|{forms})")
     return pattern
 

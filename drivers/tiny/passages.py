@@ -17,6 +17,27 @@ LENGTH_CHARS_MAX = 700
 _SENTENCE = re.compile(r"(?<=[.!?])\s+(?=[A-Z`'\"(])")
 _CLEAN = re.compile(r"[A-Z][A-Za-z0-9 ,;:'()`_/=*<>+-]{18,170}\.")
 _WORD = re.compile(r"[A-Za-z][A-Za-z0-9_'-]*")
+_JOINTS = (
+    " and ",
+    " and the ",
+    " and a ",
+    " ",
+    " or ",
+    " with ",
+    " with the ",
+    " to ",
+    " in ",
+    " on the ",
+    " for the ",
+    " of ",
+)
+
+
+class Topic(msgspec.Struct, frozen=True):
+    """How a sentence is asked for: the words in the request, and where those words stand in the sentence."""
+
+    words: str
+    spots: tuple[tuple[int, int], ...]
 
 
 class Passage(msgspec.Struct, frozen=True):
@@ -24,7 +45,9 @@ class Passage(msgspec.Struct, frozen=True):
 
     text: str
     sentence: str
-    topic: str
+    topic: Topic
+    sentences: tuple[tuple[int, int], ...]
+    at: int
 
 
 @functools.cache
@@ -108,19 +131,26 @@ def _adjective(rng: random.Random) -> str:
     return rng.choice(listed("adjectives"))
 
 
-def passage(rng: random.Random, *, several: bool, longest_chars: int = LENGTH_CHARS_MAX) -> Passage:
-    """A passage (or two or three, a blank line between) with one sentence chosen and a topic that points at it."""
+def passage(rng: random.Random, *, several: bool, longest_chars: int = LENGTH_CHARS_MAX, two: bool = False) -> Passage:
+    """A passage (or two or three, a blank line between), one sentence chosen, a topic that points at it.
+
+    With `two`, the topic is two phrases of the sentence, to be asked for together.
+    """
     while True:
         body = _body(rng, rng.randint(60, longest_chars))
-        chosen = rng.choice(body)
-        topic = _topic(rng, chosen, [other for other in body if other is not chosen])
+        chosen = rng.randrange(len(body))
+        topic = _topic(rng, body[chosen], body[:chosen] + body[chosen + 1 :], two=two)
         if topic is not None:
             break
-    if not several or len(body) < 2:
-        return Passage(" ".join(body), chosen, topic)
-    breaks = set(rng.sample(range(1, len(body)), k=min(len(body) - 1, rng.choice((1, 1, 2)))))
-    text = "".join(("\n\n" if i in breaks else " " if i else "") + sentence for i, sentence in enumerate(body))
-    return Passage(text, chosen, topic)
+    breaks = set[int]()
+    if several and len(body) > 1:
+        breaks = set(rng.sample(range(1, len(body)), k=min(len(body) - 1, rng.choice((1, 1, 2)))))
+    text, places = "", list[tuple[int, int]]()
+    for i, sentence in enumerate(body):
+        text += "\n\n" if i in breaks else " " if i else ""
+        places.append((len(text), len(text) + len(sentence)))
+        text += sentence
+    return Passage(text, body[chosen], topic, tuple(places), places[chosen][0])
 
 
 def _body(rng: random.Random, chars: int) -> list[str]:
@@ -139,24 +169,32 @@ def _body(rng: random.Random, chars: int) -> list[str]:
     return body
 
 
-def _topic(rng: random.Random, sentence: str, others: list[str]) -> str | None:
-    """A phrase of one to four words of the sentence, none but stop words of which stand in the others."""
+def _topic(rng: random.Random, sentence: str, others: list[str], *, two: bool) -> Topic | None:
+    """A phrase of one to four words of the sentence, none but stop words of which stand in the others; or two."""
     rest = {w.lower() for other in others for w in _WORD.findall(other)}
     words = list(_WORD.finditer(sentence))
     spans = []
     for i in range(len(words)):
         for n in range(1, 5):
             span = words[i : i + n]
-            if len(span) < n or not _asks(sentence, span, rest):
-                continue
-            spans.append((span, n))
+            if len(span) == n and _asks(sentence, span, rest):
+                spans.append((span[0].start(), span[-1].end(), n))
     if not spans:
         return None
-    span, _ = rng.choices(spans, weights=[(5, 6, 3, 1)[n - 1] for _, n in spans])[0]
-    topic = sentence[span[0].start() : span[-1].end()]
-    if span[0].start() == 0 and not topic[1:2].isupper() and rng.random() < 0.8:
-        topic = topic[0].lower() + topic[1:]
-    return _with_article(rng, topic)
+    begin, end, _ = rng.choices(spans, weights=[(5, 6, 3, 1)[n - 1] for *_, n in spans])[0]
+    first = _with_article(rng, _lowered(rng, sentence, begin, end))
+    after = [(b, e) for b, e, n in spans if b > end and n < 3]
+    if not two or not after:
+        return Topic(first, ((begin, end),))
+    more = rng.choice(after)
+    joint = rng.choice(_JOINTS)
+    return Topic(f"{first}{joint}{sentence[slice(*more)]}", ((begin, end), more))
+
+
+def _lowered(rng: random.Random, sentence: str, begin: int, end: int) -> str:
+    topic = sentence[begin:end]
+    lower = begin == 0 and not topic[1:2].isupper() and rng.random() < 0.8
+    return topic[0].lower() + topic[1:] if lower else topic
 
 
 @functools.cache

@@ -4,6 +4,7 @@ import random
 import re
 
 SLOT = re.compile(r"\{\w+\}")
+ANY_NOUN = "[a-z]{2,20}"
 _PIECE = re.compile(r"[(|)]|\{\w+\}|[^(|){}]+")
 _NOT_WORD = re.compile(r"[^a-z0-9<>]+")
 
@@ -42,12 +43,19 @@ def normal(text: str) -> str:
     return re.sub(r"(<x>\s*)+", "<x> ", _NOT_WORD.sub(" ", text)).strip()
 
 
+def squeezed(text: str) -> str:
+    """The text `normal` and without its spaces, as `regex` has it."""
+    return normal(text).replace(" ", "")
+
+
 def regex(pattern: str) -> str:
     """The pattern as a regex over `normal` text with the spaces taken out."""
     out = []
     for piece in _PIECE.findall(pattern):
         if piece in "()|":
             out.append({"(": "(?:", ")": ")", "|": "|"}[piece])
+        elif piece == "{noun}":
+            out.append(ANY_NOUN)
         elif SLOT.fullmatch(piece):
             out.append("(?:<x>)+")
         else:

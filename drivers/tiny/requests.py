@@ -3,7 +3,7 @@
 import random
 import re
 
-from drivers.tiny import passages, values
+from drivers.tiny import values
 from drivers.tiny.patterns import SLOT, draw
 from drivers.tiny.templates import CLOSINGS, OPENINGS, training
 from drivers.tiny.words import listed
@@ -12,79 +12,50 @@ _QUOTES = (("'", "'"), ('"', '"'), ("`", "`"), ("*", "*"), ("<", ">"))
 _TRAIN_OPENINGS, _TRAIN_CLOSINGS = training(OPENINGS), training(CLOSINGS)
 
 
-def worded(rng: random.Random, pattern: str, *, spoiled_share: float = 0.3, strange: bool = True) -> str:
-    """The pattern drawn, with an opening or a closing at times, spoiled a little; slots are still open."""
-    text = draw(pattern, rng)
-    if rng.random() < spoiled_share:
-        text = _spoiled(rng, text, strange=strange)
-    return dressed(rng, text)
-
-
 def dressed(rng: random.Random, text: str) -> str:
     """A frame with an opening before it or a closing behind it at times, its marks tidied."""
     if rng.random() < 0.3:
-        text = f"{_opening(rng, text)} {text}"
+        text = f"{_filled(rng, draw(rng.choice(_TRAIN_OPENINGS), rng))} {text}"
     if rng.random() < 0.2:
         text = _closed(rng, text)
-    return re.sub(r"[.,:]+([,?!])", r"\1", re.sub(r" ([,.?!])", r"\1", text))
-
-
-def _opening(rng: random.Random, text: str) -> str:
-    """Loose words never stand right before a statement to keep: nobody could tell them apart."""
-    choices = [o for o in _TRAIN_OPENINGS if not (text.startswith("{f}") and "{noise}" in o)]
-    return _filled(rng, draw(rng.choice(choices), rng))
+    return re.sub(r"[.,:]+([,?!])", r"\1", re.sub(r" ([,.?!:;])", r"\1", text))
 
 
 def _closed(rng: random.Random, text: str) -> str:
     closing = draw(rng.choice(_TRAIN_CLOSINGS), rng)
-    if text.endswith("}") or closing == "{noise}":
-        between = "" if closing.startswith(",") else ". " if closing == "{noise}" else rng.choice((". ", ". ", ", "))
+    if text.endswith("}"):
+        between = "" if closing.startswith(",") else rng.choice((". ", ". ", ", "))
     else:
         between = rng.choice((" ", " ", ". ", ", "))
-    return f"{text}{between}{_filled(rng, closing)}"
-
-
-def noise(rng: random.Random) -> str:
-    """Words that have nothing to do with the request."""
-    kind = rng.random()
-    if kind < 0.35:
-        return rng.choice(passages.sentences())
-    if kind < 0.6:
-        return passages.by_rule(rng)
-    if kind < 0.8:
-        return " ".join(values.word(rng) for _ in range(rng.randint(1, 4))) + rng.choice((".", ":", ",", ""))
-    return values.note(rng) + "."
+    return f"{text}{between}{closing}"
 
 
 def _filled(rng: random.Random, text: str) -> str:
-    return text.replace("{noise}", noise(rng))
+    return text.replace("{noun}", values.word(rng))
 
 
-def _spoiled(rng: random.Random, text: str, *, strange: bool) -> str:
-    """One to three words of the frame lost, mistyped, swapped or joined by others; by nouns too if `strange`."""
+def spoiled(rng: random.Random, text: str) -> str:
+    """A word or two of the frame lost, mistyped or joined by a filler.
+
+    Never by a word that could belong to the value, nor one right beside it: where a value begins must stay clear.
+    """
     words = text.split(" ")
-    for _ in range(rng.choice((1, 1, 2, 3))):
-        plain = [i for i, w in enumerate(words) if "{" not in w and w.isalpha()]
+    for _ in range(rng.choice((1, 1, 2))):
+        plain = [i for i, w in enumerate(words) if w.isalpha() and not _beside_slot(words, i)]
         if not plain:
             break
         at, kind = rng.choice(plain), rng.random()
-        old = words[at]
         if kind < 0.2 and len(plain) > 3:
             words.pop(at)
-        elif kind < 0.45:
-            words[at] = _typo(rng, old)
         elif kind < 0.6:
-            words[at] = values.word(rng) if strange else rng.choice(listed("everyday"))
+            words[at] = _typo(rng, words[at])
         else:
-            words.insert(at, _between(rng, strange=strange))
+            words.insert(at, rng.choice(listed("fillers")))
     return " ".join(words)
 
 
-def _between(rng: random.Random, *, strange: bool) -> str:
-    if not strange:
-        return rng.choice(listed("fillers"))
-    fillers = listed("fillers")
-    return rng.choice((values.word(rng), rng.choice(listed("adjectives")), rng.choice(fillers), rng.choice(fillers)))
+def _beside_slot(words: list[str], at: int) -> bool:
+    return any("{" in word for word in words[max(0, at - 1) : at + 2])
 
 
 def _typo(rng: random.Random, text: str) -> str:

@@ -1,53 +1,118 @@
-"""Rows of tokens: episodes laid end to end, with a weight on each token that the model has to say."""
+"""Rows of tokens: episodes laid end to end, with a weight on each token to say, and where each should look."""
+
+from bisect import bisect_left, bisect_right
 
 import msgspec
 import torch
 from tokenizers import Tokenizer
 
-from drivers.tiny import wire
-from drivers.tiny.corpus import Corpus
+from drivers.tiny import guide, wire
+from drivers.tiny.corpus import Corpus, Episode
+from drivers.tiny.guide import Looks
+from drivers.tiny.spans import Copy, Match, Notes, Span
 
 # Of sixty tokens said, three decide: which tool, where the value begins, where it ends. Copying the rest is
 # learned anyway; weighed alike, the deciding ones drown (0.4 of loss, and every second request to the wrong tool).
-_FIRST_WEIGHT, _NEXT_WEIGHT, _LAST_WEIGHT, _PLAIN_WEIGHT = 12.0, 4.0, 4.0, 0.5
-_NEXT_CHARS = 10
+_FIRST_WEIGHT, _NEXT_WEIGHT, _LAST_WEIGHT, _PLAIN_WEIGHT = 10.0, 3.0, 5.0, 0.5
+_NEXT_TOKENS = 3
 _NAME = '"name": "'
-_LEADS = ('"text": "', '"query": "', '"term": "', '"expression": "', ' say: "', ' says: "', ' me: "', "result is ")
+_SAID_BEFORE = 2  # look-backs are told to one token in so many: they are learned at once
+
+Demand = tuple[int, int, int]
+"""A token that looks, the first to look at and the one past the last."""
 
 
 class Rows(msgspec.Struct, frozen=True):
-    """A batch: ids and weights, both rows x tokens; weight[i] is for saying ids[i]."""
+    """A batch: ids and weights, both rows x tokens; weight[i] is for saying ids[i]; `looks` guide some heads."""
 
     ids: torch.Tensor
     weights: torch.Tensor
+    looks: tuple[Looks, ...]
 
 
-def turn_tokens(tokenizer: Tokenizer, turn: wire.Turn) -> tuple[list[int], list[float]]:
-    """The turn's ids, and their weights: nothing but what the assistant says has one."""
-    text = wire.render(turn)
-    encoding = tokenizer.encode(text, add_special_tokens=False)
-    if turn.role != "assistant":
-        return encoding.ids, [0.0] * len(encoding.ids)
-    begin = len(tokenizer.encode(f"{wire.START}assistant\n", add_special_tokens=False).ids)
-    weights = _weights(text, [right for _, right in encoding.offsets])
-    last = len(encoding.ids) - 1  # the line break behind the end mark is nobody's
-    return encoding.ids, [0.0] * begin + weights[begin:last] + [0.0]
+class Piece(msgspec.Struct):
+    """An episode in tokens."""
+
+    ids: list[int]
+    weights: list[float]
+    looks: dict[str, list[Demand]]
 
 
-def _weights(text: str, rights: list[int]) -> list[float]:
-    """A weight for each token, found by its right end: the left end of a word behind a quote is the quote."""
-    weights = [_PLAIN_WEIGHT] * len(rights)
-    starts = [text.index(lead) + len(lead) for lead in _LEADS if lead in text]
-    for i, right in enumerate(rights):
-        if any(at < right <= at + _NEXT_CHARS for at in starts):
-            weights[i] = _NEXT_WEIGHT
-    firsts = starts + ([text.index(_NAME) + len(_NAME)] if _NAME in text else [])
-    for at in firsts:
-        weights[next(i for i, right in enumerate(rights) if right > at)] = _FIRST_WEIGHT
-    if starts and '"' in text[starts[0] :]:
-        end = text.rindex('"')
-        weights[next(i for i, right in enumerate(rights) if right > end)] = _LAST_WEIGHT
-    return weights
+def piece_of(cutter: Tokenizer, episode: Episode) -> Piece:
+    """The episode's tokens, their weights (nothing but what the assistant says has one), and its demands."""
+    piece = Piece([], [], {duty: [] for duty in guide.HEADS})
+    rights: list[tuple[int, list[int]]] = []
+    for turn in episode.turns:
+        encoding = cutter.encode(wire.render(turn), add_special_tokens=False)
+        lead = len(wire.START) + len(turn.role) + 1
+        rights.append((len(piece.ids), [right - lead for _, right in encoding.offsets]))
+        piece.ids += encoding.ids
+        piece.weights += _plain(turn.role, rights[-1][1])
+        if turn.role == "assistant" and _NAME in turn.text:
+            place = Places(rights).tokens(Span(len(rights) - 1, turn.text.index(_NAME) + len(_NAME), len(turn.text)))
+            piece.weights[place.start] = _FIRST_WEIGHT
+    _mark(piece, Places(rights), episode.notes)
+    return piece
+
+
+def _plain(role: str, ends: list[int]) -> list[float]:
+    """Weights for one turn by itself; its first token counts, for it says whether this is a call."""
+    if role != "assistant":
+        return [0.0] * len(ends)
+    begin = bisect_left(ends, 0) + 1  # behind the line break that ends the turn's opening
+    rest = len(ends) - begin - 2  # the line break behind the end mark is nobody's
+    return [0.0] * begin + [_NEXT_WEIGHT] + [_PLAIN_WEIGHT] * rest + [0.0]
+
+
+class Places:
+    """Where in an episode's tokens a stretch of text is: each turn's first token, and its tokens' right ends.
+
+    By the right ends: the left end of a word behind a quote is the quote.
+    """
+
+    def __init__(self, rights: list[tuple[int, list[int]]]) -> None:
+        self._rights = rights
+
+    def tokens(self, span: Span) -> range:
+        """The tokens that end within the span."""
+        first, ends = self._rights[span.turn]
+        return range(first + bisect_right(ends, span.begin), first + bisect_right(ends, span.end))
+
+
+def _mark(piece: Piece, places: Places, notes: Notes) -> None:
+    for sentence in notes.sentences:
+        inside = places.tokens(sentence)
+        piece.looks[guide.START] += [(at, inside.start, inside.start + 1) for at in inside]
+    for match in notes.matches:
+        same = _same(piece.ids, places, match)
+        piece.looks[guide.SAME] += same
+        piece.looks[guide.AGAIN] += same
+    for copy in notes.copies:
+        _mark_copy(piece, places, copy)
+
+
+def _same(ids: list[int], places: Places, match: Match) -> list[Demand]:
+    earlier = places.tokens(match.earlier)
+    found = {ids[at]: at for at in reversed(earlier)}
+    return [(at, found[ids[at]], found[ids[at]] + 1) for at in places.tokens(match.later) if ids[at] in found]
+
+
+def _mark_copy(piece: Piece, places: Places, copy: Copy) -> None:
+    said, read = places.tokens(copy.said), places.tokens(copy.read)
+    if not said or not read:
+        return
+    for at in said[1 : 1 + _NEXT_TOKENS]:
+        piece.weights[at] = _NEXT_WEIGHT
+    piece.weights[said.start], piece.weights[said.stop] = _FIRST_WEIGHT, _LAST_WEIGHT
+    for at, source in zip(said, read, strict=False):
+        if piece.ids[at] != piece.ids[source]:
+            break
+        piece.looks[guide.POINT].append((at - 1, source, source + 1))
+    else:
+        piece.looks[guide.POINT].append((said.stop - 1, read.stop, read.stop + 1))
+    shown = [places.tokens(span) for span in copy.shows]
+    for tokens in shown:
+        piece.looks[guide.SHOWS] += [(at - 1, tokens.start, tokens.stop) for at in said if tokens]
 
 
 class Packer:
@@ -55,40 +120,56 @@ class Packer:
 
     def __init__(self, corpus: Corpus, tokenizer: Tokenizer) -> None:
         self.corpus, self.tokenizer = corpus, tokenizer
-        self._waiting: list[tuple[list[int], list[float]]] = []
+        self._waiting: list[Piece] = []
 
     def batch(self, *, rows: int, tokens: int) -> Rows:
         """A batch of that shape, the rest of a row padded with weight nought."""
         pad = self.tokenizer.token_to_id(wire.PAD)
         ids = torch.full((rows, tokens), pad, dtype=torch.long)
         weights = torch.zeros((rows, tokens))
+        looks: dict[str, list[tuple[int, int, int, int]]] = {duty: [] for duty in guide.HEADS}
         for row in range(rows):
-            said, counts = self._row(tokens)
-            ids[row, : len(said)] = torch.tensor(said)
-            weights[row, : len(counts)] = torch.tensor(counts)
-        return Rows(ids, weights)
+            piece = self._row(tokens)
+            ids[row, : len(piece.ids)] = torch.tensor(piece.ids)
+            weights[row, : len(piece.ids)] = torch.tensor(piece.weights)
+            for duty, demands in piece.looks.items():
+                looks[duty] += [(row, *demand) for demand in demands]
+        return Rows(ids, weights, tuple(Looks(duty, torch.tensor(found).view(-1, 4)) for duty, found in looks.items()))
 
-    def _row(self, tokens: int) -> tuple[list[int], list[float]]:
+    def _row(self, tokens: int) -> Piece:
         system = self.corpus.system()
-        ids, weights = turn_tokens(self.tokenizer, system) if system else ([], [])
-        if len(ids) > tokens // 2:
-            ids, weights = [], []
+        row = piece_of(self.tokenizer, Episode("system", (system,))) if system else _empty()
+        if len(row.ids) > tokens // 4:
+            row = _empty()
         misses = 0
-        while misses < 4 and len(ids) < tokens - 60:
-            piece = self._waiting.pop(0) if self._waiting and misses == 0 else self._draw()
-            if len(piece[0]) > tokens:
+        while misses < 4 and len(row.ids) < tokens - 60:
+            waits = bool(self._waiting) and misses == 0
+            piece = self._waiting.pop(0) if waits else piece_of(self.tokenizer, self.corpus.episode())
+            if len(piece.ids) > tokens:
                 continue
-            if len(ids) + len(piece[0]) > tokens:
+            if len(row.ids) + len(piece.ids) > tokens:
                 self._waiting.append(piece)
                 misses += 1
                 continue
-            ids, weights = ids + piece[0], weights + piece[1]
+            _join(row, piece)
         del self._waiting[64:]
-        return ids, weights
+        _look_back(row)
+        return row
 
-    def _draw(self) -> tuple[list[int], list[float]]:
-        ids, weights = list[int](), list[float]()
-        for turn in self.corpus.episode().turns:
-            more, counts = turn_tokens(self.tokenizer, turn)
-            ids, weights = ids + more, weights + counts
-        return ids, weights
+
+def _empty() -> Piece:
+    return Piece([], [], {duty: [] for duty in guide.HEADS})
+
+
+def _join(row: Piece, piece: Piece) -> None:
+    shift = len(row.ids)
+    row.ids += piece.ids
+    row.weights += piece.weights
+    for duty, demands in piece.looks.items():
+        row.looks[duty] += [(at + shift, begin + shift, end + shift) for at, begin, end in demands]
+
+
+def _look_back(row: Piece) -> None:
+    for at in range(2, len(row.ids), _SAID_BEFORE):
+        row.looks[guide.BEFORE].append((at, at - 1, at))
+        row.looks[guide.BEFORE_THAT].append((at, at - 2, at - 1))

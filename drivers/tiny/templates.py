@@ -7,6 +7,10 @@ held-out file.
 
 # ruff: noqa: E501  (a phrasing on one line can be read; cut in two it cannot)
 
+from collections.abc import Iterable
+
+from drivers.tiny import composed
+
 OPENINGS = (
     "(hi|hello|hey|hey there|good morning|good evening|greetings)(,|!|.|)",
     "(please|pls|plz|kindly)(,|)",
@@ -22,7 +26,10 @@ OPENINGS = (
     "(listen|look|say|hmm|um|oh|ah|yo)(,|.|:)",
     "(today|tonight|this week|right now) (we|i) (need|want) (this|something)(:|.)",
     "(it is|it's) (urgent|important|for work|for school|for a friend|not hard)(.|:)",
-    "{noise}",
+    "(i am|i'm|we are) (working on|reading about|writing about|thinking about|talking about) (a|the|my) {noun}(.|:|,| now.)",
+    "(this is|it is) for (my|our|the) {noun}(.|:|,)",
+    "(i'm sorry to bother you|sorry to bother you|if you have a minute|when you have time|if it is no trouble|whenever you can|first of all|to begin with|before we start|one last thing|last one|next up|moving on|back to work|so far so good)(.|,|:|!| -)",
+    "(my {noun} is broken|i was at the {noun} today|we bought a {noun}|the {noun} came up in class|someone asked about the {noun}|i am no expert|i am new to this|i could not sleep|it is raining here|time is short)(.|,|!|;)",
 )
 CLOSINGS = (
     "(please|pls|thanks|thank you|thx|cheers)(.|!|)",
@@ -32,7 +39,16 @@ CLOSINGS = (
     "(be|keep it) (quick|brief|short|exact|precise)(.|!)",
     "(many|a thousand|big) thanks(.|!|)",
     "(it|this) is (urgent|important|for a report|for my notes)(.|)",
-    "{noise}",
+    "(i need|we need|they want) it (today|now|soon|for a report|for class)(.|!|)",
+    "(thanks in advance|much appreciated|appreciate it|no rush|take your time|as soon as you can|if possible|if that's okay|for a friend|i'd be grateful|would be great|that would help|you're the best|many thanks in advance|asap|right away|when you can)(.|!|)",
+)
+CALCULATE_STORIES = (
+    "{s}(. |, )(how many|how much) (is that|are there|does that make|do i have|is left|are left|remain|in total|altogether)(?|)",
+    "if {s}, (how many|how much|what) (is that|do i have|is left|are left|remain|is the total|does each get|is it in all)(?|)",
+    "{s}(. |: |, )(what is the total|how many in total|how many remain|how many each|work it out|compute it|calculate that)(?|.|)",
+    "(suppose|say|imagine|assume|given that) {s}(. |, |: )(how many|how much|what) (are there|is that|remains|is it|do we get)(?|)",
+    "how (many|much) (is it|are there|is left|remain|do we have|in all) (if|when|given that) {s}(?|)",
+    *composed.CALCULATE_STORIES,
 )
 CALCULATE = (
     "what is {e}(?|)",
@@ -83,6 +99,7 @@ CALCULATE = (
     "(what|which) do (i|we|they) (have|pay|owe|need) (with|at|for) {e}(?|)",
     "(everyone|nobody|somebody) (here |) (knows|guesses|forgets) {e}(, do you|. tell me|)(?|.|)",
     "(enter|type|feed|key in) {e} (into|in|on) (the|your) (calculator|machine|computer)(.|)",
+    *composed.CALCULATE,
 )
 CALCULATE_VERBS = (
     "{v}(.|, please|)",
@@ -98,6 +115,7 @@ CALCULATE_VERBS = (
     "(how much|what) (is it|do we have|remains|will it be) (after we|once you|when you) {v}(?|)",
     "(your task|my wish|next step|step one|to do|order)(:| -) {v}(.|)",
     "(try|go|be nice and|be so kind and|do) {v}(.|)",
+    *composed.CALCULATE_VERBS,
 )
 LOOKUP = (
     "what is {q}(?|)",
@@ -150,6 +168,7 @@ LOOKUP = (
     "(entry|line|page|section) {q} (of|in|from) the (glossary|manual|dictionary)(.|, please|)",
     "(by|with) {q}, what (do they|does one|do people|does the author) (mean|intend)(?|)",
     "(who|which book|what) (can explain|explains|defines) {q}(?|)",
+    *composed.LOOKUP,
 )
 RECALL_DOCS = (
     "what do the (documents|docs|files|papers|pages) (say|tell|state|report|write|explain) about {t}(?|)",
@@ -170,7 +189,7 @@ RECALL_DOCS = (
     "i (need|want|would like) (to know|to hear|to read|to see) what the (docs|documents|files) (say|tell) (about|on) {t}(.|)",
     "(i am|i'm) (looking for|searching|interested in|after) {t} (in|from) the (docs|documents|documentation)(.|)",
     "(can|could|would) you (please |) (check|search|look in|ask|read) the (docs|documents|files) (for|about|on) {t}(?|)",
-    "how (do|does|did) the (docs|documents|documentation|manuals) (describe|explain|define|present|treat) {t}(?|)",
+    "how (do|does|did) the (docs|documents|documentation|guides) (describe|explain|define|present|treat) {t}(?|)",
     "what (can|could) (be found|one find|we read|i read|i find) (about|on) {t} in the (docs|documents|files)(?|)",
     "(what|anything) (is known|is written|is said|stands) (about|on) {t} in the (docs|documents|documentation|pages)(?|)",
     "(my|the|our) (question|topic|subject) (is|for the documents is|for the docs is) {t}(, what do the docs say|, search the documents|. check the documents)(?|.|)",
@@ -195,6 +214,7 @@ RECALL_DOCS = (
     "(help|support|documentation|docs) (for|on|about) {t}(?|, please|.|)",
     "what is the (official|documented|written|exact) (word|statement|description|rule) (on|about|of|for) {t}(?|)",
     "(have|did) (you|we) (read|seen|see) (anything|something) (about|on) {t} in the (docs|documents|files|archive)(?|)",
+    *composed.RECALL_DOCS,
 )
 RECALL_MEMORY = (
     "what did i (tell|say to) you about {t}(?|)",
@@ -229,6 +249,7 @@ RECALL_MEMORY = (
     "(what|how) (about|is it with) {t}(, as i told you|, do you remember|, from memory|, as you noted)(?|.|)",
     "(which|what) (is|was) {t}(, the one i told you|, if you remember|, according to your memory)(?|.|)",
     "(my head is empty|i cannot think|it is gone)(:|.) {t}(?|. remember it|, do you recall it)(?|.|)",
+    *composed.RECALL_MEMORY,
 )
 REMEMBER = (
     "remember that {f}(.|)",
@@ -273,6 +294,7 @@ REMEMBER = (
     "(a|one|another) (detail|point|message|thing) (you should|to) (keep|remember|store|save)(:|.) {f}(.|)",
     "(my|our) (note|message|information|news) (for|to) (you|your memory|the notes)(:|,) {f}(.|)",
     "(record|register|enter) (that|the following|this fact|this)(:|) {f}(.|)",
+    *composed.REMEMBER,
 )
 QUESTIONS = (
     "what does (it|the text|the passage|this|the paragraph|the article) (say|tell|state|report) (about|on|of) {t}(?|)",
@@ -305,6 +327,20 @@ QUESTIONS = (
     "(explain|describe|define|summarise|mention) {t}(.|)",
     "(what|which part) of (it|the text|the passage) (is|deals with|concerns|covers|treats|tells of|speaks about) {t}(?|)",
     "(what|who) (does|has|did) (the|this) (text|passage|author|writer|article) (say|mention|write|tell|note) (about|on|of|regarding|concerning) {t}(?|)",
+    *composed.QUESTIONS,
+)
+QUESTIONS_OF_TWO = (
+    "(what|how|why|when|where|who|which) (is|are|was|were|does|do|did|can|has|have|will|should) (the |) {t}(?|)",
+    "(does|do|did|is|are|was|can|has) (the |a |) {t}(?|)",
+    "(how (many|much|long|often|far|old|big)|what kind of|what sort of|whose) {t}(?|)",
+    "(what|who) {t}(?|)",
+    "(what does it say|what is said|tell me|anything|the sentence|the line|quote the part) about {t}(?|.|)",
+    "{t}(?|)",
+    "(explain|say|tell me) (how|why|when|where|what|whether) (the |) {t}(.|?|)",
+    "(i want to know|i wonder|i would like to hear|do you know) (how|why|when|where|what|if) (the |) {t}(.|?|)",
+    "(under what conditions|in which case|for what reason|by what means|at what time|to whom) (is|are|does|do|can|did) (the |) {t}(?|)",
+    "(what happens|what is done) (to|with|when|if|before|after) (the |a |) {t}(?|)",
+    *composed.QUESTIONS_OF_TWO,
 )
 LAYOUTS = (
     "text: {p}\nquestion: {q}",
@@ -351,6 +387,7 @@ LAYOUTS = (
     "{p} (--|//|##|==) {q}",
     "q: {q}\n\np: {p}",
     "{q} (use|see|read|check) (this|the text)(: |:\n|. ){p}",
+    *composed.LAYOUTS,
 )
 SMALL_TALK = (
     (
@@ -390,6 +427,12 @@ SYSTEMS = (
     "Tools: calculate, lookup, recall, remember, answer.( Use them.|)",
 )
 DEV_EVERY = 9
+_COMPOSED = frozenset(pattern for group in composed.GROUPS for pattern in group)
+
+
+def written(patterns: Iterable[str]) -> tuple[str, ...]:
+    """Those of the patterns that were written down as they are, not composed."""
+    return tuple(p for p in patterns if p not in _COMPOSED)
 
 
 def training(patterns: tuple[str, ...]) -> tuple[str, ...]:

@@ -11,8 +11,9 @@ from tokenizers import Tokenizer
 from torch.nn import functional
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
 
-from drivers.tiny import circuit, overlap, tokenizer, wire
-from drivers.tiny.corpus import Corpus
+from drivers.tiny import guide, overlap, tokenizer, wire
+from drivers.tiny.corpus import SHARES, Corpus
+from drivers.tiny.network import Network
 from drivers.tiny.optimizer import Muon
 from drivers.tiny.rows import Packer, Rows
 
@@ -25,35 +26,58 @@ class Stage(msgspec.Struct, frozen=True):
     tokens: int
     passage_chars: int
     scrambled_share: float
-    spoiled_share: float = 0.3
-    strange: bool = True
-    cut_share: float = 0.0
+    spoiled_share: float
+    guide_weight: float
+    answers: int = SHARES["answer"]
 
     def direct(self, corpus: Corpus) -> None:
         """Sets the corpus for this part."""
-        corpus.longest_chars, corpus.scrambled_share = self.passage_chars, self.scrambled_share
-        corpus.spoiled_share, corpus.strange, corpus.cut_share = self.spoiled_share, self.strange, self.cut_share
+        corpus.shares["answer"] = self.answers
+        corpus.longest_chars = self.passage_chars
+        corpus.scrambled_share, corpus.spoiled_share = self.scrambled_share, self.spoiled_share
 
 
-# One request a row at first: which tool to call is not to be learned among six requests at once.
-COURSE = (
-    Stage(0.25, 18, 128, 100, 0.1),
-    Stage(0.5, 9, 256, 300, 0.25),
-    Stage(0.95, 5, 512, 700, 0.3),
-    Stage(1.0, 1, 3072, 700, 0.3),
+class Round(msgspec.Struct, frozen=True):
+    """A course, how many steps it has, and the share of the full rate at which it begins and ends; when it cools."""
+
+    course: tuple[Stage, ...]
+    steps: int
+    first_rate: float
+    last_rate: float
+    cools_at_share: float
+    guided: frozenset[str]
+
+
+# Short and clean at first, so that the guided heads find their places; then wide.
+FIRST = Round(
+    (
+        Stage(0.16, 32, 128, 100, 0.0, 0.0, 1.0),
+        Stage(0.4667, 32, 128, 160, 0.15, 0.1, 0.5),
+        Stage(1.0, 16, 256, 420, 0.15, 0.1, 0.3),
+    ),
+    steps=2250,
+    first_rate=1.0,
+    last_rate=0.4167,
+    cools_at_share=0.5333,
+    guided=frozenset(guide.HEADS) - {guide.AGAIN},
 )
-# The second time round: what is left to learn is where a value or a sentence begins, so calls by the dozen.
-AGAIN = (
-    Stage(0.45, 16, 160, 200, 0.25, 0.1, strange=False, cut_share=0.6),
-    Stage(0.7, 9, 256, 320, 0.25, 0.1, strange=False, cut_share=0.4),
-    Stage(0.95, 5, 512, 700, 0.25, 0.1, strange=False, cut_share=0.2),
-    Stage(1.0, 1, 3072, 700, 0.25, 0.1, strange=False),
+# What is left after it is to find sentences in longer texts; rows as long as a window last.
+SECOND = Round(
+    (
+        Stage(0.5, 16, 256, 420, 0.12, 0.1, 0.5, answers=42),
+        Stage(0.96, 8, 512, 700, 0.12, 0.1, 0.3, answers=36),
+        Stage(1.0, 1, 3072, 700, 0.12, 0.1, 0.3),
+    ),
+    steps=1150,
+    first_rate=0.4167,
+    last_rate=0.0,
+    cools_at_share=0.0,
+    guided=frozenset(guide.HEADS),
 )
-STEPS = 1700
 MATRIX_RATE, VECTOR_RATE = 0.012, 0.003
-WARM_SHARE, COOL_SHARE = 0.02, 0.5
-SAVE_EVERY_STEPS = 150
-REPORT_EVERY_S = 5.0
+WARM_SHARE = 0.0267
+SAVE_EVERY_STEPS = 250
+REPORT_EVERY_S = 15.0
 SAMPLE_EPISODES = 6000
 
 
@@ -61,11 +85,11 @@ def config(vocabulary: int, *, start: int, end: int, pad: int) -> LlamaConfig:
     """The shape of the model."""
     return LlamaConfig(
         vocab_size=vocabulary,
-        hidden_size=192,
-        intermediate_size=384,
-        num_hidden_layers=4,
-        num_attention_heads=3,
-        num_key_value_heads=3,
+        hidden_size=256,
+        intermediate_size=640,
+        num_hidden_layers=6,
+        num_attention_heads=4,
+        num_key_value_heads=4,
         head_dim=64,
         attention_bias=True,
         max_position_embeddings=tokenizer.CONTEXT_TOKENS_MAX,
@@ -79,42 +103,41 @@ def config(vocabulary: int, *, start: int, end: int, pad: int) -> LlamaConfig:
     )
 
 
-def loss_of(model: LlamaForCausalLM, batch: Rows) -> torch.Tensor:
-    """The weighted loss; logits are made only where something is to be said."""
-    hidden = model.model(input_ids=batch.ids, use_cache=False).last_hidden_state[:, :-1]
+def losses_of(network: Network, batch: Rows, guided: frozenset[str]) -> tuple[torch.Tensor, torch.Tensor]:
+    """The weighted loss of what is said (logits are made only where something is), and the guide's."""
+    looks = tuple(each for each in batch.looks if each.duty in guided)
+    cast = network.weights()
+    seen = network(batch.ids, cast)
     weights = batch.weights[:, 1:]
     where = weights > 0
-    losses = functional.cross_entropy(model.lm_head(hidden[where]), batch.ids[:, 1:][where], reduction="none")
-    return (losses * weights[where]).sum() / weights.sum()
+    logits = functional.linear(seen.hidden[:, :-1][where], cast["model.embed_tokens.weight"]).float()
+    losses = functional.cross_entropy(logits, batch.ids[:, 1:][where], reduction="none")
+    return (losses * weights[where]).sum() / weights.sum(), guide.loss_of(seen, looks)
 
 
-def rate_at(share: float) -> float:
-    """Up, level, then down to nothing in a straight line."""
-    return min(1.0, share / WARM_SHARE, (1 - share) / COOL_SHARE)
+def rate_at(share: float, of: Round) -> float:
+    """Up, level, then down in a straight line."""
+    cooled = max(0.0, share - of.cools_at_share) / (1 - of.cools_at_share)
+    return min(of.first_rate + (of.last_rate - of.first_rate) * cooled, of.first_rate * share / WARM_SHARE)
 
 
-def train(out: Path, *, seed: int, steps: int, start: Path | None = None) -> None:
+def train(out: Path, *, seed: int, start: Path | None = None, steps: int | None = None) -> None:
     """Makes the tokenizer and the model and writes both to `out`; prints a line every few seconds.
 
-    With `start`, the folder of a model of ours, that one is trained further, on other episodes, half as fast.
+    With `start`, the folder of a model that had the first round, that one is given the second. `steps` shortens it.
     """
     torch.manual_seed(seed)
     out.mkdir(parents=True, exist_ok=True)
-    forbidden = overlap.phrasings()
+    forbidden = overlap.cores()
     cutter = _cutter(seed, forbidden, start)
     tokenizer.save(cutter, out)
-    model = _fresh(cutter) if start is None else LlamaForCausalLM.from_pretrained(start)
-    packer = Packer(Corpus(seed, forbidden=forbidden), cutter)
-    _fit(
-        model,
-        packer,
-        steps=steps,
-        out=out,
-        course=COURSE if start is None else AGAIN,
-        pace=1.0 if start is None else 0.5,
-    )
-    model.save_pretrained(out)
-    print(json.dumps({"parameters": sum(p.numel() for p in model.parameters()), "out": str(out)}))
+    model = _fresh(cutter) if start is None else LlamaForCausalLM.from_pretrained(start, dtype=torch.float32)
+    chosen = FIRST if start is None else SECOND
+    chosen = msgspec.structs.replace(chosen, steps=steps or chosen.steps)
+    print(f"{sum(p.numel() for p in model.parameters()):,} parameters, {chosen.steps} steps", flush=True)
+    _fit(model, Packer(Corpus(seed, forbidden=forbidden), cutter), chosen, out)
+    _save(model, out)
+    print(json.dumps({"steps": chosen.steps, "out": str(out)}))
 
 
 def _cutter(seed: int, forbidden: frozenset[str], start: Path | None) -> Tokenizer:
@@ -124,50 +147,71 @@ def _cutter(seed: int, forbidden: frozenset[str], start: Path | None) -> Tokeniz
     return tokenizer.build(wire.render(turn) for _ in range(SAMPLE_EPISODES) for turn in sample.episode().turns)
 
 
+def _save(model: LlamaForCausalLM, out: Path) -> None:
+    """In bfloat16: half the bytes, and what training computed with."""
+    copy = LlamaForCausalLM(model.config).to(torch.bfloat16)
+    copy.load_state_dict(model.state_dict())
+    copy.generation_config = model.generation_config
+    copy.save_pretrained(out)
+
+
 def _fresh(cutter: Tokenizer) -> LlamaForCausalLM:
     ids = {name: cutter.token_to_id(name) or 0 for name in (wire.START, wire.END, wire.PAD)}
     model = LlamaForCausalLM(
         config(cutter.get_vocab_size(), start=ids[wire.START], end=ids[wire.END], pad=ids[wire.PAD])
     )
-    circuit.install(model)
     model.generation_config = GenerationConfig(
         do_sample=False, eos_token_id=ids[wire.END], pad_token_id=ids[wire.PAD], bos_token_id=ids[wire.START]
     )
     return model
 
 
-def _fit(
-    model: LlamaForCausalLM, packer: Packer, *, steps: int, out: Path, course: tuple[Stage, ...], pace: float
-) -> None:
+def _fit(model: LlamaForCausalLM, packer: Packer, chosen: Round, out: Path) -> None:
     matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n]
     others = [p for n, p in model.named_parameters() if p.ndim != 2 or "embed" in n]
     muon, adam = Muon(matrices), torch.optim.AdamW(others, betas=(0.9, 0.98), weight_decay=0.0)
-    print(f"{sum(p.numel() for p in model.parameters()):,} parameters, {steps} steps", flush=True)
-    began = said = time.monotonic()
-    tokens, smooth = 0, 0.0
-    for step in range(steps):
-        share = step / steps
-        stage = next(s for s in course if share < s.until_share)
+    network, progress = Network(model, tuple(guide.HEADS.values())), Progress(chosen.steps)
+    for step in range(chosen.steps):
+        share = step / chosen.steps
+        stage = next(s for s in chosen.course if share < s.until_share)
         stage.direct(packer.corpus)
-        loss = loss_of(model, packer.batch(rows=stage.rows, tokens=stage.tokens))
-        loss.backward()
+        said, guided = losses_of(network, packer.batch(rows=stage.rows, tokens=stage.tokens), chosen.guided)
+        (said + stage.guide_weight * guided).backward()
         torch.nn.utils.clip_grad_norm_(others, 1.0)
-        muon.step(pace * MATRIX_RATE * rate_at(share))
+        muon.step(MATRIX_RATE * rate_at(share, chosen))
         for group in adam.param_groups:
-            group["lr"] = pace * VECTOR_RATE * rate_at(share)
+            group["lr"] = VECTOR_RATE * rate_at(share, chosen)
         adam.step()
         adam.zero_grad()
         if step % SAVE_EVERY_STEPS == SAVE_EVERY_STEPS - 1:
-            model.save_pretrained(out)
-        tokens += stage.rows * stage.tokens
-        smooth = loss.item() if step == 0 else 0.95 * smooth + 0.05 * loss.item()
+            _save(model, out)
+        progress.took(step, tokens=stage.rows * stage.tokens, said=said.item(), guided=guided.item())
+
+
+class Progress:
+    """A line now and then: the losses (smoothed), the speed, what is left."""
+
+    def __init__(self, steps: int) -> None:
+        self._steps = steps
+        self._began = self._told = time.monotonic()
+        self._tokens, self._said, self._guided = 0, 0.0, 0.0
+
+    def took(self, step: int, *, tokens: int, said: float, guided: float) -> None:
+        """A step is done."""
+        keep = 0.95 if step else 0.0
+        self._tokens += tokens
+        self._said = keep * self._said + (1 - keep) * said
+        self._guided = keep * self._guided + (1 - keep) * guided
         now = time.monotonic()
-        if now - said > REPORT_EVERY_S or step == steps - 1:
-            said, spent = now, now - began
-            left_s = spent / (step + 1) * (steps - step - 1)
-            print(
-                f"step {step + 1}/{steps} loss {smooth:.4f} {tokens / spent:,.0f} tok/s {left_s:.0f} s left", flush=True
-            )
+        if now - self._told < REPORT_EVERY_S and step < self._steps - 1:
+            return
+        self._told, spent = now, now - self._began
+        left_s = spent / (step + 1) * (self._steps - step - 1)
+        print(
+            f"step {step + 1}/{self._steps} loss {self._said:.4f} guide {self._guided:.4f} "
+            f"{self._tokens / spent:,.0f} tok/s {left_s:.0f} s left",
+            flush=True,
+        )
 
 
 def main() -> None:
@@ -175,11 +219,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m drivers.tiny.train", description="train kernos-tiny")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "kernos-tiny")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=STEPS)
-    parser.add_argument("--start", type=Path, help="a model of ours to train further")
+    parser.add_argument("--steps", type=int, help="fewer, to try something")
+    parser.add_argument("--start", type=Path, help="the model of the first round, to be given the second")
     chosen = parser.parse_args()
     overlap.refuse()
-    train(chosen.out, seed=chosen.seed, steps=chosen.steps, start=chosen.start)
+    train(chosen.out, seed=chosen.seed, start=chosen.start, steps=chosen.steps)
 
 
 if __name__ == "__main__":

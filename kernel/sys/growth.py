@@ -1,14 +1,38 @@
 """The bytes of private trees, on the accounts of who writes them: held before a write, settled after it."""
 
+import re
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import trio
 
 from kernel.account_record import Account
 from kernel.machine import Machine
-from kernel.mount import Spot
+from kernel.mount import Spot, principal_of
 from syscalls.errors import NotFound, OutcomeUnknown
 from syscalls.filing import Changed
+from syscalls.resources import Resource
+
+SCRATCH = re.compile(r"\.kernos-[0-9a-f]{16}")
+"""A file that was to take another's place when its host died."""
+
+
+def booted(machine: Machine) -> None:
+    """Counts what private trees hold from an earlier life of the kernel, on their principals' own accounts, and clears
+    away what a dead host had not finished."""
+    trees = machine.config.state_folder / "files"
+    for root in trees.iterdir() if trees.is_dir() else ():
+        account = machine.ledger.account(principal_of(root.name))
+        machine.accounts.restore(account, {Resource.BYTES: sum(map(_settled_size, root.rglob("*")))})
+
+
+def _settled_size(path: Path) -> int:
+    if path.is_symlink() or not path.is_file():
+        return 0
+    if SCRATCH.fullmatch(path.name):
+        path.unlink()
+        return 0
+    return path.stat().st_size
 
 
 def charge(machine: Machine, account: Account, delta: int) -> None:

@@ -17,6 +17,9 @@ from syscalls.link.tls import CONNECT_S, Remote, client_context, keep_alive, las
 from syscalls.session import LEASE_S, PAUSE_S_MAX, PAUSE_S_MIN, SessionEnd, greeting, lease_of
 from syscalls.wire import Bye, Hello, WireError, encode
 
+_FAILURES = (OSError, WireError, anyio.BrokenResourceError, anyio.EndOfStream, SyscallError)
+"""How connecting fails; the other end may hang up in the middle of a handshake."""
+
 
 @final
 class TlsConnection:
@@ -52,7 +55,7 @@ class Dialer:
         """The first connection, whose failure is the caller's to know. Raises SyscallError."""
         try:
             self._first = await self._greet()
-        except (OSError, WireError, anyio.BrokenResourceError, SyscallError) as failed:
+        except _FAILURES as failed:
             raise refusal(self._remote, failed) from None
 
     async def __call__(self) -> Joined:
@@ -66,7 +69,7 @@ class Dialer:
             while True:
                 try:
                     return await self._greet()
-                except (OSError, WireError, anyio.BrokenResourceError, SyscallError) as failed:
+                except _FAILURES as failed:
                     said = refusal(self._remote, failed)
                     if lasting(failed):
                         raise SessionOver(str(said)) from None

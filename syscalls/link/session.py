@@ -84,7 +84,7 @@ class SessionTransport:
     async def run(self) -> None:
         """Keeps the session connected until it is over or this is cancelled."""
         try:
-            while not self.reason:
+            while not self.reason and not self._end.parted:
                 await self._use(await self._join())
         except SessionOver as over:
             self.reason = self.reason or str(over)
@@ -197,10 +197,19 @@ class SessionTransport:
                 await connection.send_all(data)
                 self._torn = False
             except Exception:  # in whatever words its loop has for that
-                return
+                pass
             finally:
                 self._sending = False
                 self._tell()
+            if self._torn:
+                await self._read_to_the_end(connection)
+                return
+
+    async def _read_to_the_end(self, connection: Connection) -> None:
+        """What the other end said before it closed may be why it did."""
+        with self._loop.move_on_after(LAST_WORDS_S):
+            while self._connection is connection:
+                await self._news.wait()
 
     def _tell(self) -> None:
         """Wakes all who wait; they look for themselves whether it concerns them."""

@@ -103,4 +103,4 @@ def _why(bad: Exception) -> str:
         return (bad.reason or str(bad)).lower().replace("_", " ")
     if isinstance(bad, OSError) and bad.errno in errno.errorcode:
         return bad.strerror or str(bad)
-    return str(bad) or type(bad).__name__
+    return str(bad) or "it hung up"

@@ -23,7 +23,8 @@ OURS_FOR_HELP = frozenset(
     }
 )  # fmt: skip
 OURS_FOR_PS = OURS_FOR_HELP | {
-    "syscalls.blobs", "syscalls.calls", "syscalls.calls.process", "syscalls.codec", "syscalls.flow", "syscalls.limits",
+    "syscalls.blobs", "syscalls.bulk", "syscalls.calls", "syscalls.calls.process", "syscalls.codec", "syscalls.flow",
+    "syscalls.freeform", "syscalls.limits",
     "syscalls.link", "syscalls.link.blocking", "syscalls.peer", "syscalls.row", "syscalls.wire",
     "userland.cli.commands", "userland.cli.commands.ps", "userland.cli.output", "userland.cli.table",
     "userland.cli.values",

@@ -16,7 +16,7 @@ from msgspec import Raw
 from kernos import Sys, connect, connect_blocking, user
 from syscalls.calls import admission, clock, kernel, message, model, process
 from syscalls.codec import pack, unpack
-from syscalls.errors import BrokenPipe, Fenced, NoSuchProcess, PermissionDenied
+from syscalls.errors import BrokenPipe, Fenced, PermissionDenied
 from syscalls.link.blocking import BlockingLink
 from syscalls.link.lasting import LastingSocket
 from syscalls.link.tls import client_context, dial
@@ -200,7 +200,7 @@ def test_a_session_that_the_kernel_does_not_know_is_not_begun_anew(up: Listening
     stranger = LastingSocket(up.remote())
     stranger.close()
     stranger._session = b"x" * 16
-    with pytest.raises(NoSuchProcess, match="no such session: its lease is over"):
+    with pytest.raises(BrokenPipe, match="no such session: its lease is over"):
         stranger._greet()
 
 

@@ -1,6 +1,7 @@
 """Bad input at the gateway: each is refused with a sentence that says what to do, costs only the one who brings it, and
 the others go on."""
 
+import asyncio
 import datetime
 import socket
 import ssl
@@ -10,8 +11,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import trio
 from msgspec import Raw
 
+from kernos import connect
 from syscalls.calls import clock, kernel, message, process
 from syscalls.codec import pack
 from syscalls.errors import BrokenPipe, Invalid, PermissionDenied, SyscallError, TryAgain
@@ -332,3 +335,25 @@ def test_clients_from_elsewhere_are_in_the_trace(up: Listening) -> None:
     with up.up.link() as local:
         events = [record for record in trace(local) if record.kind == "remote" and record.pid == pid]
     assert events[0].detail["principal"] == "traced" and events[0].detail["address"].startswith("127.0.0.1:")
+
+
+@pytest.mark.parametrize("loop", ["trio", "asyncio", "blocking"])
+def test_a_listener_that_hangs_up_is_one_sentence(up: Listening, loop: str) -> None:
+    async def call() -> None:
+        async with connect(host=f"127.0.0.1:{port}", ca=up.folder.ca_cert, credential=up.credential()):
+            pass
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+
+        def hang_up() -> None:
+            server.accept()[0].close()
+
+        thread = threading.Thread(target=hang_up)
+        thread.start()
+        with pytest.raises(BrokenPipe, match=rf"127\.0\.0\.1:{port}"):
+            if loop == "blocking":
+                up.link(port=port)
+            else:
+                trio.run(call) if loop == "trio" else asyncio.run(call())
+        thread.join(10)

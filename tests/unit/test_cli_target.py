@@ -89,6 +89,7 @@ def test_folders_among_the_words_of_a_file_are_not_granted(file: Path) -> None:
 def test_allow_takes_relative_folders_and_refuses_what_is_no_right(file: Path) -> None:
     assert checked_right("file:docs/** read") == f"file:{file.parent}/docs/** read"
     assert checked_right("model:*") == "model:*"
+    assert checked_right("file:~/notes/** write") == "file:~/notes/** write", "a refusal's advice is taken as it is"
     with pytest.raises(Failure, match="is no right") as refused:
         checked_right("everything please")
     assert refused.value.code == USAGE

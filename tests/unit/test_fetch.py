@@ -10,6 +10,7 @@ import pytest
 import trio
 
 import kernos.testing
+from drivers.web.decode import Inflated
 from kernel.config import Bounds, NetConfig
 from kernos import Sys, program
 from kernos.testing.machine import InProcess
@@ -189,6 +190,16 @@ async def test_a_body_is_unpacked_and_a_bomb_is_not() -> None:
                 await machine.sys.fetch(server.url(path))
         odd = await machine.sys.fetch(server.url("/odd"))
         assert (odd.body, odd.headers["content-encoding"]) == (b"odd", "br")
+
+
+def test_a_body_is_unpacked_a_piece_at_a_time() -> None:
+    decoder = Inflated()
+    decoder.feed(gzip.compress(bytes(1000) * 1000))
+    taken = []
+    while data := decoder.take(4096):
+        taken.append(len(data))
+    assert (max(taken), sum(taken)) == (4096, 1_000_000)
+    decoder.finish()
 
 
 async def test_chunked_bodies_and_limits_to_the_byte() -> None:

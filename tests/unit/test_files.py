@@ -301,6 +301,8 @@ async def test_a_reader_that_waits_is_waited_for(tmp_path: Path) -> None:
         await trio.testing.wait_all_tasks_blocked()
         assert machine.machine.devices.files.host.busy == 0, "nothing is read ahead of its reader"
         stream.close()
+        await trio.testing.wait_all_tasks_blocked()
+        assert [each.errno for each in await machine.trace() if each.name == "file.read"] == ["ECANCELED"]
 
 
 async def test_the_error_of_a_program_says_what_to_grant(tmp_path: Path) -> None:

@@ -6,19 +6,41 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, cast, final
 
 import pytest
+import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
 from drivers.filing.beneath import probe
+from drivers.filing.faults import told
 from drivers.filing.tree import Files
+from kernel.files import Files as PortOnFiles
 from kernel.mount import file_names, private_root, spot
-from syscalls.errors import Invalid, NotFound, SyscallError, TryAgain
+from syscalls.errors import BrokenPipe, Invalid, NotFound, OutcomeUnknown, SyscallError, TryAgain
 from syscalls.filepath import plain
-from syscalls.filing import File, MakeFolder, Open, Place, Read, Rename, Replace, Scan, Tree, Write
+from syscalls.filing import (
+    OPEN,
+    REMOVE,
+    RENAME,
+    WRITE,
+    Changed,
+    File,
+    MakeFolder,
+    Open,
+    Opened,
+    Place,
+    Read,
+    Rename,
+    Replace,
+    Scan,
+    Stat,
+    Tree,
+    Write,
+)
 from syscalls.rights import Right, allowed
+from syscalls.row import Row
 
 NAMES = st.sampled_from(["a", "b", "in", "out", "abs", "loop", "..", ".", "", "~", "proc", "x" * 300, "\udce9", "a\0b"])
 PATHS = st.lists(NAMES, min_size=1, max_size=5).map("/".join)
@@ -131,10 +153,44 @@ def test_a_write_that_would_grow_by_more_than_was_held_is_not_done(tmp_path: Pat
     files.close_all()
 
 
-@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="the machine has no /dev/full")
-def test_what_the_machine_says_becomes_a_sentence(tmp_path: Path) -> None:
-    from drivers.filing.faults import told
+@final
+class DyingHost:
+    """A host that dies under the first call of a row, and has never heard of any file."""
 
+    def __init__(self, dies_at: Row) -> None:
+        self.dies_at: Row | None = dies_at
+        self.calls: list[str] = []
+        self.state = "ready"
+
+    async def call(self, row: Row, make_args: Callable[[int], Any]) -> Any:
+        await trio.lowlevel.checkpoint()
+        self.calls.append(row.name)
+        if row is self.dies_at:
+            self.dies_at = None
+            raise BrokenPipe("the host is gone")
+        return Opened(stat=Stat(kind="file", identity="same")) if row is OPEN else Changed(grown=0, size=9)
+
+
+async def test_what_may_be_done_twice_is_done_again_and_nothing_else() -> None:
+    where = spot("/srv/a", "file:/srv/** write", Path("/state"))
+
+    async def written(offset: int | None) -> list[str]:
+        host = DyingHost(WRITE)
+        port = PortOnFiles(cast(Any, host), io_s=5.0)
+        file, _ = await port.open(where, write=True)
+        await port.write(file, b"x", offset=offset, grow_max=None, sync=False)
+        return host.calls
+
+    assert await written(7) == ["files.open", "files.write", "files.open", "files.write"]
+    with pytest.raises(OutcomeUnknown):
+        await written(None)
+    with pytest.raises(OutcomeUnknown):
+        await PortOnFiles(cast(Any, DyingHost(REMOVE)), io_s=5.0).remove(where)
+    with pytest.raises(OutcomeUnknown):
+        await PortOnFiles(cast(Any, DyingHost(RENAME)), io_s=5.0).rename(where, where)
+
+
+def test_what_the_machine_says_becomes_a_sentence() -> None:
     for number, words in ((28, "disk is full"), (30, "read-only"), (122, "quota"), (13, "permissions"), (999, "EIO")):
         assert words in str(told(OSError(number, os.strerror(number)), "a"))
 

@@ -56,15 +56,39 @@ def test_a_sum_or_a_layout_of_training_is_refused() -> None:
 
 def test_every_drawn_phrasing_is_recognised() -> None:
     rng = random.Random(7)
-    for pattern in (*templates.LOOKUP, *templates.RECALL_DOCS, *templates.REMEMBER):
+    for pattern in templates.written((*templates.LOOKUP, *templates.RECALL_DOCS, *templates.REMEMBER)):
         request = patterns.SLOT.sub("EPIPE", patterns.draw(pattern, rng))
         assert overlap.is_trained(planted(request)), pattern
+
+
+def test_a_forbidden_phrasing_is_never_drawn() -> None:
+    forbidden = frozenset(map(patterns.squeezed, ("remember that {f}", "note that {f}")))
+    corpus = Corpus(8, patterns=lambda _: ("(remember|note|keep) that {f}",), forbidden=forbidden)
+    said = {corpus.episode("remember").turns[0].text.lower().split(" that ")[0].split()[-1] for _ in range(200)}
+    assert said == {"keep"}
+
+
+def test_every_held_out_phrasing_is_forbidden_with_and_without_its_opening() -> None:
+    cores = overlap.cores()
+    assert all(patterns.squeezed(overlap.masked(case)) in cores for case in HELD)
+    assert len(cores) > len(HELD)
 
 
 def test_a_passage_of_the_corpus_is_refused() -> None:
     stolen = next(s for s in passages.sentences() if len(s.split()) > 10)
     with pytest.raises(overlap.Overlap, match="the corpus has"):
         overlap.refuse([planted("Whence cometh EPIPE?", result=stolen)])
+
+
+def test_what_is_copied_stands_where_the_notes_say() -> None:
+    corpus = Corpus(5, scrambled_share=0.2, spoiled_share=0.2)
+    for _ in range(400):
+        episode = corpus.episode()
+        for copy in episode.notes.copies:
+            said, read = (episode.turns[s.turn].text[s.begin : s.end] for s in (copy.said, copy.read))
+            assert said == read or said == msgspec.json.encode(read).decode()[1:-1], episode
+        for sentence in episode.notes.sentences:
+            assert episode.turns[sentence.turn].text[sentence.end - 1] == "."
 
 
 def test_a_seed_makes_one_corpus() -> None:
@@ -88,7 +112,7 @@ def test_topics_stand_in_the_sentence_that_answers() -> None:
     for _ in range(100):
         page = passages.passage(rng, several=rng.random() < 0.5)
         assert page.sentence in page.text
-        assert page.topic.removeprefix("the ").removeprefix("a ").lower() in page.sentence.lower()
+        assert page.topic.words.removeprefix("the ").removeprefix("a ").lower() in page.sentence.lower()
         assert len(page.text) <= passages.LENGTH_CHARS_MAX
 
 

@@ -51,6 +51,7 @@ def examine(session: Session, state: Path) -> Iterator[Finding]:
     yield _python()
     yield from _packages()
     yield from _sandbox()
+    yield _files()
     yield from _state(state)
     yield _model()
     yield check_kernel(session)
@@ -121,6 +122,19 @@ def _sandbox() -> Iterator[Finding]:
     for layer in layers:
         status: Status = "ok" if layer["available"] else "fail" if layer["needed"] else "warn"
         yield Finding(f"sandbox: {layer['name']}", status, layer["detail"], layer["fix"])
+
+
+def _files() -> Finding:
+    """What keeps file calls below the folders that rights name, tried by the file host's own code."""
+    command = [sys.executable, "-P", "-m", "drivers.filing.beneath"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_PROBE_S_MAX, check=False)
+    except (OSError, subprocess.TimeoutExpired) as failed:
+        return Finding("files", "fail", f"openat2 cannot be tried: {failed}", f"run '{' '.join(command[1:])}'")
+    problem = done.stdout.strip() or (done.stderr.strip().rpartition("\n")[2] if done.returncode else "")
+    if not problem:
+        return Finding("files", "ok", "openat2 keeps paths below their folders")
+    return Finding("files", "fail", problem, "boot Linux 5.6 or later; in a container, a seccomp profile with openat2")
 
 
 def _state(folder: Path) -> Iterator[Finding]:

@@ -70,11 +70,12 @@ def name_folders(words: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
 
 
 def checked_right(text: str) -> str:
-    """A right as it was written, a relative file path made absolute. Raises Failure with an example."""
+    """A right as it was written, a relative file path made absolute; `~` stands for a private tree, as in every right.
+    Raises Failure with an example."""
     kind, _, rest = text.partition(":")
-    if kind == "file" and rest and not rest.startswith(("/", "*")):
+    if kind == "file" and rest and not rest.startswith(("/", "*", "~")):
         resource, _, actions = rest.partition(" ")
-        text = f"file:{os.path.abspath(os.path.expanduser(resource))}" + (f" {actions}" if actions else "")
+        text = f"file:{os.path.abspath(resource)}" + (f" {actions}" if actions else "")
     try:
         return str(Right.parse(text))
     except SyscallError as bad:

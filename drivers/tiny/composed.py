@@ -1,0 +1,222 @@
+"""Phrasings put together from pieces: a name in capitals stands for every wording of one thing.
+
+The patterns of `templates` are sentences somebody wrote down; these are how sentences of a kind are built, so that
+each synonym is met in each place. What the tools are told apart by: documents, a glossary, memory, a text at hand.
+"""
+
+# ruff: noqa: E501  (a phrasing on one line can be read; cut in two it cannot)
+
+import re
+
+PIECES = {
+    "COULDYOU": "(could you|can you|would you|will you|please|kindly|i want you to|i need you to|i'd like you to|would you mind to|be so good as to|you should|try to|go and|now|just|let's|let us|i'd ask you to|your task is to|help me|are you able to|do me a favour and|if you can,|)",
+    "IWANT": "(i want|i need|i'd like|i would like|i wish|we need|we want|we'd like|i have|i am trying|i'm trying|i hope|she wants|he needs|they want|i'm curious|i am keen|it would help)",
+    "DOCS": "((the|our|my|these|your|those|all the|the loaded|the stored|the indexed|the uploaded|the available|the given|the project's|the company's) (docs|documents|documentation|files|papers|pages|archive|handbook|archives|records|reports|written material|library|knowledge base|guide|guides|collection|sources|corpus|readme|wiki|material|folder|paperwork|literature|document store|dossier))",
+    "SAYSDOC": "(say|says|state|states|tell us|tells us|report|reports|write|explain|explains|mention|mentions|note|notes|claim|claims|reveal|contain|contains|have|have to say|record|hold|offer|teach|cover|describe|suggest|recommend|require|advise|give|specify)",
+    "ABOUT": "(about|on|regarding|concerning|with respect to|in regard to|with regard to|as to|in relation to|when it comes to|on the subject of|on the topic of|on the matter of|relating to|related to|touching on|around|dealing with|in connection with|with reference to|pertaining to|in terms of)",
+    "FINDV": "(find|find out|look up|look for|search for|search|dig up|dig out|locate|fetch|get|pull up|retrieve|hunt for|track down|get hold of|bring up|see|check|read up on|quote|cite|show|give me|tell me|bring me|show me|list|extract|collect|gather|report|read out|summon|pick out|point me to|point out|scan for|seek)",
+    "SEARCHV": "(search|check|scan|consult|ask|query|go through|look through|browse|comb|dig through|look into|look in|read|skim|sift through|examine|inspect|leaf through|rummage in|refer to|turn to|use|open|explore|study|go over|have a look in|take a look at)",
+    "WHATEVER": "(what|whatever|anything|everything|something|all|the part|the passage|the section|the line|the sentence|the statement|the paragraph|the information|a quote|the details|any mention|a passage|facts|the facts|whatever there is|what there is)",
+    "GLOSS": "(the|our|your|a|my|the project|the technical) (glossary|dictionary|lexicon|word list|vocabulary list|term list|list of terms|manual)",
+    "MEANING": "(meaning|definition|sense|explanation|significance|glossary entry|dictionary entry|manual entry|glossary line|short definition|exact meaning|precise definition|formal definition|correct definition)",
+    "TERM": "(the term|the word|the expression|the name|the abbreviation|the acronym|the concept|the notion|the phrase|the entry|the identifier|the keyword|the code|the symbol|the label|the jargon|a term called|a thing called)",
+    "DEFINEV": "(define|explain|describe|spell out|clarify|look up|decode|decipher|interpret|give the meaning of|give a definition of|tell me the meaning of|state the meaning of|make sense of|shed light on|provide the definition of|read me the entry for|check the glossary for|unpack)",
+    "TOLD": "(told you|said to you|said|mentioned|mentioned to you|shared with you|gave you|wrote|wrote to you|noted|dictated|let you know|confided|explained to you|asked you to remember|asked you to keep|asked you to store|asked you to note|had you remember|reported to you|taught you)",
+    "WHEN": "(earlier|before|yesterday|last time|last week|a while ago|some time ago|in the past|previously|the other day|this morning|at the start|once|back then|already|in our last chat|in an earlier conversation|a few days ago|)",
+    "KEEPV": "(remember|note|note down|keep|keep in mind|bear in mind|store|save|record|memorize|memorise|log|retain|write down|jot down|commit to memory|put on record|file away|make a note|take note|put in your memory|hold on to|learn|register|take down|stash away|never forget|don't forget|do not forget|make sure to remember)",
+    "KEEPIT": "(remember that|remember this|remember it|keep that in mind|keep this in mind|bear that in mind|note that down|write that down|save that|store that|store this|don't forget that|do not forget this|make a note of that|take note of it|commit that to memory|keep it for later|log that|jot that down|hold on to that|please keep it|you will need it later|i will ask you about it later|file that away|put that in your memory|memorize this|keep a record of that)",
+    "SEN": "(the sentence|the line|the part|the bit|the statement|the passage|the words|the phrase|the claim|the place|the spot|the one|what is said|what it says|what they say|whatever it says|anything|something|all|information|the information|the detail|the remark|the fact|the answer|the relevant sentence|the relevant part|the exact sentence|the exact words|the wording)",
+    "HAS": "(mentions|names|covers|describes|is about|talks about|speaks of|speaks about|deals with|concerns|refers to|contains|has to do with|discusses|touches|touches on|treats|explains|states something about|tells of|addresses|brings up)",
+    "PULL": "(quote|find|give me|show me|copy|cite|read out|pick|pick out|extract|repeat|return|output|tell me|state|point to|point out|locate|select|highlight|report|write out|print|let me see|name|identify|get|pull out|lift|reproduce|single out|read me|spot|share)",
+    "TEXT": "(the|this|that|my|our|the above|the following|the given) (text|passage|paragraph|article|document|note|excerpt|letter|report|snippet|page|story|piece|extract|quote|message|lines|entry|section|chapter|memo|email|summary|post|transcript|material|content)",
+    "IT": "(it|the text|this text|the passage|this passage|the paragraph|the article|the author|the writer|this|the note|the document|the page|the excerpt|the above|the piece|that text)",
+    "END": "(?|.|!||, please|, thanks| for me| please|, if you can|, ok?)",
+    "WORKOUT": "(calculate|compute|evaluate|work out|figure out|solve|determine|reckon|find|tell me|give me|get me|what is|what's|do the math on|do the sum|crunch|tot up|find out|check|double-check|quickly do|show me|process|run the numbers on|what do you get for|what would be|what might be)",
+    "RESULT": "(the result of|the value of|the answer to|the outcome of|what you get for|the total for|the number for|the solution to|)",
+    "TALLY": "(how much is|how much would be|how much does it make:|how much do i get from|what comes out of|what do we get for|what number is|what is the value of|what's the total of|what's the answer to|what is the result of|what would you get for|how many is|what does it come to:|any idea what|do you know what|tell me how much is|the result please:|what would be the result of|what total do you get for)",
+}
+_PIECE = re.compile("|".join(sorted(PIECES, key=len, reverse=True)))
+
+
+def composed(*patterns: str) -> tuple[str, ...]:
+    """The patterns with every piece written out."""
+    return tuple(_PIECE.sub(lambda m: PIECES[m.group()], pattern) for pattern in patterns)
+
+
+CALCULATE = composed(
+    "COULDYOU WORKOUT RESULT {e}END",
+    "TALLY {e}END",
+    "WORKOUT (this|the following|that|for me|it)(:| -) {e}END",
+    "IWANT (to know|to find out|to see|to calculate|to work out|to compute|to check) (what|how much|what the result of|what the total of|) {e} (is|makes|gives|comes to|equals|adds up to|)END",
+    "(any idea|do you know|can you see|tell me|could you say|i wonder|any chance you know|remind me) (what|how much) {e} (is|makes|gives|comes to|would be|works out to|amounts to|equals|might be|adds up to)END",
+    "{e}(, | - |: |; |? |. )WORKOUT (it|that|this)END",
+    "{e} (comes to what|makes how much|gives what|is how many|equals what|amounts to what|works out at what|totals what|would be what|turns out to be what)END",
+    "(what|how much|how many) (does|would|will|do|did) {e} (make|give|come to|amount to|equal|yield|work out to|add up to|total|result in|leave|be|turn out to be)END",
+    "(with|using|on) (a|the|your) calculator(, | )(what is|work out|do|compute|find|get) {e}END",
+    "(answer|result|total|outcome|value|solution|output|number|figure|arithmetic|quick maths|quick math|math question|math problem|a sum|sum|numbers|calculator)(: | - |? |, ){e}END",
+    "(my|the|our|her|his) (homework|invoice|bill|spreadsheet|budget|receipt|worksheet|recipe|test|quiz) (says|asks|has|contains|shows|needs|wants)(:|) {e}(. WORKOUT it|, what is that|, how much is it|)END",
+    "i (get|got) stuck (at|on|with) {e}(. WORKOUT it|, help|, what is it|)END",
+    "COULDYOU (use|take|run|start) (the|a|your) calculator (for|on|and work out|to get|to find) {e}END",
+    "(the) (result|value|answer|sum|total|outcome) (of|for) {e}(, what is it| is what| is needed| would help|)END",
+    "(is it|would it be) (hard|easy|possible) to (work out|calculate|compute) {e}END",
+)
+CALCULATE_VERBS = composed(
+    "COULDYOU {v}END",
+    "(what|how much|how many) (do you get|do i get|do we get|is left|remains|results|comes out|will you get|would i have|is it|will there be|do you end up with) (if|when|once|after|should) (you|i|we|one|they) {v}END",
+    "IWANT to {v}(. how much is it|. what is the result|, what comes out|)END",
+    "{v}(. |, |: |; )(what do you get|what is the result|how much is it|what is it|tell me the answer|give me the number|what comes out|and report the result|what is left|show the result)END",
+    "(i|we) (have|need|want|must) to {v}(, what is it|. how much is that|. result|)END",
+    "(suppose|say|imagine|assume) (i|you|we) {v}(, | - |. )(what is it|what do i get|how much is that|what comes out|what remains)END",
+    "(by hand|with a calculator|in your head|quickly|for my homework)(,|) {v}END",
+)
+CALCULATE_STORIES = composed(
+    "{s}(. |, |: |; )(how many|how much|what) (is that|are there|does that make|do i have|do they have|does she have|is left|are left|remain|remains|in total|altogether|now|in all|overall|would that be|does each get|per person|is it)END",
+    "(if|when|given that|since|say|suppose|imagine|assume) {s}(, | - |. )(how many|how much|what) (is that|are there|do i have|is left|are left|remain|in total|altogether|is the total|is it|do we get)END",
+    "COULDYOU (work out|calculate|compute|tell me|figure out) (how many|how much|the total) (that is|there are|is left|remain|we have|in all|)(: |, | if | when ){s}END",
+    "{s}(. |, )WORKOUT (the total|the rest|the number|that|how many that is|how much it is)END",
+)
+LOOKUP = composed(
+    "COULDYOU DEFINEV {q}END",
+    "COULDYOU DEFINEV TERM {q}END",
+    "(what|what exactly|what precisely|what in the world|what on earth) (is|are|does one call|do you call|do they call|is called|is meant by|do we mean by|is understood by|do people mean by|is to be understood by|is the idea of|is the point of) (a |an |TERM |){q}END",
+    "(what's|what is|what was|tell me|give me|say|state|i need|i want|please give|find|fetch|get me|read me) (the|a) MEANING (of|for|behind) (TERM |){q}END",
+    "(what does|what did|what could|what might|what would|what can|what should) (TERM |){q} (mean|stand for|refer to|denote|signify|describe|be|represent|designate|imply|indicate|express)END",
+    "COULDYOU (tell me|say|let me know|explain|show me|find out|check|clarify|look up|read me) (what|what exactly) (TERM |){q} (means|stands for|is|refers to|denotes|signifies|is about|is short for|might mean|could mean|is supposed to mean)END",
+    "IWANT (to know|to learn|to understand|to find out|to see|to hear|to check|to look up) (what (TERM |){q} (means|is|stands for|refers to)|the MEANING of (TERM |){q})END",
+    "(i|we|they|my colleague|my friend|somebody|the teacher|the author|the report|a message) (came across|stumbled over|stumbled upon|met|saw|heard|read|keep seeing|keeps using|used|mentioned|ran into|bumped into|hit|found|noticed|wrote|talked about|keeps saying|can't place) (TERM |){q}(. |, | - |; | and )(what is it|what is that|what does it mean|what might that be|what's that|define it|look it up|could you explain|any idea|explain please|what is meant|please look it up)END",
+    "(how would you|how do you|how does one|how do they|how should i|how could one|how may one|how can i) (define|explain|describe|understand|read|interpret|translate|put|paraphrase) (TERM |){q}END",
+    "COULDYOU SEARCHV GLOSS (for|about|on|under|to find|to explain|and define|and explain) (TERM |){q}END",
+    "COULDYOU FINDV (TERM |){q} in GLOSSEND",
+    "(what|how) does GLOSS (say|have|tell us|state|give|list|offer|read|define|explain|write|note) (ABOUT|under|for|at) (TERM |){q}END",
+    "(how|in what way) does GLOSS (define|explain|describe|put|render|treat) (TERM |){q}END",
+    "(is there|do we have|have you got|does GLOSS have|could there be|is there possibly) (a|an|any) (definition|entry|meaning|explanation|glossary entry) (for|of|on) (TERM |){q}END",
+    "{q}(: |, | - |? | = )(meaning|definition|what is it|what does it mean|define|explain|glossary|in the glossary|what is that|what does that stand for|please define|look up the meaning|means what)END",
+    "{q} (means what|is what|stands for what|is short for what|is defined how|refers to what|is defined as what)END",
+    "(meaning|definition|define|explain|term|word|look up|glossary|glossary entry|dictionary|what is|entry|concept|acronym)(: | - | of | for | -> | = ){q}END",
+    "(i'm|i am|we are|she is|he is) (not sure|unsure|confused|puzzled|wondering|curious|in doubt|unclear|ignorant|clueless) (what|about what|as to what|about the meaning of|about the definition of) (TERM |){q}( means| is| stands for|)END",
+    "(i|we) (don't|do not|can't|cannot|never) (know|understand|recall|figure out|grasp|get|see) (what|) (TERM |){q}( means| is| stands for| is about|)(. look it up|, please define it|. what is it|)END",
+    "(explain|define|describe) (TERM |){q} (to me|for me|for a beginner|in one line|briefly|in a sentence|as the glossary does|in short|for us|like in a dictionary|)END",
+    "TERM {q}(, | - |: |? )(what is it|what does it mean|meaning|define it|please explain it|look it up|what's its meaning|what does it stand for)END",
+    "(in|from|by|per|according to|as per|going by|based on|following) GLOSS(, | )(what is|what are|what does|how is|define|the meaning of) (TERM |){q}( mean| defined|)END",
+    "(what|which) (thing|concept|idea|meaning|definition) (is|lies|hides|stands) (behind|called|named|under|for) (TERM |){q}END",
+    "(new here|beginner here|first day|newcomer question|quick one|silly question|basic question)(: | - |, )(what is|what's|what are|define|what does it mean,) {q}END",
+    "COULDYOU (give|provide|find|state|offer|get|bring|fetch) (me |us |)(the|a) MEANING (of|for) (TERM |){q}END",
+)
+RECALL_DOCS = composed(
+    "(what|what exactly|what precisely|which things) (do|does|did|would|might|could|should) DOCS SAYSDOC ABOUT {t}END",
+    "COULDYOU SEARCHV DOCS (for|ABOUT|to find|and find|for a line ABOUT|for anything ABOUT|and tell me about|and quote the part on|to learn about) {t}END",
+    "COULDYOU FINDV {t} in DOCSEND",
+    "COULDYOU FINDV WHATEVER DOCS SAYSDOC ABOUT {t}END",
+    "COULDYOU FINDV WHATEVER (in|from|within|inside|across|out of) DOCS (ABOUT|on|that mentions|which concerns|that covers|that deals with|that speaks of) {t}END",
+    "COULDYOU FINDV WHATEVER (ABOUT|on|that mentions|which concerns|that covers|that deals with) {t} (in|from|within|inside|across|somewhere in|out of) DOCSEND",
+    "(according to|as per|per|based on|going by|judging by|from|following|if we believe|to go by|with the help of|by) DOCS(, | )(what|how|who|when|where|why|which|what about) (is|are|was|does|do|about|of|with) {t} (work|happen|mean|)END",
+    "(according to|as per|per|based on|going by|from|following|using|with) DOCS(, |: )(tell me|explain|describe|quote|report|say something|give me a line|inform me) (ABOUT|) {t}END",
+    "(what|how|who|when|where|why) (is|are|was|does|do|about) {t}(, | | - )(according to|as per|in|per|based on|going by|judging by|following|from) DOCSEND",
+    "(is there|are there|have we got|do we have|is|was there|did you see|have you seen|can you see) (anything|something|a word|a line|a passage|any mention|some information|a section|a page|any text|a sentence) (ABOUT|of|on) {t} (in|within|inside|anywhere in|somewhere in|among|across) DOCSEND",
+    "(do|does|did|would|could) DOCS (say|mention|cover|contain|have|discuss|explain|describe|hold|address|include|talk about|touch on|speak of|tell us about|deal with|treat|know about) (anything ABOUT |something ABOUT |a word ABOUT |) {t}END",
+    "IWANT (to know|to learn|to find out|to read|to see|to hear|to check) (what|whatever|everything|how much|anything|all) DOCS SAYSDOC ABOUT {t}END",
+    "(where|in which place|in which part|on which page|how|in what words) (in|do|does|within) DOCS (is|are|do they mention|does it say|is there something about|mention|discuss|explain|describe|speak of|treat|handle|deal with|present) {t}END",
+    "DOCS ABOUT {t}(: |, | - |? )(what do they say|quote them|read it to me|what's there|please|tell me)END",
+    "DOCS(: |, | - |? )(what about|anything about|anything on|what is said about|tell me about|look for|find|search|the part on) {t}END",
+    "{t}(: |, | - |? |. )(what do|what does|do|how do|what would) DOCS SAYSDOC (about it|on it|on that|about that|)END",
+    "{t}(: |, | - |? |. )(SEARCHV DOCS|check DOCS for it|see DOCS|look it up in DOCS|find it in DOCS|quote DOCS)END",
+    "(what|how much) (can|could|may) (be found|be learned|be read|one find|i find|we learn|you find|you tell me|i read|be said) ABOUT {t} (in|from|within|by reading|out of|on the basis of) DOCSEND",
+    "(what|how) (is|are|was) (written|said|stated|documented|recorded|reported|noted|explained|described|laid down|known) (ABOUT|of) {t} (in|within|by|across|throughout|somewhere in) DOCSEND",
+    "how (is|are|was|were) {t} (described|explained|documented|handled|covered|defined|treated|presented|mentioned|introduced) (in|by|within|throughout) DOCSEND",
+    "(what|which) (part|passage|section|sentence|line|paragraph|page|document|bit) of DOCS (mentions|covers|is about|talks about|describes|deals with|concerns|explains|speaks of|refers to|discusses) {t}END",
+    "(recall|retrieve|bring up|pull up|call up|dig up|look up) (from DOCS |)(what is written about|what is documented about|the passage about|the page on|the section on|the documents about|the paragraph on|the documentation of|whatever is on file about|the records on) {t}END",
+    "(somewhere|i think somewhere|i am sure somewhere|i know that somewhere) in DOCS (there is|is|they have|must be|should be) (something|a part|a passage|a line|a section) ABOUT {t}(. find it|, what does it say|, quote it|. what is it|)END",
+    "(i|we|my boss|a customer|a user|my colleague|the client) (am|is|are|was|were|keep|keeps|start|began) (asking|asked|searching|looking|reading|wondering) (DOCS |)ABOUT {t}(: |, |. )(what do DOCS say|check DOCS|consult DOCS|see what DOCS say|answer from DOCS|quote DOCS)END",
+    "(my question|the question|a question|question|query|request|search|search query|topic) (to|for|about|from|in) DOCS(: | is | concerns | - ){t}END",
+    "(let DOCS speak|ask DOCS|quiz DOCS|interrogate DOCS|look in DOCS|turn to DOCS|over to DOCS|back to DOCS)(: |, | - )(what is|what about|how about|what of|tell me about|) {t}END",
+    "COULDYOU (quote|cite|recite|read out|read aloud|reproduce|excerpt) DOCS (ABOUT|where they mention|where they discuss|on) {t}END",
+    "COULDYOU (tell me|say|let me know|report|show me|explain|inform me) (what|how) (is written|is said|is documented|stands|is recorded|the official line is) (ABOUT|on) {t}( in DOCS)END",
+)
+RECALL_MEMORY = composed(
+    "(what|what exactly|what precisely|which thing|what was it that) (did i|have i|had i|did we|have we) TOLD ABOUT {t} WHENEND",
+    "(do you|can you|could you|would you|will you|are you able to) (remember|recall|recollect|still know|still remember|remind me|bring to mind|think back to|come up with) (what i TOLD ABOUT|anything ABOUT|) {t}END",
+    "(remind me|tell me again|refresh my memory|jog my memory|repeat|bring back|say again|tell me once more|help me remember) (ABOUT|of|what i TOLD ABOUT|what we noted ABOUT|what you know ABOUT|what was said ABOUT|) {t}END",
+    "(what|how) (was|were|is|are) {t} (again|once more|that i TOLD|as i told you|as i said|as you noted|as you remember|as you stored|, do you remember|like i said|from before|i TOLD WHEN)END",
+    "(what|which|anything|something) (do you|did you|can you|have you|would you) (remember|recall|know|have in mind|keep|kept|stored|store|noted|learned|learn|hold in memory|retain|save) (from me |from our talks |)(ABOUT|of) {t}END",
+    "(i|we) (TOLD|once TOLD) (something|a fact|a thing|a few words|) ABOUT {t} WHEN(. |, | - |; )(what was it|what is it|which was it|do you recall|repeat it|tell me|bring it back|remind me|how did it go)END",
+    "(i|we) (forgot|forget|have forgotten|can't recall|cannot remember|don't remember|lost track of|am unsure of|can't think of|no longer remember|lost|keep forgetting) (what i said about |what i told you about |what i noted about |) {t}(. |, | - |; )(what was it|remind me|do you remember|you know it|tell me|please recall it|help me out|check your memory|can you tell)END",
+    "COULDYOU SEARCHV (your|the) (memory|memories|notes|stored facts|saved notes|long-term memory|memory store) (for|ABOUT|to find|and tell me) {t}END",
+    "(what|anything|is anything|is something|which note|what fact|which fact|what detail) (is|was|have you|do you have|did you keep|got) (stored|saved|noted|kept|remembered|recorded|filed|in memory|in your memory|in your notes|on record) (ABOUT|under|for|on) {t}END",
+    "(from|in|out of|going by|according to|check) (your|my) (memory|memories|notes|recollection|stored notes|saved facts)(, |: | - )(what is|what was|what about|tell me|who is|where is|when is|how about|give me) {t}END",
+    "(memory|your memory|recollection|remembered fact|recall|from memory|stored note|memory lookup|from your notes|memory check)(: | - |, |? ){t}END",
+    "{t}(: |, | - |? |. )(what did i say|what did i tell you|do you remember|remember|what was it|what did i note|recall it|from memory|from your memory|check your memory|as i told you|do you still know|what have you stored)END",
+    "COULDYOU (recall|recollect|retrieve|bring back|call back|call to mind|fetch from memory|pull from memory|look up in your memory|find in your memory|get from your memory) (what i TOLD ABOUT |the fact about |my note on |the note about |) {t}END",
+    "(you|i think you|surely you|you surely|i hope you|i'm sure you) (remember|know|recall|noted|stored|kept|were told about|have been told about|still have|learned) {t}(. |, | - |? )(what was it|what is it|don't you|tell me|say it|which was it|right|so what is it)END",
+    "(who|what|where|when|which|how) (is|was|are|were) {t}(, | - |? |. )(i told you|you should remember|i mentioned it|i said so WHEN|you noted it|from memory|recall it|it is in your memory|as you may remember|i asked you to remember it)END",
+    "(did i|have i|had i) (ever |already |not |) (tell you|told you|mention|mentioned|say|said|note|let you know) (anything about|something about|about|) {t}END",
+    "(my|the|our|that) (note|notes|remark|words|fact|memo|reminder|comment) (ABOUT|on|of) {t}(: |, | - |? )(what was it|what did it say|read it back|repeat it|please|recall it|what is in it)END",
+)
+REMEMBER = composed(
+    "COULDYOU KEEPV (that|: |, |this: |the following: |the fact that|this fact: |for later: |for me: |for me that|for later that|this for me: |this for later: ) {f}END",
+    "IWANT (you |) to KEEPV (that|: |this: |the following: |the fact that|for later: ) {f}END",
+    "{f}(. |, | - |; |: )KEEPITEND",
+    "KEEPIT(: |. | - |, ){f}END",
+    "(fact|note|memo|reminder|note to self|for the record|for your records|for your memory|for your notes|to be remembered|important|worth remembering|remember this|new information|news|fyi|for later|memory|for future reference|for safekeeping|to keep|please store|a note for you|an update|a detail)(: | - ){f}END",
+    "(here is|here's|here comes|this is|that is|i have|i've got|there is) (a|one|another|some|an important|a small|a new) (fact|note|thing|detail|piece of information|information|item|reminder) (to remember|to keep|to store|to note|for you|for later|for your memory|for the record|worth keeping|you should keep)(: |. | - |, ){f}END",
+    "(you|we) (should|must|need to|have to|ought to|may want to|had better|might) KEEPV (that|: |this: ) {f}END",
+    "(put|enter|write|add|place|insert|save|store|commit|log|record|file) (this|the following|that|a note|it|this fact|one more thing) (in|into|to|on|under) (your |my |the |) (memory|notes|records|notebook|list|memory store|long-term memory|log|files|database)(: |. | - |, ){f}END",
+    "(make sure|take care|see to it|be careful|be sure|i'd be glad if you could make sure|it matters) (that |) you (remember|note|keep in mind|know|don't forget|store|save|keep|retain) (that|: |this: ) {f}END",
+    "(so|just so|in order that) (that |) you (know|remember|don't forget|are aware|can tell me later|have it)(: |, | - ){f}END",
+    "(when|if|in case) (i|someone|anyone|they) (ask|asks|ask you|come back|forget|need it) (later|again|tomorrow|next week|)(, |: | - )(remember|know|recall|keep in mind|bear in mind) (that|: |this: ) {f}END",
+    "(i am telling you|i'm telling you|let me tell you|i tell you|you should know|i'll tell you|allow me to mention|be informed|take from me) (so you remember|for later|for the record|now|once|)(: |, that | that ){f}(. KEEPIT|)END",
+    "(before i forget|lest i forget|in case i forget|while i think of it|one thing|one more thing|a small thing|by the way|oh, and|also)(, |: | - )(KEEPV that|KEEPV: |note that|remember that|remember:|keep in mind that) {f}END",
+    "(don't|do not|never|please never) (forget|lose|let go of|overlook|let slip) (that|: |this: |the fact that|what i say now: |this one: ) {f}END",
+    "(will|can|could|would) you (be able to |) (remember|keep|note|store|hold|retain|save) (that|this: |for me that|for me: |the following: |the fact that|in memory that) {f}END",
+    "(this|the following|what follows|the next thing|the next sentence) (is|goes|belongs|needs|deserves|should go|must go|has to go|should be kept|is to be kept) (important|into memory|in your memory|to be stored|to be remembered|into your notes|a note|on record|for later|to memory)(: |. | - ){f}END",
+)
+_ABOUTS = (
+    "(what|anything|something|is anything|what else) (does|do|did|is|can|could|would) (IT |they |one |you |we |) (say|said|tell|mention|state|learn|read|find|written|report|note|claim|reveal|explain|know) ABOUT {t}END",
+    "COULDYOU PULL SEN (ABOUT|that HAS|which HAS|where IT HAS|with|containing|that mentions|on|that names|where it speaks of|mentioning|describing) {t}END",
+    "(which|what) (sentence|line|part|statement|bit|passage|words|phrase|place|section|claim|remark) (in it |here |of it |in TEXT |of TEXT |there |) HAS {t}END",
+    "(what|how) (is|are|was|were) (said|written|stated|told|noted|reported|mentioned|claimed|explained|described|known) (there |here |in it |in TEXT |above |below |) (ABOUT|of) {t}END",
+    "(according to|based on|going by|judging from|in the words of|using|from|in|per|as per|by) (IT|TEXT|this|the above|what you read)(, | )(what|how|who|where|when|why|what about) (is|are|was|about|of|with|does|do|did) {t}END",
+    "IWANT (to know|to find|to hear|to read|to see|to learn|to check) (SEN |what it says |) (ABOUT|on|that HAS) {t}END",
+    "(what|who|where|when|why|how|which) (is|are|was|were|about|of) (the |a |) {t}(, | | - |? )(according to IT|in IT|by IT|as IT puts it|if we trust IT|here|there|in these lines|as stated above|)END",
+    "(does|do|did|can|could|would|will) (IT|the text|TEXT) (say|mention|tell|talk|explain|speak|cover|contain|have|discuss|report|describe|touch|state|know) (anything |something |) (ABOUT|of|on|) {t}(, and what|? quote it|? if so, what|)END",
+    "(where|in which sentence|at which point|how|in what words|in which line) (does|do|did|is) (IT|TEXT|the writer|) (mention|discuss|describe|speak of|bring up|talk about|refer to|explain|say something about|touch on|treat|mentioned|described) {t}END",
+    "COULDYOU (answer|reply|respond|tell me|say|explain|report|inform me) (from IT |from TEXT |with one sentence |in its own words |by quoting |) ABOUT {t}END",
+    "{t}(: |, | - |? |. )(what is said|what does it say|what does IT say|quote it|PULL SEN|which sentence|where is that|what of it|tell me|what about it|find it)END",
+    "(how about|what about|and|and what about|so what about|then what about|anything on|something on|tell me about|speak about|say something about|what of|more on|focus on|look at|concentrate on|interested in|regarding|concerning|about|on) {t}END",
+    "(topic|subject|focus|question|query|asked|wanted|find|search|keyword|look for|about|sought|theme|my interest)(: | - | = | is ){t}END",
+    "(is there|are there|do you see|can you find|did you notice|do you find) (SEN|a sentence|a line|a statement|any remark|a hint|any information|a mention) (ABOUT|of|on|that HAS) {t}( in it| in TEXT| there| here|)END",
+    "(i am|i'm|we are|she is) (looking for|after|interested in|searching for|curious about|asking about|asked about|wondering about|concerned with|unsure about) (SEN ABOUT |SEN on |) {t}END",
+    "(summarise|summarize|explain|describe|report|characterise|outline|sum up) (what is said ABOUT |what IT says ABOUT |) {t}( using IT| from TEXT| with a quote|)END",
+    "(the|an|one|any) (sentence|line|statement|quote|part|citation|extract|answer|piece) (ABOUT|on|with|that HAS) {t}(, please| is needed| will do| is all i need|, if there is one|)END",
+)
+QUESTIONS = composed(*_ABOUTS)
+QUESTIONS_OF_TWO = composed(
+    *_ABOUTS[:4],
+    "(what|how|why|when|where|who|which|how often|how long|how many|how much|whom|whose|by whom|since when|until when|from where|what kind of) (is|are|was|were|does|do|did|can|could|has|have|had|will|would|should|must|may) (the |a |an |its |one |) {t}END",
+    "(what|who|which|how|why|when|where|how many|how much|what else) (the |) {t}END",
+    "(does|do|did|is|are|was|were|can|could|has|have|will|would|should|must) (the |a |an |its |) {t}END",
+    "(explain|say|tell me|find out|report|state|check|describe) (how|why|when|where|what|whether|who|if|which) (the |a |) {t}END",
+    "IWANT to (know|learn|find out|hear|see) (how|why|when|where|what|whether|who|if|which) (the |a |) {t}END",
+    "(what|which) (happens|happened|is done|was done|goes on|applies|follows|results|comes|changes) (to|with|when|if|before|after|for|in|during|because of|once|while) (the |a |an |) {t}END",
+    "(according to IT|in TEXT|here|in it)(, | )(how|what|why|when|where|who|which|whether) (is|are|does|do|did|can|has|was|) (the |a |) {t}END",
+    "(what|which) (reason|purpose|role|use|time|place|cause|effect|number|rule|part|thing|person|way|method|place) (of|has|does|is|for|in|do|did|was|makes|lets) (the |a |) {t}END",
+)
+LAYOUTS = composed(
+    "(here is|here's|this is|i have|i found|take|consider|see|look at|read|below is|given|you have|i got|let me give you|have a look at|i am pasting|i copied|there is|i'll paste|attached is|the following is|please read|this comes from) TEXT(:|.|:\n|,|:\n\n| -|) {p}(\n\n|\n| )({q}|(question|my question|what i ask|the task|i ask|asked|now|so|query|tell me|then|please|and)(:|,) {q})",
+    "{q}(\n\n|\n| )((here is|here's|this is|take|use|see|read|below is|given|from|consider|base it on|answer from|source|i mean|it is in|look at) TEXT(:|.|:\n|,|:\n\n| -|)) {p}",
+    "(text|passage|context|document|source|article|paragraph|excerpt|page|input|story|letter|note|report|quote|extract|email|message|material|content|background|reading|snippet|t|p|c)(:|:\n| -| =|>) {p}(\n\n|\n| )(question|q|query|task|request|ask|prompt|problem|asked|instruction|to answer|to do|wanted|please|?)(:| -| =|>) {q}",
+    "(question|q|query|task|request|problem|ask|prompt|asked|instruction|to answer|wanted)(:| -| =|>) {q}(\n\n|\n| )(text|passage|context|document|source|article|paragraph|excerpt|page|input|story|letter|note|report|extract|material|background|reading|snippet)(:|:\n| -| =|>) {p}",
+    "(read|study|look at|take|see|consider|go through|have a look at|check|scan|review|use|mind|look over|go over) (this|the following|these lines|what follows|TEXT|this carefully|this first|the text below)(:|.|,|:\n|.\n\n| -| and answer:| and reply:| then answer.) {p}(\n\n|\n| ){q}",
+    "(based on|using|from|with|according to|going by|given|considering|by means of|only using|relying on|out of|in view of) (this|the following|these lines|what follows|TEXT|the text below)(, |: ){q}(\n\n|\n| ){p}",
+    '(based on|using|from|with|given|considering|in|about) (this|the following|TEXT)(:|:\n|, "|: ) {p}(\n\n|\n| ){q}',
+    "(she|he|they|my friend|the author|the book|the letter|a page|one article|the sign|the leaflet|the guide|my notes|the website|the newspaper|somebody) (says|wrote|writes|said|reads|tells|states|notes|told me|has|explains)(:|:\n| this:| that|,|:\n\n) (\"{p}\"|{p}|'{p}')(\n\n|\n| ){q}",
+    "{q} (answer|reply|respond|quote|decide|tell me|judge|use|find it|look) (from|with|by|in|using|only from|based on|out of) (this|the following|TEXT|these lines)(:|.|:\n| -) {p}",
+    '({p}|"{p}"|\'{p}\'|<<{p}>>|[{p}]|({p})|*{p}*|> {p}|“{p}”|<doc>{p}</doc>|<context>{p}</context>|<passage>\n{p}\n</passage>|<article>{p}</article>|===\n{p}\n===|***\n{p}\n***|"""\n{p}\n"""|~~~\n{p}\n~~~)(\n\n|\n| |\n---\n|\n\n\n)({q}|> {q}|- {q}|>> {q}|* {q}|Q: {q}|? {q})',
+    '({q}|Q: {q}|> {q}|- {q})(\n\n|\n| |\n---\n|\n\n\n)({p}|"{p}"|\'{p}\'|<<{p}>>|[{p}]|({p})|> {p}|“{p}”|<doc>{p}</doc>|<context>{p}</context>|===\n{p}\n===|***\n{p}\n***|"""\n{p}\n""")',
+    "{p}(\n\n|\n| )(that was|this was|so much for|that is|this is|end of|above is|those are|i just read|you just read|now you have read|from) TEXT(.|:|,|.\n|. now:|;|.\n\n) {q}",
+    "{p}(\n\n|\n| )((given that|from that|from this|based on that|going by that|after reading this|with this in mind|in that text|here|in the above|about the above|on the above|in light of that|with that)(, |: )|(now|so|my question|please|right|ok|tell me|question|well|then|then tell me|my task for you|first)(, |: | - )){q}",
+    "(i have a question about|i need help with|help me with|i want to ask about|question about|something about|answer about|one question on) TEXT(:|.|,|:\n| -) ({p}(\n\n|\n| ){q}|{q}(\n\n|\n| ){p})",
+)
+GROUPS = (
+    *(CALCULATE, CALCULATE_VERBS, CALCULATE_STORIES, LOOKUP, RECALL_DOCS, RECALL_MEMORY, REMEMBER),
+    *(QUESTIONS, QUESTIONS_OF_TWO, LAYOUTS),
+)

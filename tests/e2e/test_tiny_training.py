@@ -1,0 +1,80 @@
+"""What kernos-tiny is trained with: rows, demands and weights, the guide, and the lean forward pass."""
+
+from typing import Any
+
+import pytest
+import torch
+from tokenizers import Tokenizer
+from transformers import LlamaForCausalLM
+
+from drivers.tiny import guide, tokenizer, train, wire
+from drivers.tiny.corpus import Corpus
+from drivers.tiny.guide import Looks
+from drivers.tiny.network import Network, Seen
+from drivers.tiny.rows import Packer, piece_of
+
+
+@pytest.fixture(scope="module")
+def cutter() -> Tokenizer:
+    corpus = Corpus(1, longest_chars=200)
+    return tokenizer.build(wire.render(turn) for _ in range(300) for turn in corpus.episode().turns)
+
+
+def model_of(cutter: Tokenizer) -> LlamaForCausalLM:
+    torch.manual_seed(0)
+    return LlamaForCausalLM(train.config(cutter.get_vocab_size(), start=1, end=2, pad=0))
+
+
+def test_the_lean_pass_is_transformers_own(cutter: Tokenizer) -> None:
+    model = model_of(cutter)
+    with torch.no_grad():
+        for weight in model.parameters():
+            weight.normal_(std=0.1)
+    network = Network(model, ((1, 2),), compiled=False)
+    network.dtype = torch.float32
+    for tokens in (40, 300):  # both kinds of attention
+        ids = torch.randint(3, 500, (2, tokens))
+        seen = network(ids, network.weights())
+        theirs = model.model(input_ids=ids, use_cache=False).last_hidden_state
+        assert torch.allclose(seen.hidden, theirs, atol=1e-4)
+        assert seen.queries[0].shape == (2, tokens, 64)
+
+
+def test_a_pointer_is_told_the_token_to_say_next(cutter: Tokenizer) -> None:
+    batch = Packer(Corpus(2, longest_chars=200), cutter).batch(rows=8, tokens=256)
+    looks = {each.duty: each.demands for each in batch.looks}
+    assert all(len(demands) for demands in looks.values())
+    for demands in looks.values():
+        _, at, begin, end = demands.unbind(1)
+        assert bool((begin < end).all() and (begin <= at).all())
+    row, at, begin, _ = looks[guide.POINT].unbind(1)
+    same = batch.ids[row, at + 1] == batch.ids[row, begin]
+    assert float(same.float().mean()) > 0.8  # all but the one behind each value, which says that it ends there
+    row, at, begin, _ = looks[guide.SAME].unbind(1)
+    assert bool((batch.ids[row, at] == batch.ids[row, begin]).all())
+
+
+def test_all_that_the_assistant_says_is_learned_from_its_first_token_on(cutter: Tokenizer) -> None:
+    episode = Corpus(3).episode("lookup")
+    piece = piece_of(cutter, episode)
+    said = cutter.decode([i for i, weight in zip(piece.ids, piece.weights, strict=True) if weight])
+    assert said.startswith(wire.CALL_OPEN)
+    assert said.count("glossary says") == 1 and "The" in said.partition(wire.CALL_CLOSE)[2]
+    kept = piece.weights[piece.weights.index(0.5) :]
+    assert max(kept) == max(piece.weights)
+
+
+def test_the_guide_counts_what_falls_beside_the_demand() -> None:
+    demands = torch.tensor([[0, 3, 1, 2]])
+    looks = (Looks(guide.BEFORE, demands),)
+    key = torch.zeros(1, 4, 64)
+    key[0, 1, 0] = 100.0
+
+    def lost(query: Any) -> float:
+        seen = Seen(torch.zeros(1, 4, 8), (query,), (key,))
+        return float(guide.loss_of(seen, looks))
+
+    there, away = torch.zeros(1, 4, 64), torch.zeros(1, 4, 64)
+    there[0, 3, 0], away[0, 3, 0] = 10.0, -10.0
+    assert lost(there) < 1e-3 < 10 < lost(away)
+    assert guide.loss_of(Seen(torch.zeros(1, 4, 8), (there,), (key,)), ()) == 0
