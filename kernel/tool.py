@@ -68,8 +68,9 @@ class Tool:
         await self._ready()
 
     async def call(self, method: str, arguments: Raw, lend: Lend = own_channel) -> Raw:
-        """Calls `method`; `lend` gives the channel of the tool's own calls meanwhile. Raises NotFound for an unknown one, what the tool raised, or OutcomeUnknown (EUNKNOWN) when
-        its worker died under the call: a tool's effects are not known to be repeatable."""
+        """Calls `method`; `lend` gives the channel of the tool's own calls meanwhile. Raises NotFound for an unknown
+        one, what the tool raised, or OutcomeUnknown (EUNKNOWN) when its worker died under the call: a tool's effects
+        are not known to be repeatable."""
         async with self._under_way(method) as (wire, process):
             with lend(process) as channel:
                 args = abi.Invoke(method=method, arguments=arguments, pid=process.pid, channel=channel)

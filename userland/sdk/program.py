@@ -100,7 +100,8 @@ def tool(function: Callable[..., Any], /) -> Tool: ...
 def tool(*, name: str) -> Callable[[Callable[..., Any]], Tool]: ...
 def tool(function: Callable[..., Any] | None = None, /, *, name: str | None = None) -> Any:
     """Makes a function, sync or async, a tool: typed parameters become the schema, the docstring the description. One
-    whose first parameter is a `Sys` may make system calls. One that yields streams: what is yielded goes out item by item, as fast as somebody takes it."""
+    whose first parameter is a `Sys` may make system calls. One that yields streams: what is yielded goes out item by
+    item, as fast as somebody takes it."""
     if function is None:
         return lambda found: Tool(found, name or found.__name__)
     return Tool(function, function.__name__)
