@@ -66,6 +66,7 @@ from kernel.sys import (
     model,
     net,
     process,
+    signalling,
     watch,
 )
 from kernel.tool import Tool
@@ -84,6 +85,7 @@ _GARBAGE_THRESHOLD = 10_000
 
 FAMILIES = (
     process,
+    signalling,
     context,
     generate,
     model,

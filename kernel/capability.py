@@ -203,7 +203,8 @@ class Held:
 
 @final
 class Capabilities:
-    """The table of all capabilities of a kernel. `now` is the clock's; `changes` counts what ended, `sooner` is called
+    """The table of all capabilities of a kernel. `now` is the clock's; `changes` counts what ended,
+    `grants` what was granted, `sooner` is called
     when `next_deadline_s` has come nearer."""
 
     def __init__(self, now: Callable[[], float], tell: Tell = lambda event, capability, why: None) -> None:
@@ -213,6 +214,7 @@ class Capabilities:
         self._table: WeakValueDictionary[int, Capability] = WeakValueDictionary()
         self._deadlines: list[tuple[float, int]] = []
         self.changes = 0
+        self.grants = 0
         self.none = Held(self, ())
         self.sooner: Callable[[], None] = lambda: None
 
@@ -269,6 +271,7 @@ class Capabilities:
             source, bound = bound, None
         made = self._make(right, holder=to.pid, parent=source, bound=bound, expires_s=expires_s, uses=uses)
         to.held = Held(self, (*to.held, made))
+        self.grants += 1
         self._tell("grant", made, why)
         return made
 

@@ -23,6 +23,7 @@ from kernel.trace import Trace
 from kernel.worker import WorkerHost
 from syscalls import worker as abi
 from syscalls.calls.process import Exit, Spawn, SpawnMany
+from syscalls.calls.signalling import Action
 from syscalls.errors import BrokenPipe, IOFailed, SyscallError
 from syscalls.link.duplex import Duplex
 from syscalls.link.ticket import Ticket
@@ -89,7 +90,7 @@ class Executor:
             case Signal.KILL:
                 self._end(process, "killed")
                 self._now(process)
-            case Signal.TERM:
+            case Signal.TERM if _action(process, number) == "default":
                 self._end(process, "terminated")
             case Signal.STOP:
                 process.stop()
@@ -98,7 +99,7 @@ class Executor:
                 process.resume()
                 self._deliver(process, number)
             case _:
-                self._deliver(process, number)
+                self._tell(process, number)
 
     def end(self, process: Process, why: str) -> None:
         """Asks it to end as TERM does, for the reason `why` (a status of Exit)."""
@@ -155,6 +156,17 @@ class Executor:
             assert self._nursery is not None
             self._nursery.start_soon(self._ghost, seat)
 
+    def _tell(self, process: Process, number: Signal) -> None:
+        """A signal that a program may see: as it chose."""
+        match _action(process, number):
+            case "ignore":
+                pass
+            case "hold":
+                assert process.signals is not None
+                process.signals.hold(number)
+            case _:
+                self._deliver(process, number)
+
     def _deliver(self, process: Process, number: Signal) -> None:
         if process.host is not None:
             process.host.deliver(number)
@@ -186,7 +198,9 @@ class Executor:
         assert self._nursery is not None and self._gate is not None
         key = (image, process.principal, process.account.parent, process.rights)
         worker = self._shared.get(key)
-        if worker is None or not worker.has_room:
+        capabilities = self._processes.capabilities
+        stamp = capabilities.changes, capabilities.grants
+        if worker is None or not worker.has_room or not worker.holds_still(process.rights, stamp):
             self._shared = {key: each for key, each in self._shared.items() if each.has_room}
             worker = self._shared[key] = SharedWorker(
                 LaunchRequest(pid=process.pid, name=process.name, folders=_visible(process.rights, image)),
@@ -274,8 +288,8 @@ class Executor:
         process.host = None
         self._processes.ended(process, exit_)
         parent = process.parent
-        if parent is not None and parent.host is not None and parent.exit is None:
-            parent.host.deliver(Signal.CHLD)
+        if parent is not None and parent.exit is None:
+            self._tell(parent, Signal.CHLD)
 
     def orphan(self, parent: Process) -> None:
         """A parent has ended: its children end with it, but for those that were spawned to outlive it."""
@@ -307,3 +321,7 @@ def _visible(rights: tuple[Right, ...], image: Image) -> tuple[str, ...]:
     if image.file is None or any(image.file.startswith(folder + "/") for folder in folders):
         return folders
     return (*folders, image.file)
+
+
+def _action(process: Process, number: Signal) -> Action:
+    return "default" if process.signals is None else process.signals.action(number)

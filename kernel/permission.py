@@ -129,9 +129,19 @@ class Permission:
                 return (resource,)
         raise KernelPanic(f"a row names a resource that nobody resolves: {resource}")
 
+    def _group_names(self, process: Process, group: int) -> tuple[str, ...]:
+        """What every process of a group goes by: who may signal its own children may signal a group of them."""
+        members = self._processes.in_group(group)
+        if not members:
+            raise NoSuchProcess(f"no process is in group {group}; 'kernos ps' lists them")
+        common = set.intersection(*(set(self._process_names(process, member.pid)) for member in members))
+        return (f"process:-{group}", *sorted(common))
+
     def _process_names(self, process: Process, pid: int) -> tuple[str, ...]:
         if pid == 0:
             return ("process:children",)
+        if pid < 0:
+            return self._group_names(process, -pid)
         target = self._processes.lately(pid)
         names = [f"process:{pid}"]
         if target is process:

@@ -12,6 +12,7 @@ from kernel.account_record import Account
 from kernel.capability import Capability, Held
 from kernel.mount import OpenFile
 from kernel.panic import KernelPanic
+from kernel.signals import Signals
 from kernel.wait import Bell, Once
 from syscalls.calls.message import Message
 from syscalls.calls.process import Exit, Kind, LogLine, State
@@ -73,6 +74,7 @@ class Process:
         "files_opened",
         "generated_tokens",
         "generating",
+        "group",
         "held",
         "host",
         "image",
@@ -95,6 +97,7 @@ class Process:
         "program",
         "prompt_tokens",
         "resumed",
+        "signals",
         "started_s",
         "state",
         "stop_scope",
@@ -132,6 +135,8 @@ class Process:
         self.program: int = pid if parent is None or parent.kind == "session" else parent.program
         # What it is at: the gate.
         self.nice = nice
+        self.group: int = pid if parent is None or parent.kind == "session" else parent.group
+        self.signals: Signals | None = None
         self.state: State = "ready"
         self.stopped = False
         self.resumed = Bell()

@@ -107,6 +107,10 @@ class ProcessTable:
         """As `get`, None where there is none."""
         return self._alive.get(pid)
 
+    def in_group(self, group: int) -> list[Process]:
+        """Those of a group that are alive or zombies, the oldest first."""
+        return [process for process in self._alive.values() if process.group == group]
+
     def lately(self, pid: int) -> Process:
         """As `get`, and those reaped a while ago too: for their logs."""
         if pid in self._alive:

@@ -28,6 +28,7 @@ from syscalls.calls.process import Exit, LogLine
 from syscalls.codec import parse_answer
 from syscalls.errors import BrokenPipe, Errno, IOFailed, SyscallError, syscall_error
 from syscalls.link.ticket import Answer
+from syscalls.rights import Right
 from syscalls.signals import CATCHABLE, Signal
 from syscalls.wire import Error, Hello
 
@@ -115,6 +116,8 @@ class SharedWorker:
         self._link: KernelLink | None = None
         self._pid = 0
         self._ready = False
+        self._mixed = False
+        self._stamp = (-1, -1)
         self._closing = False
         self._changed = trio.Event()
 
@@ -127,7 +130,17 @@ class SharedWorker:
     @property
     def has_room(self) -> bool:
         """Whether it takes another process."""
-        return not self._closing and len(self._seats) < self._bounds.shared_processes_max
+        return not self._closing and not self._mixed and len(self._seats) < self._bounds.shared_processes_max
+
+    def holds_still(self, rights: tuple[Right, ...], stamp: tuple[int, int]) -> bool:
+        """Whether all who live here hold just `rights`: one that was given more, or lost some, is no equal of a
+        newcomer. `stamp` changes whenever that may have happened to anybody."""
+        if stamp != self._stamp:
+            if any(seat.process.rights != rights for seat in self._seats.values()):
+                self._mixed = True
+                return False
+            self._stamp = stamp
+        return True
 
     def take(self, process: Process, run: abi.Run) -> Seat:
         """Hosts `process`, now or as soon as the worker is ready."""

@@ -15,13 +15,14 @@ from syscalls.calls import (
     model,
     net,
     process,
+    signalling,
     watch,
 )
 from syscalls.row import Row
 
 FREE = frozenset(
     {
-        "process.self", "process.output", "process.note",
+        "process.self", "process.output", "process.note", "process.signal", "process.sigwait",
         "message.receive", "message.pipe", "message.write", "message.read", "message.close",
         "capability.list", "capability.attenuate", "capability.request",
         "time.now", "time.sleep", "time.alarm", "time.timer", "time.cancel",
@@ -46,6 +47,7 @@ def _index(rows: Iterable[Row]) -> dict[int, Row]:
 
 _FAMILIES = (
     process,
+    signalling,
     context,
     model,
     message,

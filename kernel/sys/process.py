@@ -13,6 +13,7 @@ from kernel.machine import Machine
 from kernel.price import micros
 from kernel.process import Process
 from kernel.programs import Image
+from kernel.signals import signal_of
 from kernel.trace import short
 from kernel.trap import Trap
 from kernel.wait import first_of, within
@@ -145,16 +146,13 @@ async def wait(machine: Machine, trap: Trap, args: abi.Wait) -> abi.Exit:
 
 
 def kill(machine: Machine, trap: Trap, args: abi.Kill) -> abi.Nothing:
-    target = machine.processes.get(args.pid)
-    try:
-        number = Signal(args.signal)
-    except ValueError:
-        raise Invalid(
-            f"no signal {args.signal}: there are {', '.join(f'{s.value} {s.name}' for s in Signal)}"
-        ) from None
-    if target.kind == "tool" or target.parent is None:
-        raise Invalid(f"process {target.pid} ({target.name}) belongs to the kernel: 'kernos down' ends the machine")
-    machine.executor.signal(target, number)
+    number = signal_of(args.signal)
+    targets = [machine.processes.get(args.pid)] if args.pid >= 0 else machine.processes.in_group(-args.pid)
+    for target in targets:
+        if target.kind == "tool" or target.parent is None:
+            raise Invalid(f"process {target.pid} ({target.name}) belongs to the kernel: 'kernos down' ends the machine")
+    for target in targets:
+        machine.executor.signal(target, number)
     if number is Signal.CONT:
         machine.scheduler.wake()
     return abi.Nothing()
@@ -241,6 +239,7 @@ def describe(machine: Machine, process: Process, queues: dict[int, int]) -> abi.
         kind=process.kind,
         name=process.name,
         state=process.state,
+        group=process.group,
         nice=process.nice,
         model=process.model or machine.devices.default,
         context_tokens=held,
@@ -268,11 +267,15 @@ def program_name(program: str) -> str:
 
 
 def _ended_child(parent: Process, pid: int) -> Process | None:
-    if pid and pid not in parent.children:
-        raise NoSuchProcess(f"process {parent.pid} has no child {pid} to wait for")
-    if not parent.children:
-        raise NoSuchProcess(f"process {parent.pid} has no children to wait for")
-    wanted = (parent.children[pid],) if pid else tuple(parent.children.values())
+    """A child that has ended: `pid`, minus a group for any in it, 0 for any. Raises NoSuchProcess where there is
+    none to wait for."""
+    if pid > 0:
+        wanted = [parent.children[pid]] if pid in parent.children else []
+    else:
+        wanted = [child for child in parent.children.values() if not pid or child.group == -pid]
+    if not wanted:
+        which = f"child {pid}" if pid > 0 else f"child in group {-pid}" if pid else "children"
+        raise NoSuchProcess(f"process {parent.pid} has no {which} to wait for")
     return next((child for child in wanted if child.exit is not None), None)
 
 

@@ -95,7 +95,8 @@ class SpawnedMany(Result, frozen=True, kw_only=True):
 
 @final
 class Wait(Args, frozen=True, kw_only=True):
-    """`pid` of a child, or 0 for whichever child ends first; `timeout_s` None waits for ever."""
+    """`pid` of a child, 0 for whichever child ends first, or minus a group for the first in it to end; `timeout_s`
+    None waits for ever."""
 
     pid: int = 0
     timeout_s: float | None = None
@@ -121,7 +122,7 @@ class Exit(Result, frozen=True, kw_only=True):
 
 @final
 class Kill(Args, frozen=True, kw_only=True):
-    """Signal number `signal` (see syscalls.signals) to `pid`."""
+    """Signal number `signal` (see syscalls.signals) to `pid`, or to each process of a group: minus its number."""
 
     pid: int
     signal: int = 15
@@ -154,6 +155,7 @@ class ProcessInfo(Result, frozen=True, kw_only=True):
     name: str
     state: State
     nice: int = 0
+    group: int = 0
     model: str = ""
     context_tokens: int = 0
     window_tokens: int = 0

@@ -100,7 +100,7 @@ def test_top_draws_until_q_and_gives_the_screen_back(up: CommandLine) -> None:
 
 def test_a_refusal_at_a_terminal_says_what_to_type(up: CommandLine) -> None:
     with terminal(up, "run", "programs.py:sums") as refused:
-        refused.expect(r"allow it\?")
+        refused.expect(r"asks for 'tool:calculator.calculate call'[\s\S]*allow it\?")
         refused.type("n\r")
         refused.expect(r"to grant it: kernos run --allow 'tool:calculator.calculate call'")
         assert refused.ended() == 4

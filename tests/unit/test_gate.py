@@ -25,6 +25,7 @@ from syscalls.calls import (
     model,
     net,
     process,
+    signalling,
     watch,
 )
 from syscalls.errors import Errno, NoSuchProcess, SyscallError, TimedOut
@@ -41,6 +42,7 @@ ARGUMENTS: dict[str, Any] = {
     "process.spawn_many": process.SpawnMany(program="tries", args=(NIL,)),
     "process.wait": process.Wait(pid=1),
     "process.kill": process.Kill(pid=1),
+    "process.group": signalling.Group(pid=1),
     "process.nice": process.Nice(pid=1, nice=3),
     "process.list": process.ListProcesses(),
     "process.logs": process.Logs(pid=1),

@@ -69,6 +69,19 @@ async def test_those_who_differ_in_rights_or_program_do_not_share(autojump_clock
         assert workers(machine) == [1, 1, 1]
 
 
+async def test_one_that_was_granted_more_is_no_equal_of_the_next(autojump_clock: trio.testing.MockClock) -> None:
+    async with up() as machine:
+        first = await machine.spawn(waits, rights=("process:children",))
+        await trio.testing.wait_all_tasks_blocked()
+        await machine.sys.call("capability.grant", pid=first.pid, right="model:*")
+        second = await machine.spawn(waits, rights=("process:children",))
+        await trio.testing.wait_all_tasks_blocked()
+        hosts = {machine.machine.processes.get(child.pid).host._worker for child in (first, second)}
+        assert len(hosts) == 2
+        await first.send("x")
+        assert (await first.wait()).startswith("x"), "and it lives on"
+
+
 async def test_a_full_worker_takes_no_more(autojump_clock: trio.testing.MockClock) -> None:
     async with up(bounds=Bounds(shared_processes_max=2)) as machine:
         children = [await machine.spawn(waits) for _ in range(5)]

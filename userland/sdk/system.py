@@ -28,6 +28,7 @@ from userland.sdk.listening import Subscription, Ticks
 from userland.sdk.models import Models
 from userland.sdk.pipe import Pipe
 from userland.sdk.program import Program
+from userland.sdk.signalling import Signalling
 from userland.sdk.watch import Kernel
 from userland.sdk.web import Fetch, request
 
@@ -283,6 +284,11 @@ class Sys:
     def subscribe(self, topic: str, *, queue_max: int = 256) -> Subscription:
         """Listens to `topic`: see Subscription. What comes while it is slow waits, at most `queue_max`."""
         return Subscription(self._door.stream(message.SUBSCRIBE, message.Subscribe(topic=topic, queue_max=queue_max)))
+
+    @property
+    def signalling(self) -> Signalling:
+        """Groups, and what signals do to this process: `await sys.signalling.choose("USR1", "hold")`."""
+        return Signalling(self._door)
 
     def signals(self) -> Inbox:
         """`async for name in sys.signals()`: USR1, CHLD, QUOTA, … as they come. TERM cancels the program instead."""
