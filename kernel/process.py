@@ -23,6 +23,8 @@ LOG_PIECES_MAX = 2000
 LOG_CHARS_MAX = 512 * 1024
 LOG_PIECE_CHARS_MAX = 8 * 1024
 
+LENT_CHANNEL = 1 << 32
+"""The first of the channels that stand for a call that a tool serves; below it they are pids."""
 _NOTHING_LENT: Mapping[int, tuple[Capability, ...]] = MappingProxyType({})
 
 TRANSITIONS: frozenset[tuple[State, State]] = frozenset(
@@ -78,6 +80,7 @@ class Process:
         "image",
         "kind",
         "lent",
+        "lent_next",
         "log_changed",
         "log_chars",
         "log_pieces",
@@ -143,6 +146,7 @@ class Process:
         # What it may do: the table of capabilities.
         self.held = held
         self.lent: Mapping[int, tuple[Capability, ...]] = _NOTHING_LENT
+        self.lent_next = LENT_CHANNEL
         self.asks = False
         # What it has: the family handlers.
         self.children: dict[int, Process] = {}
@@ -180,6 +184,17 @@ class Process:
     def rights(self) -> tuple[Right, ...]:
         """What it may do now."""
         return self.held.rights
+
+    def borrow(self, lent: tuple[Capability, ...]) -> int:
+        """The channel on which it makes its own calls while it serves one that `lent` came with."""
+        channel = self.lent_next
+        self.lent_next += 1
+        self.lent = {**self.lent, channel: lent}
+        return channel
+
+    def give_back(self, channel: int) -> None:
+        """That call is over: the channel stays its own, and nothing is lent on it."""
+        self.lent = {other: lent for other, lent in self.lent.items() if other != channel} or _NOTHING_LENT
 
     def begin(self, *, generating: bool) -> None:
         """A call of its begins to wait."""

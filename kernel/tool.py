@@ -1,7 +1,7 @@
 """Tools: plugins in sandboxed workers of their own, started when first called, and again when they died."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from typing import Any, Final, cast, final
 
 import trio
@@ -26,6 +26,14 @@ from syscalls.turns import ToolSpec
 AHEAD_ITEMS: Final = 4
 STILLBORN_MAX: Final = 3
 RETRY_S: Final = 5.0
+
+Lend = Callable[[Process], AbstractContextManager[int]]
+
+
+@contextmanager
+def own_channel(process: Process) -> Iterator[int]:
+    """Nothing is lent: the tool's calls are on the channel of its process."""
+    yield process.pid
 
 
 @final
@@ -59,32 +67,37 @@ class Tool:
         """Waits until it has said what it serves. Raises why it cannot."""
         await self._ready()
 
-    async def call(self, method: str, arguments: Raw) -> Raw:
-        """Calls `method`. Raises NotFound for an unknown one, what the tool raised, or OutcomeUnknown (EUNKNOWN) when
-        its worker died under the call: a tool's effects are not known to be repeatable."""
-        async with self._under_way(method) as wire:
-            returned: abi.Returned = await wire.call(abi.INVOKE, abi.Invoke(method=method, arguments=arguments))
+    async def call(self, method: str, arguments: Raw, lend: Lend = own_channel) -> Raw:
+        """Calls `method`; `lend` gives the channel of the tool's own calls meanwhile. Raises NotFound for an unknown
+        one, what the tool raised, or OutcomeUnknown (EUNKNOWN) when its worker died under the call: a tool's effects
+        are not known to be repeatable."""
+        async with self._under_way(method) as (wire, process):
+            with lend(process) as channel:
+                args = abi.Invoke(method=method, arguments=arguments, pid=process.pid, channel=channel)
+                returned: abi.Returned = await wire.call(abi.INVOKE, args)
             return returned.value
         raise AssertionError("unreachable")
 
     @asynccontextmanager
-    async def stream(self, method: str, arguments: Raw) -> AsyncIterator[Stream]:
+    async def stream(self, method: str, arguments: Raw, lend: Lend = own_channel) -> AsyncIterator[Stream]:
         """As `call`, what the tool yields one by one. It runs ahead of who takes the items by AHEAD_ITEMS at most;
         leaving the block cancels it."""
-        async with self._under_way(method) as wire:
-            args = abi.Invoke(method=method, arguments=arguments)
-            async with wire.stream(abi.STREAM, args, credit=AHEAD_ITEMS) as stream:
-                yield stream
+        async with self._under_way(method) as (wire, process):
+            with lend(process) as channel:
+                args = abi.Invoke(method=method, arguments=arguments, pid=process.pid, channel=channel)
+                async with wire.stream(abi.STREAM, args, credit=AHEAD_ITEMS) as stream:
+                    yield stream
 
     @asynccontextmanager
-    async def _under_way(self, method: str) -> AsyncIterator[Duplex]:
+    async def _under_way(self, method: str) -> AsyncIterator[tuple[Duplex, Process]]:
         wire = await self._ready()
         if method not in {spec.name for spec in self.methods}:
             known = ", ".join(spec.name for spec in self.methods) or "none"
             raise NotFound(f"tool {self.name} has no method {method!r}; it has: {known}")
+        assert self.process is not None, "what is ready is a process"
         self.busy += 1
         try:
-            yield wire
+            yield wire, self.process
         except BrokenPipe:
             if wire.peer.closed is None:
                 raise

@@ -11,7 +11,7 @@ from kernel.clock import Clock
 from kernel.config import Bounds
 from kernel.launch import Launched
 from kernel.link import Entrance, KernelLink
-from kernel.process import LOG_PIECE_CHARS_MAX, Process
+from kernel.process import LENT_CHANNEL, LOG_PIECE_CHARS_MAX, Process
 from syscalls.calls.process import LogLine
 from syscalls.errors import BrokenPipe, IOFailed
 from syscalls.link.duplex import Duplex
@@ -38,7 +38,9 @@ class WorkerHost:
         return self._link.wire
 
     def process_on(self, channel: int) -> Process | None:
-        return self._process if channel == self._process.pid and self._process.exit is None else None
+        process = self._process
+        own = channel == process.pid or LENT_CHANNEL <= channel < process.lent_next
+        return process if own and process.exit is None else None
 
     def deliver(self, number: Signal) -> None:
         """Hands on a signal. KILL, STOP and CONT are the machine's own; the rest are events for the program."""

@@ -52,10 +52,13 @@ class Described(Result, frozen=True, kw_only=True):
 
 @final
 class Invoke(Args, frozen=True, kw_only=True):
-    """Call method `method` of the tool module described before."""
+    """Call method `method` of the tool module described before. Its own calls meanwhile are those of process `pid`, on
+    `channel`: what was lent for this call counts there."""
 
     method: str
     arguments: Raw = NIL
+    pid: int = 0
+    channel: int = 0
 
 
 @final

@@ -139,7 +139,7 @@ class Worker:
     async def _invoke(self, args: Invoke, scope: trio.CancelScope) -> Returned:
         """One answer; of a tool that yields, all that it yields in a list."""
         tool = self._tool(args.method)
-        value = await _contained(lambda: collect(tool, args.arguments), scope)
+        value = await _contained(lambda: collect(tool, args.arguments, self._system(args)), scope)
         return Returned(value=encode(value, what="the tool returned a value of type"))
 
     async def _stream(self, call_id: int, args: Invoke, scope: trio.CancelScope) -> None:
@@ -152,8 +152,11 @@ class Worker:
             await self.link.drained(call_id)
             await trio.lowlevel.checkpoint()  # where there is credit for more, a cancellation must come in all the same
 
-        await _contained(lambda: pour(tool, args.arguments, send), scope)
+        await _contained(lambda: pour(tool, args.arguments, send, self._system(args)), scope)
         self.link.end(call_id, Returned())
+
+    def _system(self, args: Invoke) -> Sys:
+        return Sys(Door(self.link, args.channel), pid=args.pid)
 
     def _tool(self, method: str) -> Tool:
         tool = self._tools.get(method)

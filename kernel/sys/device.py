@@ -1,10 +1,15 @@
 """The device family: the registry, handles, and calls of tools and of collections of a store."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+
 from msgspec import Raw
 
 from kernel.gate import Handler
 from kernel.handles import Handle
 from kernel.machine import Machine
+from kernel.process import Process
 from kernel.sys.collection import METHODS, collection_of, use
 from kernel.tool import as_text
 from kernel.trap import Trap
@@ -15,6 +20,7 @@ from syscalls.codec import unpack
 from syscalls.errors import Invalid, TimedOut
 from syscalls.limits import FREE_FORM_BYTES_MAX
 
+LENT_MAX = 16
 _PLAIN = frozenset(b"\xc4\xc5\xc6\xd9\xda\xdb")
 """How msgpack begins a text or bytes of some length."""
 
@@ -56,7 +62,7 @@ async def call(machine: Machine, trap: Trap, args: abi.CallTool) -> abi.ToolAnsw
             by = args.device
         else:
             tool = machine.devices.tool(args.device)
-            value = await tool.call(args.method, args.arguments)
+            value = await tool.call(args.method, args.arguments, partial(_lent, machine, trap.process, args))
             by = f"sandboxed worker {tool.process.worker_pid if tool.process else 0}"
         trap.driver_s = machine.clock.now() - began
         text = _shown(bytes(value))
@@ -72,7 +78,8 @@ async def stream(machine: Machine, trap: Trap, args: abi.CallTool) -> abi.ToolSt
         raise Invalid("a store yields nothing: use device.call")
     items = 0
     with within(args.timeout_s):
-        async with machine.devices.tool(args.device).stream(args.method, args.arguments) as yielded:
+        lend = partial(_lent, machine, trap.process, args)
+        async with machine.devices.tool(args.device).stream(args.method, args.arguments, lend) as yielded:
             async for each in yielded:
                 value = bytes(each.value)
                 trap.emit(abi.ToolItem(value=Raw(value), text=_shown(value)))
@@ -89,6 +96,8 @@ def close(machine: Machine, trap: Trap, args: abi.CloseDevice) -> Nothing:
 
 def _admitted(machine: Machine, trap: Trap, args: abi.CallTool) -> Handle | None:
     """The handle of a call that names one. Raises Busy, NotFound, Invalid."""
+    if len(args.lend) > LENT_MAX or (args.lend and machine.devices.is_store(args.device)):
+        raise Invalid(f"{len(args.lend)} capabilities lent with one call: {LENT_MAX} at most, and to tools alone")
     trap.facts = {"tool": f"{args.device}.{args.method}"}
     if not args.handle:
         if machine.devices.is_store(args.device):
@@ -100,6 +109,26 @@ def _admitted(machine: Machine, trap: Trap, args: abi.CallTool) -> Handle | None
     if not same:
         raise Invalid(f"handle {args.handle} is on {held.device}, not on {args.device}")
     return held
+
+
+@contextmanager
+def _lent(machine: Machine, caller: Process, args: abi.CallTool, tool: Process) -> Iterator[int]:
+    """The channel of the tool's calls, with what the caller lends until the block ends. Raises PermissionDenied (EPERM)
+    for a capability that is another's."""
+    if not args.lend:
+        yield tool.pid
+        return
+    table = machine.processes.capabilities
+    chosen = [table.mine(caller, number, None) for number in args.lend]
+    what = f"{args.device}.{args.method}, called by process {caller.pid} ({caller.name})"
+    lent = tuple(table.lend(caller, each, tool.pid, f"for {what}") for each in chosen)
+    channel = tool.borrow(lent)
+    try:
+        yield channel
+    finally:
+        tool.give_back(channel)
+        for each in lent:
+            table.revoke(each, f"{what}, is over")
 
 
 def _shown(value: bytes) -> str:

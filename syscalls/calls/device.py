@@ -75,13 +75,15 @@ class CloseDevice(Args, frozen=True, kw_only=True):
 
 @final
 class CallTool(Args, frozen=True, kw_only=True):
-    """Method `method` of `device` with a JSON-like object; by a `handle` on that device, which a store needs."""
+    """Method `method` of `device` with a JSON-like object; by a `handle` on that device, which a store needs. `lend`
+    are numbers of the caller's capabilities that a tool may use while it serves this call, for this call alone."""
 
     device: str
     method: str
     arguments: Raw = NIL
     timeout_s: float | None = None
     handle: int = 0
+    lend: tuple[int, ...] = ()
 
 
 @final
@@ -160,6 +162,7 @@ CALL = Row(
             (Errno.EUNKNOWN, "its worker died under the call: what it did is not known."),
             (Errno.EIO, "the tool failed, or workers of it died at the start."),
             (Errno.EBUSY, "another process holds the tool alone."),
+            (Errno.EPERM, "a capability to be lent is not the caller's; the tool was not called."),
             (
                 Errno.EINVAL,
                 "timeout_s is negative, the tool refused the arguments, or the handle is on another device.",
@@ -199,6 +202,7 @@ STREAM = Row(
             (Errno.EUNKNOWN, "its worker died under the call: what it did is not known."),
             (Errno.EIO, "the tool failed, or workers of it died at the start."),
             (Errno.EBUSY, "another process holds the tool alone."),
+            (Errno.EPERM, "a capability to be lent is not the caller's; the tool was not called."),
             (Errno.EINVAL, "the tool refused the arguments, an item fits no frame, or the device is a store."),
         ),
     ),

@@ -51,6 +51,20 @@ def test_up_ps_down(kernos: CommandLine) -> None:
     assert kernos("ps").returncode == 6
 
 
+def test_when_up_returns_there_is_what_clients_know_the_kernel_by(kernos: CommandLine) -> None:
+    told = kernos.json("up", "-d", "--listen", "127.0.0.1:0")
+    ca = Path(told["state"]) / "remote" / "ca.pem"
+    try:
+        assert ca.read_text().startswith("-----BEGIN CERTIFICATE-----")
+        assert kernos("credential", "new", "--allow", "process:* list", "--expires", "1h", "--out", "c").returncode == 0
+        kernos.environ.update(KERNOS_CA=str(ca), KERNOS_CREDENTIAL="c")
+        assert kernos("ps", "--host", told["listening"]).returncode == 0
+        assert "narrowed   never" in kernos("credential", "show", "c").stdout
+    finally:
+        kernos.environ.pop("KERNOS_CREDENTIAL", None)
+        kernos("down", "--grace", "0")
+
+
 def test_up_in_the_foreground_is_the_kernel_itself(kernos: CommandLine) -> None:
     with kernos.start("up") as kernel:
         until(lambda: kernos("ps").returncode == 0)

@@ -86,6 +86,7 @@ def test_a_revocation_takes_what_was_made_from_it_and_leaves_what_was_not() -> N
     parent = world.spawn(world.init, "model:*", "file:/a/** read")
     child = world.spawn(parent, "model:sim generate")
     grandchild = world.spawn(child)
+    assert all(may(each, "generate", "model:sim") for each in (parent, child, grandchild)), "now it is remembered"
     model = world.table.mine(parent, 0, Right.parse("model:*"))
     assert world.table.revoke(model, "enough") >= 2
     assert not may(child, "generate", "model:sim") and not may(grandchild, "generate", "model:sim")

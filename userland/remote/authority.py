@@ -5,6 +5,7 @@ A CA per kernel, trusted by nobody but this kernel and its clients: that the cer
 check, so the server's is for the name `kernos` whatever its address.
 """
 
+import contextlib
 import datetime
 import ipaddress
 import re
@@ -90,12 +91,10 @@ class Authority:
             self._folder.revoke(void)
 
     def ensure(self) -> None:
-        """Makes what is missing for a gateway to start."""
-        if not self.exists:
-            try:
-                self.init()
-            except Busy:  # another was quicker
-                pass
+        """Makes what is missing for a gateway to start; where another is about it, what that one makes is whole when
+        this returns."""
+        with contextlib.suppress(Busy):
+            self.init()
 
     def issue(self, name: str, rights: tuple[str, ...], *, days: float = 365) -> Issued:
         """A certificate for the client `name`, who is the principal of that name, with `rights`. Raises Invalid,

@@ -13,6 +13,7 @@ from syscalls.calls.device import OpenedDevice, ToolAnswer, ToolItem
 from syscalls.errors import Invalid
 from syscalls.link.ticket import Stream
 from syscalls.turns import ToolSpec
+from userland.sdk.capability import Handle
 from userland.sdk.door import Door
 from userland.sdk.encoding import decode, encode
 
@@ -83,14 +84,32 @@ class Device:
         self.methods: tuple[ToolSpec, ...] = () if opened is None else opened.methods
         self.streaming: tuple[str, ...] = () if opened is None else opened.streaming
 
-    async def call(self, method: str, /, *, call_timeout_s: float | None = None, **arguments: Any) -> ToolReply:
-        """Calls a method; the reply has its value and the text for a model. Raises what the tool failed with."""
-        answer: ToolAnswer = await self._door.call(abi.CALL, self._args(method, arguments, call_timeout_s))
+    async def call(
+        self,
+        method: str,
+        /,
+        *,
+        call_timeout_s: float | None = None,
+        call_lend: Sequence[Handle] = (),
+        **arguments: Any,
+    ) -> ToolReply:
+        """Calls a method; the reply has its value and the text for a model. Raises what the tool failed with.
+        `call_lend` are capabilities of this process that a tool may use while it serves the call."""
+        args = self._args(method, arguments, call_timeout_s, call_lend)
+        answer: ToolAnswer = await self._door.call(abi.CALL, args)
         return ToolReply(decode(answer.value), answer.text)
 
-    def stream(self, method: str, /, *, call_timeout_s: float | None = None, **arguments: Any) -> Items:
+    def stream(
+        self,
+        method: str,
+        /,
+        *,
+        call_timeout_s: float | None = None,
+        call_lend: Sequence[Handle] = (),
+        **arguments: Any,
+    ) -> Items:
         """What a method yields: `async with device.stream("lines", n=3) as lines: async for line in lines: …`."""
-        return Items(self._door.stream(abi.STREAM, self._args(method, arguments, call_timeout_s)))
+        return Items(self._door.stream(abi.STREAM, self._args(method, arguments, call_timeout_s, call_lend)))
 
     async def close(self) -> None:
         """Gives the handle back."""
@@ -105,9 +124,17 @@ class Device:
         if error is None and self.handle:  # otherwise the program is on its way out, and its handles with it
             await self.close()
 
-    def _args(self, method: str, arguments: dict[str, Any], timeout_s: float | None) -> abi.CallTool:
-        raw = encode(arguments, what="the arguments are a")
-        return abi.CallTool(device=self.name, method=method, arguments=raw, timeout_s=timeout_s, handle=self.handle)
+    def _args(
+        self, method: str, arguments: dict[str, Any], timeout_s: float | None, lend: Sequence[Handle]
+    ) -> abi.CallTool:
+        return abi.CallTool(
+            device=self.name,
+            method=method,
+            arguments=encode(arguments, what="the arguments are a"),
+            timeout_s=timeout_s,
+            handle=self.handle,
+            lend=tuple(each.id for each in lend),
+        )
 
 
 async def open_device(door: Door, name: str, *, exclusive: bool = False, collection: str = "") -> Device:

@@ -11,6 +11,8 @@ from syscalls.errors import Invalid
 from syscalls.turns import ToolSpec
 from userland.sdk.signature import Signature, describe, parameters_of
 
+_SYS = ("userland.sdk.system", "Sys")
+
 
 @final
 class Program:
@@ -73,7 +75,15 @@ class Tool:
     def spec(self) -> ToolSpec:
         """Name, the docstring's first paragraph, and the parameters as a JSON Schema."""
         doc = (inspect.getdoc(self.function) or "").partition("\n\n")[0].replace("\n", " ")
-        return ToolSpec(self.name, doc, schema_of(self.function))
+        return ToolSpec(self.name, doc, schema_of(self.function, skip=int(self.calls)))
+
+    @property
+    def calls(self) -> bool:
+        """Whether its first parameter is a `Sys`: then it makes system calls, with its plugin's rights and with what
+        was lent for the call that it serves."""
+        first = next(iter(parameters_of(self.function)), None)
+        kind = None if first is None else first.annotation
+        return kind == "Sys" or (getattr(kind, "__module__", ""), getattr(kind, "__name__", "")) == _SYS
 
     @property
     def streams(self) -> bool:
@@ -90,17 +100,18 @@ def tool(function: Callable[..., Any], /) -> Tool: ...
 def tool(*, name: str) -> Callable[[Callable[..., Any]], Tool]: ...
 def tool(function: Callable[..., Any] | None = None, /, *, name: str | None = None) -> Any:
     """Makes a function, sync or async, a tool: typed parameters become the schema, the docstring the description. One
-    that yields streams: what is yielded goes out item by item, as fast as somebody takes it."""
+    whose first parameter is a `Sys` may make system calls. One that yields streams: what is yielded goes out item by
+    item, as fast as somebody takes it."""
     if function is None:
         return lambda found: Tool(found, name or found.__name__)
     return Tool(function, function.__name__)
 
 
-def schema_of(function: Callable[..., Any]) -> dict[str, Any]:
-    """The parameters as the JSON Schema of an object. Raises Invalid for a type that has no schema."""
+def schema_of(function: Callable[..., Any], *, skip: int = 0) -> dict[str, Any]:
+    """The parameters after the first `skip` as the JSON Schema of an object. Raises Invalid where a type has none."""
     properties: dict[str, Any] = {}
     required: list[str] = []
-    for parameter in parameters_of(function):
+    for parameter in parameters_of(function)[skip:]:
         properties[parameter.name] = _schema(function.__name__, parameter)
         if parameter.default is parameter.empty:
             required.append(parameter.name)

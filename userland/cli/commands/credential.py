@@ -112,7 +112,7 @@ def show(*, file: Path | None, output: str) -> None:
             f"allows     {'; '.join(told.rights) or 'nothing'}",
             f"kernel     {told.audience}",
             f"expires    {shown(told.expires_s)}",
-            f"narrowed   {told.blocks - 1} times",
+            f"narrowed   {_times(told.blocks - 1)}",
             f"id         {told.ids[-1].removeprefix('credential:')}",
         ]
     )
@@ -179,3 +179,7 @@ def _hand_out(text: str, out: Path | None, output: str) -> None:
         say(f"wrote {out}")
     else:
         write_lines([text])
+
+
+def _times(count: int) -> str:
+    return {0: "never", 1: "once"}.get(count, f"{count} times")

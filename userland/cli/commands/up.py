@@ -60,6 +60,8 @@ def up(
         raise Failure(f"{where}: {failed.strerror}; choose another folder with --state", ERROR) from None
     kernel.forget()
     listening = _listening(session)
+    if listening:
+        _make_folder(where)
     if output == "json":
         told = {"pid": kernel.pid, "socket": str(socket), "state": str(where), "log": str(where / LOG)}
         show_value({**told, "listening": listening}, output=output)
@@ -76,3 +78,15 @@ def _listening(session: Session) -> str:
     with session.link() as link:
         info: kernel.KernelInfo = link.call(kernel.INFO, kernel.Info())
     return info.listening
+
+
+def _make_folder(state: Path) -> None:
+    """Makes what clients are given to know the kernel by, which its gateway else makes a moment later: what comes after
+    this command can copy ca.pem."""
+    from userland.remote.authority import Authority
+    from userland.remote.credential import Issuer
+    from userland.remote.folder import Folder
+
+    folder = Folder(state)
+    Authority(folder).ensure()
+    Issuer(folder).ensure()
