@@ -1,12 +1,15 @@
 """Settings of every suite: hypothesis asserts properties, never times; Ctrl-C means Ctrl-C."""
 
+import os
 import signal
 
 import pytest
-from hypothesis import settings
+from hypothesis import Phase, settings
 
 settings.register_profile("kernos", deadline=None, print_blob=True)
-settings.load_profile("kernos")
+# A mutant has to be found, not explained.
+settings.register_profile("mutants", settings.get_profile("kernos"), phases=set(Phase) - {Phase.shrink, Phase.explain})
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "kernos"))
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -413,6 +413,8 @@ def test_a_pid_that_is_not_ones_own_is_out_of_reach(up: KernelProcess, forgers: 
         victim = spawn(link, f"{forgers}:naps")
         rude = spawn(link, f"{forgers}:reaches", victim, rights=("process:children", "model:*"))
         heard = value_of(wait(link, rude))
+        no_such_pid, group_one = heard[5:]
         assert heard[:5] == ["EPERM"] * 5
-        assert set(heard[5:]) <= {"ESRCH", "EINVAL"}
+        assert no_such_pid in ("ESRCH", "EINVAL")
+        assert group_one in ("EPERM", "ESRCH"), "somebody else's group, as long as there is somebody in it"
         assert value_of(wait(link, victim)) == "rested"

@@ -6,17 +6,20 @@ so is one that survives.
 """
 
 import os
+import queue
 import shutil
 import subprocess
 import sys
 import tempfile
 import tomllib
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 PACKAGES = ("kernel", "syscalls", "drivers", "userland", "sandbox", "kernos", "tests", "examples", "bench")
 TIMEOUT_S = 180
+LANES = max(1, min(4, os.cpu_count() or 1))
 
 
 def main(argv: list[str]) -> int:
@@ -28,53 +31,70 @@ def main(argv: list[str]) -> int:
         print(f"{__doc__}\nNames: {', '.join(m['name'] for m in mutants)}")
         return 2
     chosen = [m for m in mutants if (m["name"] in names if names else "--quick" not in argv or m.get("quick"))]
-    killed = 0
+    lanes: queue.SimpleQueue[Lane] = queue.SimpleQueue()
     with tempfile.TemporaryDirectory(prefix="kernos-mutants-") as folder:
-        tree = Path(folder)
-        _copy(tree)
-        for mutant in chosen:
-            verdict = _try(tree, mutant)
-            killed += verdict == "killed"
-            print(f"{verdict:10} {mutant['name']}: {mutant['why']}", flush=True)
+        for lane in range(LANES):
+            lanes.put(Lane(Path(folder) / str(lane)))
+        with ThreadPoolExecutor(LANES) as pool:
+            verdicts = list(pool.map(lambda mutant: _report(mutant, lanes), chosen))
+    killed = verdicts.count("killed")
     print(f"{killed} passed, {len(chosen) - killed} failed")
     return len(chosen) - killed
 
 
-def _copy(tree: Path) -> None:
-    for package in PACKAGES:
-        if (ROOT / package).is_dir():
-            shutil.copytree(ROOT / package, tree / package, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "pyproject.toml", tree)
-
-
-def _try(tree: Path, mutant: dict[str, str]) -> str:
-    """`killed` if the named test passes before and fails after; else what is wrong with the mutant."""
-    path = tree / mutant["file"]
-    original = path.read_text()
-    if original.count(mutant["old"]) != 1:
-        return "NOT FOUND"
-    if not _passes(tree, mutant["test"]):
-        return "RED BEFORE"
-    path.write_text(original.replace(mutant["old"], mutant["new"]))
+def _report(mutant: dict[str, str], lanes: "queue.SimpleQueue[Lane]") -> str:
+    lane = lanes.get()
     try:
-        return "SURVIVED" if _passes(tree, mutant["test"]) else "killed"
+        verdict = lane.verdict(mutant)
     finally:
-        path.write_text(original)
+        lanes.put(lane)
+    print(f"{verdict:10} {mutant['name']}: {mutant['why']}", flush=True)
+    return verdict
 
 
-def _passes(tree: Path, test: str) -> bool:
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", test]
-    try:
-        done = subprocess.run(
-            command, cwd=tree, env=_environment(tree), capture_output=True, timeout=TIMEOUT_S, check=False
-        )
-    except subprocess.TimeoutExpired:
-        return False
-    return done.returncode == 0
+class Lane:
+    """A copy of the tree in which one mutant at a time is tried."""
 
+    def __init__(self, tree: Path) -> None:
+        self._tree = tree
+        self._green: dict[str, bool] = {}
+        for package in PACKAGES:
+            if (ROOT / package).is_dir():
+                shutil.copytree(ROOT / package, tree / package, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copy(ROOT / "pyproject.toml", tree)
 
-def _environment(tree: Path) -> dict[str, str]:
-    return {**os.environ, "PYTHONPATH": str(tree), "PYTHONDONTWRITEBYTECODE": "1"}
+    def verdict(self, mutant: dict[str, str]) -> str:
+        """`killed` if the named test passes before and fails after; else what is wrong with the mutant."""
+        path = self._tree / mutant["file"]
+        original = path.read_text()
+        if original.count(mutant["old"]) != 1:
+            return "NOT FOUND"
+        if mutant["test"] not in self._green:
+            self._green[mutant["test"]] = self._passes(mutant["test"])
+        if not self._green[mutant["test"]]:
+            return "RED BEFORE"
+        self._write(path, original.replace(mutant["old"], mutant["new"]))
+        try:
+            return "SURVIVED" if self._passes(mutant["test"]) else "killed"
+        finally:
+            self._write(path, original)
+
+    def _write(self, path: Path, text: str) -> None:
+        """Also forgets the compiled form: it is told from the source by whole seconds, and a mutant may take none."""
+        path.write_text(text)
+        for compiled in path.parent.glob(f"__pycache__/{path.stem}.*"):
+            compiled.unlink()
+
+    def _passes(self, test: str) -> bool:
+        command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", test]
+        environment = {**os.environ, "PYTHONPATH": str(self._tree), "HYPOTHESIS_PROFILE": "mutants"}
+        try:
+            done = subprocess.run(
+                command, cwd=self._tree, env=environment, capture_output=True, timeout=TIMEOUT_S, check=False
+            )
+        except subprocess.TimeoutExpired:
+            return False
+        return done.returncode == 0
 
 
 if __name__ == "__main__":

@@ -45,6 +45,7 @@ from syscalls.row import Row
 NAMES = st.sampled_from(["a", "b", "in", "out", "abs", "loop", "..", ".", "", "~", "proc", "x" * 300, "\udce9", "a\0b"])
 PATHS = st.lists(NAMES, min_size=1, max_size=5).map("/".join)
 SWAPS = 3000
+SWAPS_MAX = 300_000
 
 
 @pytest.fixture(scope="module")
@@ -105,11 +106,13 @@ def test_no_rename_on_the_way_leads_out(tmp_path: Path, follow: bool) -> None:
     (tmp_path / "secret/f").write_text("outside")
     folder, link, aside = tmp_path / "tree/d", tmp_path / "tree/l", tmp_path / "tree/x"
     link.symlink_to("../secret")
-    over = threading.Event()
+    over, seen = threading.Event(), 0
 
     def swap() -> None:
+        swaps = 0
         try:
-            for _ in range(SWAPS):
+            while swaps < SWAPS or (not seen and swaps < SWAPS_MAX):
+                swaps += 1
                 folder.rename(aside)
                 link.rename(folder)
                 folder.rename(link)
@@ -119,7 +122,7 @@ def test_no_rename_on_the_way_leads_out(tmp_path: Path, follow: bool) -> None:
 
     swapping = threading.Thread(target=swap)
     swapping.start()
-    files, tree, seen = Files(), Tree(root=str(tmp_path / "tree"), follow=follow), 0
+    files, tree = Files(), Tree(root=str(tmp_path / "tree"), follow=follow)
     while not over.is_set():
         with suppress(SyscallError):
             files.open(Open(device=0, file=1, tree=tree, path="d/f"))
