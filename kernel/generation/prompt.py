@@ -4,11 +4,11 @@ from typing import final
 
 from msgspec import Struct
 
+from kernel.hosts.ports import ModelPort
 from kernel.machine import Machine
 from kernel.mm.conversation import Context
 from kernel.mm.page import BYTES_PER_TOKEN
 from kernel.mm.window import STUB_BYTES, plan
-from kernel.ports import ModelPort
 from kernel.trap import Trap
 from syscalls.driver import Rendered
 from syscalls.errors import Invalid, OverWindow

@@ -7,7 +7,7 @@ from typing import Any, final
 import trio
 from msgspec.structs import replace
 
-from kernel.host import Host
+from kernel.hosts.host import Host
 from kernel.webrequest import Request
 from syscalls import fetching as abi
 from syscalls.errors import BrokenPipe, IOFailed, NotFound, OutcomeUnknown, SyscallError, TryAgain

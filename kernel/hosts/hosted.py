@@ -8,8 +8,8 @@ from typing import final
 import trio
 from msgspec.structs import replace
 
-from kernel.host import REISSUES_MAX, Host
-from kernel.trace import Trace
+from kernel.hosts.host import REISSUES_MAX, Host
+from kernel.watch.trace import Trace
 from syscalls import driver
 from syscalls.driver import Embedded, Finished, Opened, Rendered, Sampling, Score, Scored, StoreHits, Tokens
 from syscalls.errors import BrokenPipe, IOFailed, OutcomeUnknown, SyscallError

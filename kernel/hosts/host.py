@@ -9,10 +9,10 @@ import trio
 from msgspec import Raw
 
 from kernel.config import Bounds
-from kernel.host_books import HostBooks
-from kernel.host_process import StartHost
+from kernel.hosts.host_books import HostBooks
+from kernel.hosts.host_process import StartHost
 from kernel.loop import TRIO
-from kernel.trace import Trace
+from kernel.watch.trace import Trace
 from syscalls import driver
 from syscalls.codec import parse_answer
 from syscalls.errors import BrokenPipe, Busy, Canceled, IOFailed, SyscallError, TryAgain

@@ -17,12 +17,12 @@ import trio
 
 from kernel.clock import Clock
 from kernel.config import Bounds
-from kernel.launch import Launched, Launcher, LaunchRequest
 from kernel.link import Entrance, KernelLink
 from kernel.outcome import failure, lost
 from kernel.panic import contain
 from kernel.process import Process
-from kernel.worker import write_log
+from kernel.workers.launch import Launched, Launcher, LaunchRequest
+from kernel.workers.worker import write_log
 from syscalls import worker as abi
 from syscalls.calls.process import Exit, LogLine
 from syscalls.codec import parse_answer

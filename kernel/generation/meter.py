@@ -6,8 +6,8 @@ from typing import TypeVar, final
 
 import trio
 
-from kernel.account import Accounts
-from kernel.account_record import Hold
+from kernel.accounts.account import Accounts
+from kernel.accounts.account_record import Hold
 from syscalls.driver import Finished, Scored
 from syscalls.errors import OverQuota, SyscallError
 from syscalls.resources import MICRO

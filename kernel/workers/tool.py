@@ -9,12 +9,12 @@ from msgspec import Raw
 
 from kernel.clock import Clock
 from kernel.config import Bounds, ToolConfig
-from kernel.launch import Launcher, LaunchRequest, folders_of
 from kernel.link import Entrance
 from kernel.panic import contain, first
 from kernel.process import Process
 from kernel.process_table import ProcessTable
-from kernel.worker import WorkerHost
+from kernel.workers.launch import Launcher, LaunchRequest, folders_of
+from kernel.workers.worker import WorkerHost
 from syscalls import worker as abi
 from syscalls.calls.process import Exit
 from syscalls.errors import BrokenPipe, IOFailed, NotFound, OutcomeUnknown, SyscallError, TryAgain

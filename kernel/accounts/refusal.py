@@ -1,7 +1,7 @@
 """What an account that is over its limit says, and what to do about it."""
 
-from kernel.account_record import Account
-from kernel.price import micros
+from kernel.accounts.account_record import Account
+from kernel.accounts.price import micros
 from syscalls.errors import OverQuota
 from syscalls.resources import NAMES, Resource, show_amount
 

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from kernel.clock import Clock
 from kernel.config import Bounds, TraceConfig
-from kernel.tracetext import args_text, result_text, short
+from kernel.watch.tracetext import args_text, result_text, short
 from syscalls.calls.kernel import TraceRecord
 from syscalls.row import Row
 

@@ -6,11 +6,10 @@ import msgspec
 import trio
 from msgspec import Raw
 
-from kernel.account import Accounts
-from kernel.account_record import Account
+from kernel.accounts.account import Accounts
+from kernel.accounts.account_record import Account
 from kernel.clock import Clock
 from kernel.config import Config
-from kernel.launch import Launcher, LaunchRequest, folders_of
 from kernel.link import Entrance
 from kernel.mm.contexts import Contexts
 from kernel.outcome import ended, failure, lost
@@ -18,9 +17,10 @@ from kernel.panic import contain, first
 from kernel.process import Process
 from kernel.process_table import ProcessTable
 from kernel.programs import Image, Programs
-from kernel.shared import Seat, SharedWorker
-from kernel.trace import Trace
-from kernel.worker import WorkerHost
+from kernel.watch.trace import Trace
+from kernel.workers.launch import Launcher, LaunchRequest, folders_of
+from kernel.workers.shared import Seat, SharedWorker
+from kernel.workers.worker import WorkerHost
 from syscalls import worker as abi
 from syscalls.calls.process import Exit, Spawn, SpawnMany
 from syscalls.calls.signalling import Action

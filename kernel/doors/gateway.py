@@ -10,9 +10,9 @@ from typing import final
 
 import trio
 
+from kernel.doors.session import Sessions
 from kernel.loop import TRIO
 from kernel.machine import Machine
-from kernel.session import Sessions
 from syscalls.errors import IOFailed, SyscallError
 from syscalls.link.transport import SocketTransport
 from syscalls.paths import parse_address

@@ -12,7 +12,7 @@ from weakref import WeakValueDictionary
 import trio
 from msgspec.structs import replace
 
-from kernel.host import Host
+from kernel.hosts.host import Host
 from kernel.mount import OpenFile, Spot
 from syscalls import filing as abi
 from syscalls.errors import BrokenPipe, NotFound, OutcomeUnknown, SyscallError, TimedOut

@@ -8,9 +8,9 @@ from typing import Final, final
 
 import trio
 
-from kernel.launch import Launched, LaunchRequest
 from kernel.loop import TRIO
-from kernel.trace import Trace
+from kernel.watch.trace import Trace
+from kernel.workers.launch import Launched, LaunchRequest
 from sandbox.errors import JailError, ZygoteGone
 from sandbox.interpreter import guest_binds, guest_path
 from sandbox.spec import Bind, WorkerSpec, ZygoteSpec

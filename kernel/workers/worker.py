@@ -9,9 +9,9 @@ from msgspec.structs import replace
 
 from kernel.clock import Clock
 from kernel.config import Bounds
-from kernel.launch import Launched
 from kernel.link import Entrance, KernelLink
 from kernel.process import LENT_CHANNEL, LOG_PIECE_CHARS_MAX, Process
+from kernel.workers.launch import Launched
 from syscalls.calls.process import LogLine
 from syscalls.errors import BrokenPipe, IOFailed
 from syscalls.link.duplex import Duplex

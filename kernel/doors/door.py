@@ -11,11 +11,11 @@ from typing import final
 
 import trio
 
-from kernel.guest import Guests, turn_away
+from kernel.doors.guest import Guests, turn_away
+from kernel.doors.session import Sessions
 from kernel.loop import TRIO
 from kernel.machine import Machine
 from kernel.permission import OPERATOR
-from kernel.session import Sessions
 from syscalls.errors import Busy, Invalid, IOFailed, SyscallError
 from syscalls.limits import CLIENT_LIMITS
 from syscalls.link.pump import RECEIVE_BYTES

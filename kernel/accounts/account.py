@@ -12,10 +12,10 @@ that limit calls. Their sum is made when somebody asks.
 from collections.abc import Callable, Iterator
 from typing import final
 
-from kernel.account_record import Account, Amounts, Hold, tokens
+from kernel.accounts.account_record import Account, Amounts, Hold, tokens
+from kernel.accounts.price import FREE, Price
+from kernel.accounts.refusal import over_quota, show
 from kernel.panic import KernelPanic
-from kernel.price import FREE, Price
-from kernel.refusal import over_quota, show
 from syscalls.errors import OverQuota
 from syscalls.resources import NAMES, Resource
 

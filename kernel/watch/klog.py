@@ -1,15 +1,15 @@
 """The kernel's log: what happened that its operator should read, in sentences; and what processes reported.
 
-Events are made where things happen (kernel/trace.py); the table here says which of them are worth a line, how grave
-they are, and how they read.
+Events are made where things happen (kernel/watch/trace.py); the table here says which of them are worth a line, how
+grave they are, and how they read.
 """
 
 from collections import defaultdict
 from typing import NamedTuple, final
 
 from kernel.config import Bounds
-from kernel.ring import Ring
-from kernel.trace import EventEntry, Trace
+from kernel.watch.ring import Ring
+from kernel.watch.trace import EventEntry, Trace
 from syscalls.calls.watch import Level
 
 LINES: dict[str, tuple[Level, str]] = {

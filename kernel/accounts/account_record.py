@@ -3,14 +3,14 @@
 from collections.abc import Iterator, Mapping
 from typing import final
 
-from kernel.model_use import ModelUse
+from kernel.accounts.model_use import ModelUse
 from syscalls.resources import Resource
 
 MODELS_MAX = 64
 """An account keeps apart what so many models did for it; the rest is one line."""
 OTHER_MODELS = "other"
 Amounts = Mapping[Resource, int]
-"""How much of which resource; money in picos (kernel/price.py)."""
+"""How much of which resource; money in picos (kernel/accounts/price.py)."""
 
 
 def tokens(prompt: int, generated: int = 0) -> dict[Resource, int]:

@@ -7,7 +7,7 @@ not to the address: the same text, said again later, is not pinned by it.
 
 from collections.abc import Sequence
 
-from kernel.fault import counted, turn_of
+from kernel.generation.fault import counted, turn_of
 from kernel.machine import Machine
 from kernel.mm.conversation import Context
 from kernel.mm.window import Entry, Window

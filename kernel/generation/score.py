@@ -9,11 +9,11 @@ from typing import final
 
 from msgspec import Struct
 
-from kernel.generate import check_deadline, deadline, late, settle
+from kernel.generation.generate import check_deadline, deadline, late, settle
+from kernel.generation.meter import Meter, in_micros, timed
+from kernel.generation.prompt import prompt_of
+from kernel.hosts.ports import ModelPort
 from kernel.machine import Machine
-from kernel.meter import Meter, in_micros, timed
-from kernel.ports import ModelPort
-from kernel.prompt import prompt_of
 from kernel.trap import Trap
 from syscalls import driver
 from syscalls.calls import model as abi

@@ -6,11 +6,11 @@ from typing import NamedTuple, final
 import trio
 
 from kernel.admission import Guest, Identity
+from kernel.doors.session import Sessions
 from kernel.link import KernelLink
 from kernel.loop import TRIO
 from kernel.machine import Machine
 from kernel.process import Process
-from kernel.session import Sessions
 from kernel.version import VERSION
 from syscalls.errors import SyscallError
 from syscalls.limits import ABI_VERSION, CLIENT_LIMITS

@@ -7,12 +7,12 @@ from typing import final
 import trio
 from msgspec import Struct
 
-from kernel.account_record import Hold
+from kernel.accounts.account_record import Hold
+from kernel.generation.meter import Meter, in_micros, timed
+from kernel.generation.prompt import Prompt, fit, prompt_of
+from kernel.hosts.ports import ModelPort
 from kernel.machine import Machine
-from kernel.meter import Meter, in_micros, timed
 from kernel.mm.conversation import Context
-from kernel.ports import ModelPort
-from kernel.prompt import Prompt, fit, prompt_of
 from kernel.trap import Trap
 from syscalls.calls.context import Generate, Generated, Piece, Usage
 from syscalls.calls.model import OneShot

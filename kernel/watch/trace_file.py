@@ -16,7 +16,7 @@ import trio
 from msgspec.structs import replace
 
 from kernel.config import TraceConfig
-from kernel.trace import Trace
+from kernel.watch.trace import Trace
 from syscalls.calls.kernel import TraceRecord
 from syscalls.errors import IOFailed
 
