@@ -14,7 +14,7 @@ from typing import Final
 import trio
 
 from bench.sandbox.zygotes import end, ready, zygote
-from kernel.jail import PRELOAD
+from kernel.workers.jail import PRELOAD
 from sandbox.interpreter import guest_binds, guest_path
 
 ROUNDS = 15

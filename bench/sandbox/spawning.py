@@ -1,7 +1,7 @@
 """One worker from the spawn to its HELLO, layer by layer, and how many a second can be made.
 
-`layer_NAME_us` are what the layers took inside the worker; A spawn that
-is counted for `spawns_per_s` is over when the worker has said HELLO and has been killed and reaped again, a few at once.
+`layer_NAME_us` are what the layers took inside the worker. A spawn that is counted for `spawns_per_s` is over when the
+worker has said HELLO and has been killed and reaped again, a few at once.
 """
 
 import time

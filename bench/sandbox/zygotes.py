@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 
 import trio
 
-from kernel.jail import ENTRY, PRELOAD
+from kernel.workers.jail import ENTRY, PRELOAD
 from sandbox.interpreter import guest_binds, guest_path
 from sandbox.spec import WorkerSpec, ZygoteSpec
 from sandbox.zygote import Worker, Zygote, reap
