@@ -24,9 +24,9 @@ import trio
 
 from kernel import config as configuration
 from kernel.accounts.account import Accounts
-from kernel.capability import Capabilities
 from kernel.clock import Clock
 from kernel.config import Config, ModelConfig, ToolConfig
+from kernel.derivation import Capabilities
 from kernel.device import Registry
 from kernel.doors.door import Door
 from kernel.doors.gateway import Gateway, bind

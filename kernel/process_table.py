@@ -5,8 +5,9 @@ from collections.abc import Callable, Iterator
 from typing import final
 
 from kernel.accounts.account_record import Account
-from kernel.capability import Capabilities, Capability
+from kernel.capability import Capability
 from kernel.clock import Clock
+from kernel.derivation import Capabilities
 from kernel.process import Process
 from kernel.watch.trace import Trace
 from syscalls.calls.process import Exit, Kind

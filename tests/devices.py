@@ -9,9 +9,9 @@ from typing import Any, cast, final
 import trio
 
 from kernel.accounts.account import Accounts
-from kernel.capability import Capabilities
 from kernel.clock import Clock
 from kernel.config import Bounds, Config
+from kernel.derivation import Capabilities
 from kernel.hosts.ports import EmbeddingPort, ModelPort, StorePort
 from kernel.ledger import Ledger
 from kernel.machine import Machine

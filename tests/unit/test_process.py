@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from kernel.accounts.account import Accounts
-from kernel.capability import Capabilities
 from kernel.clock import Clock
+from kernel.derivation import Capabilities
 from kernel.panic import KernelPanic
 from kernel.process import Process
 from kernel.process_table import INIT_PID, ProcessTable
