@@ -12,6 +12,7 @@ from kernel.version import VERSION
 from syscalls.calls import kernel as abi
 from syscalls.calls.process import Nothing
 from syscalls.errors import Invalid
+from syscalls.interpreter import interpreter
 from syscalls.limits import ABI_VERSION
 
 _BATCH = 256
@@ -35,6 +36,7 @@ def info(machine: Machine, trap: Trap, args: abi.Info) -> abi.KernelInfo:
         listening=machine.listening,
         queued=machine.scheduler.queued,
         generating=machine.scheduler.seated,
+        python=interpreter(),
     )
 
 

@@ -15,7 +15,7 @@ class Info(Args, frozen=True, kw_only=True):
 @final
 class KernelInfo(Result, frozen=True, kw_only=True):
     """Version, pid, since when, where clients from elsewhere connect, how much goes on: `queued` requests wait for a
-    device, `generating` have one."""
+    device, `generating` have one. `python` is the interpreter of its workers, as compiled packages must fit it."""
 
     version: str
     abi: int
@@ -33,6 +33,7 @@ class KernelInfo(Result, frozen=True, kw_only=True):
     listening: str = ""
     queued: int = 0
     generating: int = 0
+    python: str = ""
 
 
 @final

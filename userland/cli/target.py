@@ -20,7 +20,8 @@ _OF_A_FILE = ("model:*", "context:own", "process:self", "process:children", "acc
 
 @final
 class Target(Struct, frozen=True, kw_only=True):
-    """What to spawn: `kwargs` is a msgpack map; `tokens`, `nice` and `model` are what a job file asks for."""
+    """What to spawn: `kwargs` is a msgpack map; `tokens`, `nice` and `model` are what a job file asks for;
+    `file` is where the program stands, if in a file of this machine."""
 
     program: str
     kwargs: bytes
@@ -28,6 +29,7 @@ class Target(Struct, frozen=True, kw_only=True):
     tokens: int | None = None
     nice: int = 0
     model: str | None = None
+    file: Path | None = None
 
 
 def resolve(what: str, words: Sequence[str], *, allow: Sequence[str]) -> Target:
@@ -38,7 +40,7 @@ def resolve(what: str, words: Sequence[str], *, allow: Sequence[str]) -> Target:
     path, name = split_file(what)
     if path is not None:
         rights = (f"file:{path.parent}/** read", f"program:{path}:* spawn", *_OF_A_FILE, *granted)
-        return Target(program=f"{path}:{name}", kwargs=_argv(words), rights=rights)
+        return Target(program=f"{path}:{name}", kwargs=_argv(words), rights=rights, file=path)
     words, folders = name_folders(words)
     return Target(program=what, kwargs=_argv(words), rights=(*rights_of(what), *folders, *granted))
 
