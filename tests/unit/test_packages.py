@@ -103,7 +103,7 @@ async def test_those_who_see_other_packages_share_no_worker(
             children.append(await machine.spawn(waits, packages=packages))
         children += await machine.sys.spawn_many("waits", [()], shared=True, packages=(folder,))
         await trio.testing.wait_all_tasks_blocked()
-        hosts = [machine.machine.processes.get(child.pid).host._worker for child in children]  # type: ignore[union-attr]
+        hosts = [machine.machine.processes.get(child.pid).host._worker for child in children]
         assert hosts[1] is hosts[2] is hosts[3] is not hosts[0]
 
 
