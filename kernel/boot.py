@@ -32,6 +32,7 @@ from kernel.doors.door import Door
 from kernel.doors.gateway import Gateway, bind
 from kernel.doors.guest import Guests
 from kernel.doors.session import Sessions
+from kernel.extension import load_extensions
 from kernel.gate import Gate, Handler
 from kernel.handles import Handles
 from kernel.hosts.host_process import StartHost, start_child
@@ -41,6 +42,7 @@ from kernel.messages.alarm import Alarms
 from kernel.messages.pipe import Pipes
 from kernel.messages.topic import Topics
 from kernel.mm.contexts import Contexts
+from kernel.mm.eviction import Evictor
 from kernel.panic import first
 from kernel.permission import OPERATOR, Permission
 from kernel.power import Switch, stop_programs
@@ -71,6 +73,7 @@ from kernel.truth import FILE, Truth
 from kernel.version import VERSION
 from kernel.watch.trace import Trace
 from kernel.watch.trace_file import TraceFile
+from kernel.watchdog import Interrupter, Watch
 from kernel.workers.exec import Executor
 from kernel.workers.jail import JailLauncher
 from kernel.workers.launch import Launcher
@@ -131,17 +134,26 @@ async def machine_up(
     make_launcher: Callable[[Trace], Launcher],
     start_host: StartHost = start_child,
     wall: Callable[[], float] | None = None,
+    breaker: Interrupter | None = None,
 ) -> AsyncIterator[Running]:
     """The whole machine but its front door; leaving the block takes it down: TERM, the grace time, then the end.
 
-    `wall` tells the date (None: that of a virtual clock)."""
+    `wall` tells the date (None: that of a virtual clock); `breaker` ends decisions of extensions that do not end."""
     clock_ = Clock(wall)
     trace = Trace(clock_, config.bounds.trace_records_max, bytes_max=config.bounds.trace_bytes_max, config=config.trace)
     accounts = Accounts(clock_.now)
     ledger = Ledger(config=config, truth=truth, accounts=accounts, trace=trace)
     processes = ProcessTable(clock=clock_, trace=trace, processes_max=config.bounds.processes_max)
-    scheduler = Scheduler(clock=clock_, queue_max=config.bounds.queue_max)
-    devices = Registry(config=config, trace=trace, truth=truth, accounts=accounts, start_host=start_host)
+
+    def disabled(kind: str, name: str, why: str) -> None:
+        trace.event("extension_disabled", what=kind, name=name, why=why)
+
+    extensions = load_extensions(config, Watch(clock_, bound_s=config.bounds.policy_s, tell=disabled, breaker=breaker))
+    scheduler = Scheduler(clock_, queue_max=config.bounds.queue_max, policy=extensions.scheduling(config.scheduling))
+    evictor = Evictor(extensions.eviction(config.eviction))
+    devices = Registry(
+        config=config, trace=trace, truth=truth, accounts=accounts, source=extensions.source, start_host=start_host
+    )
     contexts = Contexts(
         bounds=config.bounds,
         clock=clock_,
@@ -186,6 +198,8 @@ async def machine_up(
         alarms=alarms,
         handles=handles,
         requests=requests,
+        extensions=extensions,
+        evictor=evictor,
     )
     gate = Gate(
         machine, Permission(processes=processes, contexts=contexts, models=devices, accounts=machine.roster), handlers()
@@ -212,6 +226,8 @@ async def machine_up(
             devices.tools[name] = served
             nursery.start_soon(_supervise_tool, served, gate, processes, init)
         trace.event("boot", pid=init.pid, version=VERSION)
+        for each in extensions.loaded:
+            trace.event("extension_loaded", extension=each.extension, trust=each.trust.record)
         try:
             yield Running(machine, gate, init)
         finally:
@@ -282,6 +298,7 @@ async def _serve(config: Config, switch: Switch, ready_fd: int | None) -> None:
             seals=seals,
             make_launcher=lambda trace: JailLauncher(trace=trace, without=config.weak_sandbox),
             wall=time.time,
+            breaker=Interrupter.made(),
         ) as running:
             switch.attach(running.machine)
             await _until_told(running, config, ready_fd)

@@ -36,6 +36,9 @@ def info(machine: Machine, trap: Trap, args: abi.Info) -> abi.KernelInfo:
         listening=machine.listening,
         queued=machine.scheduler.queued,
         generating=machine.scheduler.seated,
+        eviction=machine.evictor.name,
+        extensions=tuple(str(each.extension) for each in machine.extensions.loaded),
+        disabled=machine.extensions.disabled(),
         python=interpreter(),
     )
 
