@@ -7,7 +7,6 @@ import argparse
 import contextlib
 import ctypes
 import gc
-import importlib.metadata
 import os
 import resource
 import signal
@@ -16,6 +15,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import final
 
@@ -27,7 +27,7 @@ from kernel.account import Accounts
 from kernel.alarm import Alarms
 from kernel.capability import Capabilities
 from kernel.clock import Clock
-from kernel.config import Config, ModelConfig, ToolConfig
+from kernel.config import Config, ModelConfig
 from kernel.device import Registry
 from kernel.door import Door
 from kernel.exec import Executor
@@ -41,9 +41,11 @@ from kernel.launch import Launcher
 from kernel.ledger import Ledger
 from kernel.machine import Machine
 from kernel.mm.contexts import Contexts
+from kernel.packages import Packages
 from kernel.panic import first
 from kernel.permission import OPERATOR, Permission
 from kernel.pipe import Pipes
+from kernel.plugins import Plugins
 from kernel.power import Switch, stop_programs
 from kernel.process import Process
 from kernel.process_table import ProcessTable
@@ -65,11 +67,11 @@ from kernel.sys import (
     message,
     model,
     net,
+    package,
     process,
     signalling,
     watch,
 )
-from kernel.tool import Tool
 from kernel.topic import Topics
 from kernel.trace import Trace
 from kernel.trace_file import TraceFile
@@ -78,7 +80,6 @@ from kernel.version import VERSION
 from syscalls.errors import SyscallError
 from syscalls.signals import Signal
 
-TOOLS_GROUP = "kernos.tools"
 _PR_SET_PDEATHSIG = 1
 _FILES_MAX = 65536
 _GARBAGE_THRESHOLD = 10_000
@@ -99,6 +100,7 @@ FAMILIES = (
     kernel,
     admission,
     watch,
+    package,
 )
 
 
@@ -153,6 +155,7 @@ async def machine_up(
         ledger=ledger,
     )
     launcher = make_launcher(trace)
+    packages = Packages(config.packages_folder, tell=partial(_unread, trace))
     executor = Executor(
         config=config,
         clock=clock_,
@@ -161,6 +164,10 @@ async def machine_up(
         processes=processes,
         contexts=contexts,
         launcher=launcher,
+        packages=packages,
+    )
+    plugins = Plugins(
+        config, packages=packages, clock=clock_, trace=trace, devices=devices, processes=processes, launcher=launcher
     )
     pipes = Pipes(pipes_max=config.bounds.pipes_max)
     alarms = Alarms(
@@ -186,6 +193,7 @@ async def machine_up(
         alarms=alarms,
         handles=handles,
         requests=requests,
+        plugins=plugins,
     )
     gate = Gate(
         machine, Permission(processes=processes, contexts=contexts, models=devices, accounts=machine.roster), handlers()
@@ -207,10 +215,7 @@ async def machine_up(
         nursery.start_soon(_expire, processes.capabilities, clock_)
         nursery.start_soon(contexts.run)
         nursery.start_soon(alarms.run)
-        for name, tool in installed_tools(config).items():
-            served = Tool(name, tool, bounds=config.bounds, clock=clock_, launcher=launcher)
-            devices.tools[name] = served
-            nursery.start_soon(_supervise_tool, served, gate, processes, init)
+        plugins.attach(nursery, gate, init)
         trace.event("boot", pid=init.pid, version=VERSION)
         try:
             yield Running(machine, gate, init)
@@ -252,14 +257,8 @@ async def _expire(capabilities: Capabilities, clock_: Clock) -> None:
         capabilities.expire()
 
 
-async def _supervise_tool(tool: Tool, gate: Gate, processes: ProcessTable, init: Process) -> None:
-    await tool.run(gate=gate, processes=processes, parent=init)
-
-
-def installed_tools(config: Config) -> dict[str, ToolConfig]:
-    """Tools of installed packages, then those of kernos.toml."""
-    found = importlib.metadata.entry_points(group=TOOLS_GROUP)
-    return {**{entry.name: ToolConfig(program=entry.value) for entry in found}, **config.tools}
+def _unread(trace: Trace, name: str, why: str) -> None:
+    trace.event("package_unread", package=name, error=why)
 
 
 async def serve(config: Config, *, ready_fd: int | None = None) -> None:
@@ -330,6 +329,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--config", type=Path, help="kernos.toml")
     parser.add_argument("--socket", help="where clients connect")
     parser.add_argument("--state", help="the folder of the truth, keys and logs")
+    parser.add_argument("--packages", help="the folder of installed packages; default: in the state folder")
     parser.add_argument("--model", help="default model: a folder, a hub name or an http(s) URL")
     parser.add_argument("--listen", metavar="HOST:PORT", help="where clients from elsewhere connect, over TLS 1.3")
     parser.add_argument("--ephemeral", action="store_true", help="end with the parent; keep no state")
@@ -344,6 +344,8 @@ def _configured(args: argparse.Namespace) -> Config:
         changes["socket"] = args.socket
     if args.state:
         changes["state"] = args.state
+    if args.packages:
+        changes["packages"] = args.packages
     if args.listen:
         changes["listen"] = msgspec.structs.replace(config.listen, address=args.listen)
     if args.model:

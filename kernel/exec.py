@@ -14,6 +14,7 @@ from kernel.launch import Launcher, LaunchRequest, folders_of
 from kernel.link import Entrance
 from kernel.mm.contexts import Contexts
 from kernel.outcome import ended, failure, lost
+from kernel.packages import Packages
 from kernel.panic import contain, first
 from kernel.process import Process
 from kernel.process_table import ProcessTable
@@ -48,6 +49,7 @@ class Executor:
         processes: ProcessTable,
         contexts: Contexts,
         launcher: Launcher,
+        packages: Packages,
     ) -> None:
         self._config = config
         self._clock = clock
@@ -60,7 +62,7 @@ class Executor:
         self._gate: Entrance | None = None
         self._running: dict[int, Ticket | Seat] = {}
         self._shared: dict[GroupKey, SharedWorker] = {}
-        self._programs = Programs(config.programs)
+        self._programs = Programs(config.programs, packages)
         self.grace_s = config.bounds.grace_s
 
     def attach(self, nursery: trio.Nursery, gate: Entrance) -> None:
@@ -203,7 +205,7 @@ class Executor:
         if worker is None or not worker.has_room or not worker.holds_still(process.rights, stamp):
             self._shared = {key: each for key, each in self._shared.items() if each.has_room}
             worker = self._shared[key] = SharedWorker(
-                LaunchRequest(pid=process.pid, name=process.name, folders=_visible(process.rights, image)),
+                _launch(process, image),
                 launcher=self._launcher,
                 gate=self._gate,
                 bounds=self._config.bounds,
@@ -239,9 +241,7 @@ class Executor:
 
     async def _host(self, process: Process, image: Image, request: abi.Run) -> Exit:
         assert self._gate is not None
-        launched = await self._launcher.launch(
-            LaunchRequest(pid=process.pid, name=process.name, folders=_visible(process.rights, image))
-        )
+        launched = await self._launcher.launch(_launch(process, image))
         worker = WorkerHost(process, launched, self._gate, bounds=self._config.bounds, clock=self._clock)
         outcome = lost(process)
 
@@ -313,6 +313,12 @@ def _request(process: Process, image: Image, spawn: Spawn | SpawnMany, args: Raw
         model=process.model,
         seed=process.pid,
     )
+
+
+def _launch(process: Process, image: Image) -> LaunchRequest:
+    packages = (image.site,) if image.site else ()
+    folders = _visible(process.rights, image)
+    return LaunchRequest(pid=process.pid, name=process.name, folders=folders, packages=packages)
 
 
 def _visible(rights: tuple[Right, ...], image: Image) -> tuple[str, ...]:

@@ -12,11 +12,13 @@ from syscalls.rights import Right
 
 @final
 class LaunchRequest(Struct, frozen=True, kw_only=True):
-    """A worker for process `pid`; `folders` of the host are seen read-only at the same paths."""
+    """A worker for process `pid`; `folders` of the host are seen read-only at the same paths. So are `packages`, which
+    come first on its sys.path."""
 
     pid: int
     name: str
     folders: tuple[str, ...] = ()
+    packages: tuple[str, ...] = ()
 
 
 class Launched(Protocol):

@@ -17,6 +17,7 @@ from kernel.ledger import Ledger
 from kernel.metrics import Metrics
 from kernel.mm.contexts import Contexts
 from kernel.pipe import Pipes
+from kernel.plugins import Plugins
 from kernel.process_table import ProcessTable
 from kernel.requests import Requests
 from kernel.roster import Roster
@@ -50,6 +51,7 @@ class Machine:
         alarms: Alarms,
         handles: Handles,
         requests: Requests,
+        plugins: Plugins,
     ) -> None:
         self.config = config
         self.clock = clock
@@ -79,6 +81,7 @@ class Machine:
         self.listening = ""
         self.handles = handles
         self.requests = requests
+        self.plugins = plugins
         self.power = trio.Event()
         self.hurry = trio.Event()
         self.grace_s = config.bounds.grace_s

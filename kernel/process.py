@@ -91,6 +91,7 @@ class Process:
         "name",
         "nice",
         "note",
+        "package",
         "parent",
         "pid",
         "principal",
@@ -121,6 +122,7 @@ class Process:
         model: str | None,
         started_s: float,
         image: str = "",
+        package: str = "",
     ) -> None:
         # Who it is: never changes.
         self.pid = pid
@@ -132,6 +134,7 @@ class Process:
         self.model = model
         self.started_s = started_s
         self.image = image
+        self.package = package
         self.program: int = pid if parent is None or parent.kind == "session" else parent.program
         # What it is at: the gate.
         self.nice = nice

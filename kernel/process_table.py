@@ -52,6 +52,7 @@ class ProcessTable:
         nice: int = 0,
         model: str | None = None,
         image: str = "",
+        package: str = "",
     ) -> Process:
         """A new process, ready. Raises TryAgain (EAGAIN) when the table is full, PermissionDenied (EPERM) for a right
         that the parent lacks."""
@@ -70,6 +71,7 @@ class ProcessTable:
             nice=nice,
             model=model,
             image=image,
+            package=package,
             started_s=self._clock.now(),
         )
         self._next += 1

@@ -271,6 +271,7 @@ class Bench:
             alarms=nothing,
             handles=nothing,
             requests=nothing,
+            plugins=nothing,
         )
         self._pid = 0
         self.tokens_max = tokens_max

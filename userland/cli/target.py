@@ -20,7 +20,8 @@ _OF_A_FILE = ("model:*", "context:own", "process:self", "process:children", "acc
 
 @final
 class Target(Struct, frozen=True, kw_only=True):
-    """What to spawn: `kwargs` is a msgpack map; `tokens`, `nice` and `model` are what a job file asks for."""
+    """What to spawn: `kwargs` is a msgpack map; `tokens`, `nice` and `model` are what a job file asks for; `added` the
+    rights that the command line adds to the program's own."""
 
     program: str
     kwargs: bytes
@@ -28,6 +29,7 @@ class Target(Struct, frozen=True, kw_only=True):
     tokens: int | None = None
     nice: int = 0
     model: str | None = None
+    added: tuple[str, ...] = ()
 
 
 def resolve(what: str, words: Sequence[str], *, allow: Sequence[str]) -> Target:
@@ -40,7 +42,8 @@ def resolve(what: str, words: Sequence[str], *, allow: Sequence[str]) -> Target:
         rights = (f"file:{path.parent}/** read", f"program:{path}:* spawn", *_OF_A_FILE, *granted)
         return Target(program=f"{path}:{name}", kwargs=_argv(words), rights=rights)
     words, folders = name_folders(words)
-    return Target(program=what, kwargs=_argv(words), rights=(*rights_of(what), *folders, *granted))
+    added = (*folders, *granted)
+    return Target(program=what, kwargs=_argv(words), rights=(*rights_of(what), *added), added=added)
 
 
 def split_file(what: str) -> tuple[Path | None, str]:
