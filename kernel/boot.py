@@ -23,36 +23,35 @@ import msgspec
 import trio
 
 from kernel import config as configuration
-from kernel.account import Accounts
-from kernel.alarm import Alarms
-from kernel.capability import Capabilities
+from kernel.accounts.account import Accounts
 from kernel.clock import Clock
 from kernel.config import Config, ModelConfig
+from kernel.derivation import Capabilities
 from kernel.device import Registry
-from kernel.door import Door
-from kernel.exec import Executor
+from kernel.doors.door import Door
+from kernel.doors.gateway import Gateway, bind
+from kernel.doors.guest import Guests
+from kernel.doors.session import Sessions
+from kernel.extension import load_extensions
 from kernel.gate import Gate, Handler
-from kernel.gateway import Gateway, bind
-from kernel.guest import Guests
 from kernel.handles import Handles
-from kernel.host_process import StartHost, start_child
-from kernel.jail import JailLauncher
-from kernel.launch import Launcher
+from kernel.hosts.host_process import StartHost, start_child
 from kernel.ledger import Ledger
 from kernel.machine import Machine
+from kernel.messages.alarm import Alarms
+from kernel.messages.pipe import Pipes
+from kernel.messages.topic import Topics
 from kernel.mm.contexts import Contexts
+from kernel.mm.eviction import Evictor
 from kernel.packages import Packages
 from kernel.panic import first
 from kernel.permission import OPERATOR, Permission
-from kernel.pipe import Pipes
-from kernel.plugins import Plugins
 from kernel.power import Switch, stop_programs
 from kernel.process import Process
 from kernel.process_table import ProcessTable
 from kernel.requests import Requests
 from kernel.scheduler import Scheduler
 from kernel.seal import Seals
-from kernel.session import Sessions
 from kernel.sys import (
     account,
     admission,
@@ -72,11 +71,15 @@ from kernel.sys import (
     signalling,
     watch,
 )
-from kernel.topic import Topics
-from kernel.trace import Trace
-from kernel.trace_file import TraceFile
 from kernel.truth import FILE, Truth
 from kernel.version import VERSION
+from kernel.watch.trace import Trace
+from kernel.watch.trace_file import TraceFile
+from kernel.watchdog import Interrupter, Watch
+from kernel.workers.exec import Executor
+from kernel.workers.jail import JailLauncher
+from kernel.workers.launch import Launcher
+from kernel.workers.plugins import Plugins
 from syscalls.errors import SyscallError
 from syscalls.signals import Signal
 
@@ -133,17 +136,26 @@ async def machine_up(
     make_launcher: Callable[[Trace], Launcher],
     start_host: StartHost = start_child,
     wall: Callable[[], float] | None = None,
+    breaker: Interrupter | None = None,
 ) -> AsyncIterator[Running]:
     """The whole machine but its front door; leaving the block takes it down: TERM, the grace time, then the end.
 
-    `wall` tells the date (None: that of a virtual clock)."""
+    `wall` tells the date (None: that of a virtual clock); `breaker` ends decisions of extensions that do not end."""
     clock_ = Clock(wall)
     trace = Trace(clock_, config.bounds.trace_records_max, bytes_max=config.bounds.trace_bytes_max, config=config.trace)
     accounts = Accounts(clock_.now)
     ledger = Ledger(config=config, truth=truth, accounts=accounts, trace=trace)
     processes = ProcessTable(clock=clock_, trace=trace, processes_max=config.bounds.processes_max)
-    scheduler = Scheduler(clock=clock_, queue_max=config.bounds.queue_max)
-    devices = Registry(config=config, trace=trace, truth=truth, accounts=accounts, start_host=start_host)
+
+    def disabled(kind: str, name: str, why: str) -> None:
+        trace.event("extension_disabled", what=kind, name=name, why=why)
+
+    extensions = load_extensions(config, Watch(clock_, bound_s=config.bounds.policy_s, tell=disabled, breaker=breaker))
+    scheduler = Scheduler(clock_, queue_max=config.bounds.queue_max, policy=extensions.scheduling(config.scheduling))
+    evictor = Evictor(extensions.eviction(config.eviction))
+    devices = Registry(
+        config=config, trace=trace, truth=truth, accounts=accounts, source=extensions.source, start_host=start_host
+    )
     contexts = Contexts(
         bounds=config.bounds,
         clock=clock_,
@@ -167,7 +179,13 @@ async def machine_up(
         packages=packages,
     )
     plugins = Plugins(
-        config, packages=packages, clock=clock_, trace=trace, devices=devices, processes=processes, launcher=launcher
+        config,
+        packages=packages,
+        clock=clock_,
+        trace=trace,
+        tools=devices.tools,
+        processes=processes,
+        launcher=launcher,
     )
     pipes = Pipes(pipes_max=config.bounds.pipes_max)
     alarms = Alarms(
@@ -194,6 +212,8 @@ async def machine_up(
         handles=handles,
         requests=requests,
         plugins=plugins,
+        extensions=extensions,
+        evictor=evictor,
     )
     gate = Gate(
         machine, Permission(processes=processes, contexts=contexts, models=devices, accounts=machine.roster), handlers()
@@ -217,6 +237,8 @@ async def machine_up(
         nursery.start_soon(alarms.run)
         plugins.attach(nursery, gate, init)
         trace.event("boot", pid=init.pid, version=VERSION)
+        for each in extensions.loaded:
+            trace.event("extension_loaded", extension=each.extension, trust=each.trust.record)
         try:
             yield Running(machine, gate, init)
         finally:
@@ -281,6 +303,7 @@ async def _serve(config: Config, switch: Switch, ready_fd: int | None) -> None:
             seals=seals,
             make_launcher=lambda trace: JailLauncher(trace=trace, without=config.weak_sandbox),
             wall=time.time,
+            breaker=Interrupter.made(),
         ) as running:
             switch.attach(running.machine)
             await _until_told(running, config, ready_fd)
