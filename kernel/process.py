@@ -92,6 +92,7 @@ class Process:
         "nice",
         "note",
         "package",
+        "packages",
         "parent",
         "pid",
         "principal",
@@ -123,6 +124,7 @@ class Process:
         started_s: float,
         image: str = "",
         package: str = "",
+        packages: tuple[str, ...] = (),
     ) -> None:
         # Who it is: never changes.
         self.pid = pid
@@ -135,6 +137,7 @@ class Process:
         self.started_s = started_s
         self.image = image
         self.package = package
+        self.packages = packages
         self.program: int = pid if parent is None or parent.kind == "session" else parent.program
         # What it is at: the gate.
         self.nice = nice

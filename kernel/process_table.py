@@ -54,6 +54,7 @@ class ProcessTable:
         model: str | None = None,
         image: str = "",
         package: str = "",
+        packages: tuple[str, ...] = (),
     ) -> Process:
         """A new process, ready. Raises TryAgain (EAGAIN) when the table is full, PermissionDenied (EPERM) for a right
         that the parent lacks."""
@@ -73,6 +74,7 @@ class ProcessTable:
             model=model,
             image=image,
             package=package,
+            packages=packages,
             started_s=self._clock.now(),
         )
         self._next += 1

@@ -159,7 +159,6 @@ def _enter(spec: WorkerSpec) -> int:
     gc.enable()
     sys.dont_write_bytecode = True
     sys.argv = [spec.entry]
-    sys.path[:0] = spec.path
     entry = getattr(importlib.import_module(module), name)
     return int(entry(SOCK_FD, spec.payload) or 0)
 

@@ -97,15 +97,13 @@ class WorkerSpec(Struct, frozen=True, kw_only=True):
 
     `entry` is `module:function`. The module is imported inside the jail (which costs nothing if the
     zygote preloaded it) and the function called as `function(sock_fd: int, payload: bytes) -> int`;
-    what it returns is the exit status. `path` comes before the zygote's on
-    sys.path. `without` names layers to leave out: the operator's word for a weaker machine, and how a test finds out
-    which layer refuses what.
+    what it returns is the exit status. `without` names layers to leave out: the operator's word for a
+    weaker machine, and how a test finds out which layer refuses what.
     """
 
     entry: str
     payload: bytes = b""
     binds: tuple[Bind, ...] = ()
-    path: tuple[str, ...] = ()
     limits: Limits = Limits()
     tier: Tier = "loop"
     without: tuple[str, ...] = ()

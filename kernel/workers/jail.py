@@ -81,11 +81,11 @@ class JailLauncher:
         return self._zygote.pid if self._zygote else 0
 
     async def launch(self, request: LaunchRequest) -> Launched:
-        binds = tuple(Bind(folder, folder) for folder in (*request.folders, *request.packages))
+        binds = tuple(Bind(folder, folder) for folder in request.folders)
         for _ in range(_TRIES):
             zygote = await self._ready()
             try:
-                spec = WorkerSpec(entry=ENTRY, binds=binds, path=request.packages, without=self._without)
+                spec = WorkerSpec(entry=ENTRY, binds=binds, without=self._without)
                 return JailedWorker(await zygote.spawn(spec))
             except ZygoteGone:
                 await self._replace(zygote)

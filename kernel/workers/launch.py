@@ -12,13 +12,11 @@ from syscalls.rights import Right
 
 @final
 class LaunchRequest(Struct, frozen=True, kw_only=True):
-    """A worker for process `pid`; `folders` of the host are seen read-only at the same paths. So are `packages`, which
-    come first on its sys.path."""
+    """A worker for process `pid`; `folders` of the host are seen read-only at the same paths."""
 
     pid: int
     name: str
     folders: tuple[str, ...] = ()
-    packages: tuple[str, ...] = ()
 
 
 class Launched(Protocol):

@@ -162,14 +162,16 @@ class Tool:
         return failed
 
     async def _live(self, process: Process, gate: Entrance) -> None:
-        folders = folders_of(self._rights)
-        request = LaunchRequest(pid=process.pid, name=self.name, folders=folders, packages=self._packages)
+        folders = (*folders_of(self._rights), *self._packages)
+        request = LaunchRequest(pid=process.pid, name=self.name, folders=folders)
         launched = await self._launcher.launch(request)
         worker = WorkerHost(process, launched, gate, bounds=self._bounds, clock=self._clock)
         await worker.serve(self._serve)
 
     async def _serve(self, wire: Duplex) -> None:
-        described: abi.Described = await wire.call(abi.DESCRIBE, abi.Describe(program=self.program))
+        described: abi.Described = await wire.call(
+            abi.DESCRIBE, abi.Describe(program=self.program, packages=self._packages)
+        )
         self.methods, self.streaming = described.methods, described.streaming
         self._wire = wire
         self._tell()
