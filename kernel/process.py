@@ -91,6 +91,7 @@ class Process:
         "name",
         "nice",
         "note",
+        "package",
         "packages",
         "parent",
         "pid",
@@ -122,6 +123,7 @@ class Process:
         model: str | None,
         started_s: float,
         image: str = "",
+        package: str = "",
         packages: tuple[str, ...] = (),
     ) -> None:
         # Who it is: never changes.
@@ -134,6 +136,7 @@ class Process:
         self.model = model
         self.started_s = started_s
         self.image = image
+        self.package = package
         self.packages = packages
         self.program: int = pid if parent is None or parent.kind == "session" else parent.program
         # What it is at: the gate.

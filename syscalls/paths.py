@@ -5,6 +5,8 @@ from pathlib import Path
 
 from syscalls.errors import Invalid
 
+PACKAGES = "packages"
+"""The folder of installed packages in the state folder."""
 SOCKET_BYTES_MAX = 107
 """The kernel of the machine takes socket paths up to this (unix(7), sun_path less its NUL)."""
 

@@ -37,10 +37,12 @@ class Returned(Result, frozen=True, kw_only=True):
 
 @final
 class Describe(Args, frozen=True, kw_only=True):
-    """Which tool module: `MODULE:NAME` of a decorated function or of an object that holds several."""
+    """Which tool module: `MODULE:NAME` of a decorated function or of an object that holds several. `packages` are
+    folders to import from."""
 
     program: str
     file: str | None = None
+    packages: tuple[str, ...] = ()
 
 
 @final

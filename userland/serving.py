@@ -126,6 +126,7 @@ class Worker:
         return self._programs.get(ref) or load_program(args.program, args.file)
 
     def _describe(self, args: Describe) -> Described:
+        see_packages(args.packages)
         try:
             self._tools = load_tools(args.program, args.file)
         except SyscallError:

@@ -24,7 +24,7 @@ from syscalls.calls import process as abi
 from syscalls.errors import Invalid, NoSuchProcess, PermissionDenied, SyscallError, TimedOut
 from syscalls.filepath import plain
 from syscalls.resources import Resource
-from syscalls.rights import Right, parse_rights, uncovered
+from syscalls.rights import Right, meet, parse_rights, uncovered
 from syscalls.signals import Signal
 
 NICE_MIN, NICE_MAX = -20, 19
@@ -89,13 +89,15 @@ class _Plan(Struct, frozen=True):
 
 def _plan(machine: Machine, parent: Process, args: abi.Spawn | abi.SpawnMany) -> _Plan:
     image = machine.executor.image(args.program)
-    rights = parent.rights if args.rights is None else _given(parent, args.rights)
+    rights = _rights(machine, parent, image, args.rights)
     model = args.model or parent.model
     if model is not None:
         machine.devices.names(model)
     limits = _NO_LIMITS if args.budget is None else limits_of(args.budget)
     name = short(args.name or program_name(args.program))
     packages = parent.packages if args.packages is None else _check_packages(parent, args.packages)
+    if image.site:
+        packages = (image.site, *(args.packages or ()))
     return _Plan(image, name, rights, model, args.budget and args.budget.wall_s, limits, packages)
 
 
@@ -122,6 +124,7 @@ def _add(machine: Machine, parent: Process, account: Account, plan: _Plan, args:
             account=account,
             rights=plan.rights,
             image=args.program,
+            package=plan.image.package or parent.package,
             nice=_bounded(parent.nice + args.nice),
             model=plan.model,
             packages=plan.packages,
@@ -216,6 +219,23 @@ async def _send_log(trap: Trap, process: Process, sent: int) -> int:
     sent = process.log_pieces
     await trap.room()
     return sent
+
+
+def _rights(machine: Machine, parent: Process, image: Image, texts: tuple[str, ...] | None) -> tuple[Right, ...]:
+    """What a child holds. That of an installed package holds what the package was granted, as far as its parent has it;
+    only from a shell, or within the package, it may be given more."""
+    package = machine.plugins.find(image.package) if image.package not in ("", parent.package) else None
+    if texts is None:
+        return parent.rights if package is None else meet(parent.rights, package.rights)
+    rights = _given(parent, texts)
+    if package is not None and parent.kind != "session":
+        excess = uncovered(rights, package.rights)
+        if excess:
+            raise PermissionDenied(
+                f"package {package.name} was not granted '{excess[0]}', and only a shell gives it more: "
+                f"'kernos run --allow', or 'kernos pkg allow {package.name}'"
+            )
+    return rights
 
 
 def _given(parent: Process, texts: tuple[str, ...]) -> tuple[Right, ...]:

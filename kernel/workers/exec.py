@@ -13,6 +13,7 @@ from kernel.config import Config
 from kernel.link import Entrance
 from kernel.mm.contexts import Contexts
 from kernel.outcome import ended, failure, lost
+from kernel.packages import Packages
 from kernel.panic import contain, first
 from kernel.process import Process
 from kernel.process_table import ProcessTable
@@ -47,6 +48,7 @@ class Executor:
         processes: ProcessTable,
         contexts: Contexts,
         launcher: Launcher,
+        packages: Packages,
     ) -> None:
         self._config = config
         self._clock = clock
@@ -59,7 +61,7 @@ class Executor:
         self._gate: Entrance | None = None
         self._running: dict[int, Ticket | Seat] = {}
         self._shared: dict[GroupKey, SharedWorker] = {}
-        self._programs = Programs(config.programs)
+        self._programs = Programs(config.programs, packages)
         self.grace_s = config.bounds.grace_s
 
     def attach(self, nursery: trio.Nursery, gate: Entrance) -> None:

@@ -25,6 +25,7 @@ from userland.cli.failures import CONFLICT, DENIED, INTERRUPTED, NO_CONNECTION, 
 from userland.cli.follow import Followed, follow
 from userland.cli.options import SETTINGS, output, which_kernel
 from userland.cli.output import plain, show_value, write
+from userland.cli.packaged import granted
 from userland.cli.session import Session
 from userland.cli.target import Target, resolve
 
@@ -57,6 +58,7 @@ Examples:
   kernos run chat                          lines that are typed go to the program
   kernos run job.toml -o json              a job file
   kernos run --budget tokens=20k,calls=500 ask "Why?" docs/
+  kernos run word-count:sum-up "A text."   a program of a package: see 'kernos pkg'
   kernos run ask --help                    what a program's own arguments are
 
 \b
@@ -135,6 +137,9 @@ def run(
     )
     with _kernel(session, model, detach=detach) as (there, named):
         with there.link() as link:
+            packaged = granted(link, target.program)
+            if packaged is not None:
+                wanted = msgspec.structs.replace(wanted, rights=(*packaged, *target.added))
             if packages:
                 _check_same_python(link)
             spawned = link.call(process.SPAWN, msgspec.structs.replace(wanted, model=named or wanted.model))
@@ -158,7 +163,8 @@ def _kernel(session: Session, model: str | None, *, detach: bool) -> Iterator[tu
         raise Failure("no kernel is running for the program to stay on: start one with 'kernos up -d'", NO_CONNECTION)
     if sys.stderr.isatty():
         say("no kernel is running: starting one for this command")
-    with ephemeral(config=session.config_file, model=absolute_origin(model) if model and origin else None) as kernel:
+    own = absolute_origin(model) if model and origin else None
+    with ephemeral(config=session.config_file, model=own, packages=session.packages) as kernel:
         alone = Session()
         alone.typed = session.typed
         alone.choose(socket=str(kernel.socket))
