@@ -219,7 +219,13 @@ async def machine_up(
         machine, Permission(processes=processes, contexts=contexts, models=devices, accounts=machine.roster), handlers()
     )
     init = processes.add(
-        parent=None, principal="kernel", kind="session", name="kernos", account=ledger.root, rights=OPERATOR
+        parent=None,
+        principal="kernel",
+        kind="session",
+        name="kernos",
+        account=ledger.root,
+        rights=OPERATOR,
+        limits=config.worker_limits,
     )
     accounts.on_limit = executor.over_limit
     async with _kept(ledger, trace), _ending(launcher), trio.open_nursery() as nursery:

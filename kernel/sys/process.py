@@ -19,6 +19,7 @@ from kernel.trap import Trap
 from kernel.wait import first_of, within
 from kernel.watch.trace import short
 from kernel.workers.launch import shown_by
+from kernel.workers.limit import narrowed
 from kernel.workers.worker import write_log
 from syscalls.calls import process as abi
 from syscalls.errors import Invalid, NoSuchProcess, PermissionDenied, SyscallError, TimedOut
@@ -26,6 +27,7 @@ from syscalls.filepath import plain
 from syscalls.resources import Resource
 from syscalls.rights import Right, meet, parse_rights, uncovered
 from syscalls.signals import Signal
+from syscalls.worker_limits import WorkerLimits
 
 NICE_MIN, NICE_MAX = -20, 19
 RIGHTS_CHARS_MAX = 8192
@@ -85,6 +87,7 @@ class _Plan(Struct, frozen=True):
     wall_s_max: float | None
     limits: Mapping[Resource, int]
     packages: tuple[str, ...]
+    worker: WorkerLimits
 
 
 def _plan(machine: Machine, parent: Process, args: abi.Spawn | abi.SpawnMany) -> _Plan:
@@ -94,11 +97,12 @@ def _plan(machine: Machine, parent: Process, args: abi.Spawn | abi.SpawnMany) ->
     if model is not None:
         machine.devices.names(model)
     limits = _NO_LIMITS if args.budget is None else limits_of(args.budget)
+    worker = narrowed(parent.limits, args.limits)
     name = short(args.name or program_name(args.program))
     packages = parent.packages if args.packages is None else _check_packages(parent, args.packages)
     if image.site:
         packages = (image.site, *(args.packages or ()))
-    return _Plan(image, name, rights, model, args.budget and args.budget.wall_s, limits, packages)
+    return _Plan(image, name, rights, model, args.budget and args.budget.wall_s, limits, packages, worker)
 
 
 def _account(machine: Machine, parent: Process, plan: _Plan) -> Account:
@@ -128,6 +132,7 @@ def _add(machine: Machine, parent: Process, account: Account, plan: _Plan, args:
             nice=_bounded(parent.nice + args.nice),
             model=plan.model,
             packages=plan.packages,
+            limits=plan.worker,
         )
     except SyscallError:
         _give_back(machine, account)

@@ -76,6 +76,7 @@ class Executor:
     def start(self, process: Process, image: Image, spawn: Spawn | SpawnMany, args: Raw) -> None:
         """Runs `process` with `args`; it ends as a zombie of its parent."""
         assert self._nursery is not None, "attach comes first"
+        process.limiter = self
         request = _request(process, image, spawn, args)
         if spawn.shared:
             self._share(process, image, request)
@@ -106,6 +107,14 @@ class Executor:
         """Asks it to end as TERM does, for the reason `why` (a status of Exit)."""
         if process.exit is None:
             self._end(process, why)
+
+    def over(self, process: Process, what: str) -> None:
+        """Its worker ran into a limit (`what`: which, and how much it was): it is ended at once."""
+        if process.exit is None and not process.over:
+            process.over = what
+            self._trace.event("limit", pid=process.pid, limit=what)
+            self._end(process, "over_limit")
+            self._now(process)
 
     def over_limit(self, account: Account, limited: Account, resource: Resource) -> None:
         """A limit is hit: QUOTA for the process that was refused, and for the one whose limit it is."""
@@ -197,14 +206,14 @@ class Executor:
     def _share(self, process: Process, image: Image, request: abi.Run) -> None:
         """Puts `process` beside its equals, or into a worker of its own that others will join."""
         assert self._nursery is not None and self._gate is not None
-        key = (image, process.principal, process.account.parent, process.rights, process.packages)
+        key = (image, process.principal, process.account.parent, process.rights, process.packages, process.limits)
         worker = self._shared.get(key)
         capabilities = self._processes.capabilities
         stamp = capabilities.changes, capabilities.grants
         if worker is None or not worker.has_room or not worker.holds_still(process.rights, stamp):
             self._shared = {key: each for key, each in self._shared.items() if each.has_room}
             worker = self._shared[key] = SharedWorker(
-                LaunchRequest(pid=process.pid, name=process.name, folders=_visible(process, image)),
+                _launch(process, image),
                 launcher=self._launcher,
                 gate=self._gate,
                 bounds=self._config.bounds,
@@ -240,9 +249,7 @@ class Executor:
 
     async def _host(self, process: Process, image: Image, request: abi.Run) -> Exit:
         assert self._gate is not None
-        launched = await self._launcher.launch(
-            LaunchRequest(pid=process.pid, name=process.name, folders=_visible(process, image))
-        )
+        launched = await self._launcher.launch(_launch(process, image))
         worker = WorkerHost(process, launched, self._gate, bounds=self._config.bounds, clock=self._clock)
         outcome = lost(process)
 
@@ -251,6 +258,8 @@ class Executor:
             outcome = await self._run(wire, process, request)
 
         await worker.serve(run)
+        if worker.over and outcome.status != "done" and process.ending is None:
+            self.over(process, worker.over)
         return outcome
 
     async def _run(self, wire: Duplex, process: Process, request: abi.Run) -> Exit:
@@ -274,6 +283,7 @@ class Executor:
         if deadline is None:
             return
         await trio.sleep(max(0.0, deadline - self._clock.now()))
+        process.over = process.over or f"wall time: {deadline - process.started_s:.4g} s"
         self._trace.event("limit", pid=process.pid, limit="wall_s")
         self.end(process, "timed_out")
         await trio.sleep_forever()
@@ -315,6 +325,11 @@ def _request(process: Process, image: Image, spawn: Spawn | SpawnMany, args: Raw
         seed=process.pid,
         packages=process.packages,
     )
+
+
+def _launch(process: Process, image: Image) -> LaunchRequest:
+    folders = _visible(process, image)
+    return LaunchRequest(pid=process.pid, name=process.name, folders=folders, limits=process.limits)
 
 
 def _visible(process: Process, image: Image) -> tuple[str, ...]:

@@ -11,17 +11,21 @@ import trio
 from kernel.loop import TRIO
 from kernel.watch.trace import Trace
 from kernel.workers.launch import Launched, LaunchRequest
+from sandbox.ending import finish
 from sandbox.errors import JailError, ZygoteGone
 from sandbox.interpreter import guest_binds, guest_path
-from sandbox.spec import Bind, WorkerSpec, ZygoteSpec
-from sandbox.zygote import Worker, Zygote, reap
+from sandbox.spec import Bind, Limits, WorkerSpec, ZygoteSpec
+from sandbox.zygote import Worker, Zygote
 from syscalls.errors import Invalid, IOFailed
 from syscalls.link.transport import SocketTransport
+from syscalls.worker_limits import WorkerLimits, show_limit
 
 ENTRY: Final = "userland.worker:main"
 REHEARSAL: Final = "userland.rehearsal:play"
 PRELOAD: Final = ("userland.worker", "kernos", "userland.agent", "userland.documents")
 _TRIES: Final = 3
+_TICKS: Final = 0.75
+"""The system counts ticks against RLIMIT_CPU and tells exact time afterwards; on a busy machine that is less."""
 _OUTPUT_BYTES: Final = 16 * 1024
 
 
@@ -36,8 +40,10 @@ def zygote_spec() -> ZygoteSpec:
 class JailedWorker:
     """A confined worker: its socket, its raw output, its signals, its end."""
 
-    def __init__(self, worker: Worker) -> None:
+    def __init__(self, worker: Worker, limits: WorkerLimits) -> None:
         self._worker = worker
+        self._limits = limits
+        self.over = ""
         self.transport = SocketTransport(worker.sock, TRIO)
         self._reaped = trio.Event()
 
@@ -62,8 +68,11 @@ class JailedWorker:
 
     async def wait(self) -> str:
         """Waits for its end, reaps it, and says how it ended."""
-        exit_ = await reap(self._worker)
+        exit_, cpu_s = await finish(self._worker.pidfd)
         self._reaped.set()
+        allowed_s = self._limits.cpu_s
+        if allowed_s is not None and cpu_s >= _TICKS * allowed_s and exit_.signal == signal.SIGKILL:
+            self.over = show_limit("cpu_s", allowed_s)
         return f"signal {exit_.signal}" if exit_.signal is not None else f"status {exit_.code}"
 
     async def aclose(self) -> None:
@@ -93,8 +102,8 @@ class JailLauncher:
         for _ in range(_TRIES):
             zygote = await self._ready()
             try:
-                spec = WorkerSpec(entry=ENTRY, binds=binds, without=self._without)
-                return JailedWorker(await zygote.spawn(spec))
+                spec = WorkerSpec(entry=ENTRY, binds=binds, limits=_limits(request.limits), without=self._without)
+                return JailedWorker(await zygote.spawn(spec), request.limits)
             except ZygoteGone:
                 await self._replace(zygote)
             except JailError as failed:
@@ -127,3 +136,9 @@ class JailLauncher:
                 self._zygote = None
                 self._trace.event("zygote_lost", host=dead.pid)
                 await dead.aclose()
+
+
+def _limits(asked: WorkerLimits) -> Limits:
+    """Those that the system keeps; what is not said is the sandbox's own default."""
+    kept = ("cpu_s", "memory_bytes", "processes", "files", "file_bytes")
+    return Limits(**{field: amount for field in kept if (amount := getattr(asked, field)) is not None})

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from syscalls.link.transport import Transport
 from syscalls.rights import Right
+from syscalls.worker_limits import WorkerLimits
 
 
 @final
@@ -17,15 +18,19 @@ class LaunchRequest(Struct, frozen=True, kw_only=True):
     pid: int
     name: str
     folders: tuple[str, ...] = ()
+    limits: WorkerLimits = WorkerLimits()
 
 
 class Launched(Protocol):
-    """A worker that is confined and about to say HELLO. `pid` is that of the OS process, 0 where there is none."""
+    """A worker that is confined and about to say HELLO. `pid` is that of the OS process, 0 where there is none. `over`
+    is, once it has ended, the limit that it ran into, or nothing."""
 
     @property
     def pid(self) -> int: ...
     @property
     def transport(self) -> Transport: ...
+    @property
+    def over(self) -> str: ...
     def signal(self, signum: int) -> None: ...
     async def drain(self, sink: Callable[[str], None]) -> None: ...
     async def wait(self) -> str: ...

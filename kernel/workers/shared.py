@@ -88,7 +88,10 @@ class Seat:
         await self._worker.without(self)
 
     def _answered(self, answer: Answer) -> None:
-        self._worker.gone(self, _exit_of(self.process, answer, broken=self._worker.link.wire.peer.closed is not None))
+        broken = self._worker.link.wire.peer.closed is not None
+        if broken and isinstance(answer, Error) and answer.errno == Errno.EPIPE:
+            return  # the worker is gone: how it ended is soon known, and the end of all who lived there
+        self._worker.gone(self, _exit_of(self.process, answer))
 
 
 @final
@@ -208,6 +211,9 @@ class SharedWorker:
             launched.signal(os_signals.SIGKILL)
             with trio.CancelScope(shield=True):
                 await launched.wait()
+                if launched.over:
+                    for seat in tuple(self._seats.values()):
+                        seat.process.limiter.over(seat.process, launched.over)
                 await launched.aclose()
 
     async def _serve(self, scope: trio.CancelScope) -> None:
@@ -244,11 +250,9 @@ class SharedWorker:
             return
 
 
-def _exit_of(process: Process, answer: Answer, *, broken: bool) -> Exit:
+def _exit_of(process: Process, answer: Answer) -> Exit:
     """How a program ended, by what the worker answered."""
     if isinstance(answer, Error):
-        if answer.errno == Errno.EPIPE and broken:
-            return lost(process)
         return failure(process, syscall_error(answer.errno, answer.message))
     try:
         returned: abi.Returned = parse_answer(abi.Returned, answer.result, name="worker.run")
