@@ -6,23 +6,24 @@ from typing import final
 
 import trio
 
-from kernel.account import Accounts
+from kernel.accounts.account import Accounts
 from kernel.config import Config, ModelConfig
-from kernel.fetch import Web
-from kernel.files import Files
-from kernel.host import Host
-from kernel.host_books import HostBooks
-from kernel.host_process import StartHost, start_child
-from kernel.hosted import HostedEmbedding, HostedModel, HostedStore
+from kernel.hosts.fetch import Web
+from kernel.hosts.files import Files
+from kernel.hosts.host import Host
+from kernel.hosts.host_books import HostBooks
+from kernel.hosts.host_process import StartHost, start_child
+from kernel.hosts.hosted import HostedEmbedding, HostedModel, HostedStore
+from kernel.hosts.ports import EmbeddingPort, ModelPort, StorePort
 from kernel.models import Model, ModelRecord, Models
-from kernel.ports import EmbeddingPort, ModelPort, StorePort
-from kernel.tool import Tool
-from kernel.trace import Trace
 from kernel.truth import Truth
+from kernel.watch.trace import Trace
+from kernel.workers.tool import Tool
 from syscalls import driver
 from syscalls.calls.device import DeviceInfo, DeviceKind
 from syscalls.calls.model import ModelInfo
 from syscalls.errors import Invalid, NotFound, SyscallError
+from syscalls.hooks import Source
 
 SHIPPED_MODEL = "kernos-tiny"
 STORE = "store"
@@ -40,12 +41,13 @@ class Registry:
         trace: Trace,
         truth: Truth,
         accounts: Accounts,
+        source: Callable[[str], Source | None] = lambda origin: None,
         start_host: StartHost = start_child,
     ) -> None:
         self._config = config
         self._trace = trace
         self._accounts = accounts
-        self._models = Models(truth)
+        self._models = Models(truth, source)
         self._nursery: trio.Nursery | None = None
         self._start_host = start_host
         self._logs = config.state_folder / "logs"
@@ -234,7 +236,7 @@ class Registry:
         yield self.web.host
 
     def _make(self, record: ModelRecord) -> Model:
-        host = self._host(record.ref, record.driver, "model", origin=record.origin, options=record.options)
+        host = self._hosted(record.ref, record.driver, record.asks())
         return Model(record, host, HostedModel(record.ref, host, trace=self._trace))
 
     def _admit(self, record: ModelRecord) -> Model:
@@ -254,7 +256,9 @@ class Registry:
     def _host(
         self, name: str, driver_name: str, kind: driver.Kind, *, origin: str, options: dict[str, str] | None = None
     ) -> Host:
-        args = driver.Open(kind=kind, origin=origin, options=options or {})
+        return self._hosted(name, driver_name, driver.Open(kind=kind, origin=origin, options=options or {}))
+
+    def _hosted(self, name: str, driver_name: str, args: driver.Open) -> Host:
         return Host(
             name,
             driver_name,

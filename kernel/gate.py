@@ -18,8 +18,8 @@ from kernel.panic import KernelPanic, contain
 from kernel.permission import Lacking, Permission
 from kernel.process import Process
 from kernel.recorder import Recorder
-from kernel.tracetext import short
 from kernel.trap import Trap
+from kernel.watch.tracetext import short
 from syscalls.codec import pack, parse_args
 from syscalls.errors import BrokenPipe, Canceled, Errno, IOFailed, NoSyscall, PermissionDenied, SyscallError
 from syscalls.link.duplex import Duplex
@@ -196,7 +196,7 @@ class Gate:
 def _withdrawn(trap: Trap) -> PermissionDenied:
     """What a call is told whose right was revoked under it."""
     assert trap.fallen is not None
-    again = how_to_grant(trap.process.pid, trap.fallen.right)
+    again = how_to_grant(trap.process, trap.fallen.right)
     return PermissionDenied(f"{trap.row.name} was ended: {trap.withdrawn}; {again}")
 
 

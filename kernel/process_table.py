@@ -4,11 +4,12 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import final
 
-from kernel.account_record import Account
-from kernel.capability import Capabilities, Capability
+from kernel.accounts.account_record import Account
+from kernel.capability import Capability
 from kernel.clock import Clock
+from kernel.derivation import Capabilities
 from kernel.process import Process
-from kernel.trace import Trace
+from kernel.watch.trace import Trace
 from syscalls.calls.process import Exit, Kind
 from syscalls.errors import NoSuchProcess, TryAgain
 from syscalls.rights import Right
@@ -52,6 +53,8 @@ class ProcessTable:
         nice: int = 0,
         model: str | None = None,
         image: str = "",
+        package: str = "",
+        packages: tuple[str, ...] = (),
     ) -> Process:
         """A new process, ready. Raises TryAgain (EAGAIN) when the table is full, PermissionDenied (EPERM) for a right
         that the parent lacks."""
@@ -70,6 +73,8 @@ class ProcessTable:
             nice=nice,
             model=model,
             image=image,
+            package=package,
+            packages=packages,
             started_s=self._clock.now(),
         )
         self._next += 1

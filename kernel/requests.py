@@ -20,8 +20,8 @@ from kernel.config import RequestsConfig
 from kernel.process import Process
 from kernel.process_table import INIT_PID, ProcessTable
 from kernel.seal import Seals
-from kernel.trace import Trace
 from kernel.truth import Truth
+from kernel.watch.trace import Trace
 from syscalls.calls.capability import RequestInfo, RequestState
 from syscalls.errors import Invalid, NotFound, PermissionDenied, SyscallError, TryAgain
 from syscalls.rights import Right, parse_rights
@@ -155,7 +155,7 @@ class Requests:
     def _refuse(self, process: Process, right: Right, why: str) -> None:
         self._trace.event("refuse", pid=process.pid, right=right, why=why)
         raise PermissionDenied(
-            f"process {process.pid} ({process.name}) does not get '{right}': {why}; {how_to_grant(process.pid, right)}"
+            f"process {process.pid} ({process.name}) does not get '{right}': {why}; {how_to_grant(process, right)}"
         )
 
     async def _record(self, process: Process, right: Right, reason: str, wait_s: float) -> Record:

@@ -7,9 +7,9 @@ import pytest
 import trio
 import trio.testing
 
+from kernel.doors.session import Sole
 from kernel.link import KernelLink
 from kernel.process import Process
-from kernel.session import Sole
 from kernos import Sys, program
 from kernos.testing import up
 from syscalls.calls import (
@@ -24,6 +24,7 @@ from syscalls.calls import (
     message,
     model,
     net,
+    package,
     process,
     signalling,
     watch,
@@ -84,6 +85,7 @@ ARGUMENTS: dict[str, Any] = {
     "kernel.log": watch.Log(),
     "kernel.events": watch.Events(),
     "kernel.metrics": watch.Measure(),
+    "kernel.packages": package.ListPackages(),
     "kernel.report": watch.Report(text="x"),
     "account.usage": account.Usage(),
     "account.limit": account.Limit(limits={"tokens": 1}),
