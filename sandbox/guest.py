@@ -19,22 +19,24 @@ from typing import Final, NoReturn
 
 import msgspec
 
-from sandbox import confine, jail, libc
+from sandbox import confine, init, jail, libc, rooting
 from sandbox.limits import BINDS_MAX, MESSAGE_BYTES_MAX
 from sandbox.messages import ORPHANED, Confined, Failed, Help, Status
-from sandbox.spec import Bind, WorkerSpec, plan_binds
+from sandbox.spec import Bind, CommandSpec, Spec, WorkerSpec, plan_binds
 
 SOCK_FD: Final = 3
-"""Where a guest finds its socket; 0 reads nothing, 1 and 2 are its output, nothing else is open."""
+"""Where a guest finds its socket; 0 reads nothing, 1 and 2 are its output, what it was given besides comes after it,
+nothing else is open."""
 
 _STATUS_FD: Final = 4
 _HELP_FD: Final = 5
+GIVEN_FD: Final = 6
 _AWAY_FD: Final = 64
 _SETUP_FAILED: Final = 125
 _HOSTNAME: Final = b"kernos"
 
 _encode: Final = msgspec.msgpack.Encoder().encode
-_decode_spec: Final = msgspec.msgpack.Decoder(WorkerSpec).decode
+_decode_spec: Final = msgspec.msgpack.Decoder(Spec).decode
 _decode_help: Final = msgspec.msgpack.Decoder(Help).decode
 
 
@@ -58,6 +60,7 @@ class Cradle(msgspec.Struct, frozen=True, kw_only=True):
     sock: int
     output: int
     helped: int
+    given: tuple[int, ...]
     binds: tuple[Bind, ...]
     filters: Mapping[str, bytes]
 
@@ -66,7 +69,11 @@ def live(cradle: Cradle) -> NoReturn:
     """Confines this process and runs its entry. Call it in the child, right after the fork."""
     code = _SETUP_FAILED
     try:
-        code = _enter(_confine(cradle))
+        opened: list[init.Opened] = []
+        spec = _confine(cradle, opened)
+        if isinstance(spec, CommandSpec):
+            init.run(spec, SOCK_FD, opened[0])
+        code = _enter(spec)
     except SystemExit as leaving:
         code = _status_of(leaving)
     except BaseException:
@@ -77,13 +84,13 @@ def live(cradle: Cradle) -> NoReturn:
         os._exit(code)
 
 
-def _confine(cradle: Cradle) -> WorkerSpec:
+def _confine(cradle: Cradle, opened: list[init.Opened]) -> Spec:
     status = cradle.status
     try:
         _lay_out_descriptors(cradle)
         status = _STATUS_FD
-        spec = _decode_spec(os.read(status, MESSAGE_BYTES_MAX))
-        _send(status, Confined(_put_up(cradle, spec)))
+        spec: Spec = _decode_spec(os.read(status, MESSAGE_BYTES_MAX))
+        _send(status, Confined(_put_up(cradle, spec, opened)))
     except _Step as step:
         _give_up(status, step.layer, step.cause)
     except BaseException as error:
@@ -92,21 +99,11 @@ def _confine(cradle: Cradle) -> WorkerSpec:
     return spec
 
 
-def _put_up(cradle: Cradle, spec: WorkerSpec) -> dict[str, int]:
-    binds = plan_binds(cradle.binds, spec.binds)
-    trees: list[int] = []
-    steps: tuple[tuple[str, Callable[[], None]], ...] = (
-        ("uid", lambda: trees.extend(_take_help(cradle.binds, spec.binds, binds))),
-        ("uts", _take_name),
-        ("root", lambda: jail.build_root(binds, trees)),
-        ("fds", lambda: libc.close_from(_STATUS_FD + 1)),
-        ("capabilities", confine.drop_capabilities),
-        ("privileges", confine.forbid_privileges),
-        ("limits", lambda: confine.set_limits(spec.limits)),
-        ("death", confine.die_with_parent),
-        ("landlock", lambda: confine.restrict_files(binds)),
-        ("seccomp", lambda: confine.restrict_calls(cradle.filters[spec.tier])),
-    )
+Steps = tuple[tuple[str, Callable[[], None]], ...]
+
+
+def _put_up(cradle: Cradle, spec: Spec, opened: list[init.Opened]) -> dict[str, int]:
+    steps = _of_command(cradle, spec, opened) if isinstance(spec, CommandSpec) else _of_worker(cradle, spec)
     costs: dict[str, int] = {}
     for layer, step in steps:
         if layer in spec.without:
@@ -122,6 +119,40 @@ def _put_up(cradle: Cradle, spec: WorkerSpec) -> dict[str, int]:
     return costs
 
 
+def _of_worker(cradle: Cradle, spec: WorkerSpec) -> Steps:
+    binds = plan_binds(cradle.binds, spec.binds)
+    trees: list[int] = []
+    return (
+        ("uid", lambda: trees.extend(_take_help(cradle.binds, spec.binds, binds))),
+        ("uts", _take_name),
+        ("root", lambda: jail.build_root(binds, trees)),
+        ("fds", lambda: _close_others(cradle)),
+        ("capabilities", confine.drop_capabilities),
+        ("privileges", confine.forbid_privileges),
+        ("limits", lambda: confine.set_limits(spec.limits)),
+        ("death", confine.die_with_parent),
+        ("landlock", lambda: confine.restrict_files(binds)),
+        ("seccomp", lambda: confine.restrict_calls(cradle.filters[spec.tier])),
+    )
+
+
+def _of_command(cradle: Cradle, spec: CommandSpec, opened: list[init.Opened]) -> Steps:
+    trees: list[int] = []
+    return (
+        ("uid", lambda: trees.extend(_take_mounts(spec))),
+        ("uts", _take_name),
+        ("root", lambda: rooting.build(spec, trees)),
+        ("fds", lambda: _close_others(cradle)),
+        ("net", lambda: opened.append(init.Opened(spec.terminal))),
+        ("capabilities", confine.drop_capabilities),
+        ("privileges", confine.forbid_privileges),
+        ("limits", lambda: confine.set_limits(spec.limits)),
+        ("death", confine.die_with_parent),
+        ("landlock", lambda: confine.restrict_command(spec.mounts)),
+        ("seccomp", lambda: confine.restrict_calls(cradle.filters["command"])),
+    )
+
+
 def _take_name() -> None:
     """A host name of its own. What the zygote's imports asked for (uuid does) is kept by `platform` and would tell
     every guest the host's."""
@@ -133,25 +164,44 @@ def _take_name() -> None:
 
 def _lay_out_descriptors(cradle: Cradle) -> None:
     """0 stays as it is; output, socket, status and help go to their places; all else is closed."""
-    fds = (cradle.output, cradle.output, cradle.sock, cradle.status, cradle.helped)
+    fds = (cradle.output, cradle.output, cradle.sock, cradle.status, cradle.helped, *cradle.given)
     # Out of the way first: one of them may sit where another has to go.
     away = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _AWAY_FD) for fd in fds]
     for place, fd in enumerate(away, start=1):
         os.dup2(fd, place, inheritable=False)
-    libc.close_from(_HELP_FD + 1)
+    libc.close_from(GIVEN_FD + len(cradle.given))
+
+
+def _close_others(cradle: Cradle) -> None:
+    libc.close_from(GIVEN_FD + len(cradle.given))
 
 
 def _take_help(common: tuple[Bind, ...], own: tuple[Bind, ...], planned: tuple[Bind, ...]) -> list[int]:
     """Waits until the zygote has written the id maps, becomes that id, and has a tree for each planned bind."""
+    trees = _helped()
+    if trees is None:
+        return [jail.take_tree(bind.source) for bind in planned]
+    by_bind = dict(zip((*common, *own), trees, strict=True))
+    return [by_bind[bind] for bind in planned]
+
+
+def _take_mounts(spec: CommandSpec) -> list[int]:
+    """As `_take_help`, a tree for each mount of a command and for each layer."""
+    trees = _helped()
+    if trees is None:
+        pairs = zip(rooting.kinds_of(spec.mounts), rooting.sources_of(spec.mounts), strict=True)
+        return [rooting.take_tree(kind, source) for kind, source in pairs]
+    return trees
+
+
+def _helped() -> list[int] | None:
+    """The trees that the zygote took, None where this process has to take them itself; it has become its id."""
     with socket.socket(fileno=_HELP_FD) as helped:
         data, trees, _, _ = socket.recv_fds(helped, MESSAGE_BYTES_MAX, 2 * BINDS_MAX)
     if not data:
         raise _Orphaned("the zygote is gone")
     confine.take_identity()
-    if not _decode_help(data).taken:
-        return [jail.take_tree(bind.source) for bind in planned]
-    by_bind = dict(zip((*common, *own), trees, strict=True))
-    return [by_bind[bind] for bind in planned]
+    return trees if _decode_help(data).taken else None
 
 
 def _enter(spec: WorkerSpec) -> int:

@@ -16,13 +16,13 @@ from typing import Final
 
 import msgspec
 
-from sandbox import guest, jail, libc
-from sandbox.limits import BINDS_MAX, MESSAGE_BYTES_MAX
+from sandbox import guest, jail, libc, rooting
+from sandbox.limits import BINDS_MAX, GIVEN_MAX, MESSAGE_BYTES_MAX
 from sandbox.messages import Bear, Begin, Born, Failed, Help, Ready, Status, ToZygote
 from sandbox.spec import Bind
 
 _REQUEST_FDS: Final = 3
-_FDS_MAX: Final = _REQUEST_FDS + BINDS_MAX
+_FDS_MAX: Final = _REQUEST_FDS + GIVEN_MAX + BINDS_MAX
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder(ToZygote).decode
@@ -123,7 +123,8 @@ class _Zygote:
         return True
 
     def _bear(self, request: Bear, fds: list[int]) -> None:
-        status, sock, output, *sources = fds
+        status, sock, output = fds[:_REQUEST_FDS]
+        given, sources = fds[_REQUEST_FDS:][: request.given], fds[_REQUEST_FDS + request.given :]
         helper, helped = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with helper, helped:
             try:
@@ -132,42 +133,52 @@ class _Zygote:
                 _say(status, Failed("clone", str(error)))
                 return
             if pid == 0:
-                guest.live(self._cradle(status=status, sock=sock, output=output, helped=helped.fileno()))
+                guest.live(self._cradle(status, sock, output, helped.fileno(), tuple(given)))
             helped.close()
             _say(status, Born(pid))
             layer = "uid"
             try:
                 self._map_ids(pid)
                 layer = "root"
-                self._give_trees(pid, helper, sources)
+                self._give_trees(pid, helper, sources, request.kinds)
             except OSError as error:
                 _say(status, Failed(layer, str(error)))
 
-    def _cradle(self, *, status: int, sock: int, output: int, helped: int) -> guest.Cradle:
+    def _cradle(self, status: int, sock: int, output: int, helped: int, given: tuple[int, ...]) -> guest.Cradle:
         return guest.Cradle(
-            status=status, sock=sock, output=output, helped=helped, binds=self._binds, filters=self._filters
+            status=status,
+            sock=sock,
+            output=output,
+            helped=helped,
+            given=given,
+            binds=self._binds,
+            filters=self._filters,
         )
 
     def _map_ids(self, pid: int) -> None:
         uid, gid = (self._spec.uid_base + pid,) * 2 if os.geteuid() == 0 else (os.geteuid(), os.getegid())
         jail.map_ids(pid, uid=uid, gid=gid)
 
-    def _give_trees(self, pid: int, helper: socket.socket, sources: list[int]) -> None:
+    def _give_trees(self, pid: int, helper: socket.socket, sources: list[int], kinds: tuple[str, ...] | None) -> None:
         """Hands `pid` its mounts, where it takes privilege to take them, and lets it go on.
 
         The worker waits for it, so just before is where it would be put into a control group.
         """
-        trees = self._take_trees(pid, sources) if self.privileged else []
+        trees = self._take_trees(pid, sources, kinds) if self.privileged else []
         try:
             socket.send_fds(helper, [_encode(Help(taken=self.privileged))], trees)
         finally:
             for tree in trees:
                 os.close(tree)
 
-    def _take_trees(self, pid: int, sources: list[int]) -> list[int]:
+    def _take_trees(self, pid: int, sources: list[int], kinds: tuple[str, ...] | None) -> list[int]:
         trees: list[int] = []
         user_namespace = os.open(f"/proc/{pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
         try:
+            if kinds is not None:
+                for kind, place in zip(kinds, sources, strict=True):
+                    trees.append(rooting.take_tree(kind, place, user_namespace))
+                return trees
             common: list[int | str] = [bind.source for bind in self._binds]
             for source in (*common, *sources):
                 trees.append(jail.take_tree(source, user_namespace))
