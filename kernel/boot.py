@@ -23,34 +23,32 @@ import msgspec
 import trio
 
 from kernel import config as configuration
-from kernel.account import Accounts
-from kernel.alarm import Alarms
-from kernel.capability import Capabilities
+from kernel.accounts.account import Accounts
 from kernel.clock import Clock
 from kernel.config import Config, ModelConfig, ToolConfig
+from kernel.derivation import Capabilities
 from kernel.device import Registry
-from kernel.door import Door
-from kernel.exec import Executor
+from kernel.doors.door import Door
+from kernel.doors.gateway import Gateway, bind
+from kernel.doors.guest import Guests
+from kernel.doors.session import Sessions
 from kernel.gate import Gate, Handler
-from kernel.gateway import Gateway, bind
-from kernel.guest import Guests
 from kernel.handles import Handles
-from kernel.host_process import StartHost, start_child
-from kernel.jail import JailLauncher
-from kernel.launch import Launcher
+from kernel.hosts.host_process import StartHost, start_child
 from kernel.ledger import Ledger
 from kernel.machine import Machine
+from kernel.messages.alarm import Alarms
+from kernel.messages.pipe import Pipes
+from kernel.messages.topic import Topics
 from kernel.mm.contexts import Contexts
 from kernel.panic import first
 from kernel.permission import OPERATOR, Permission
-from kernel.pipe import Pipes
 from kernel.power import Switch, stop_programs
 from kernel.process import Process
 from kernel.process_table import ProcessTable
 from kernel.requests import Requests
 from kernel.scheduler import Scheduler
 from kernel.seal import Seals
-from kernel.session import Sessions
 from kernel.sys import (
     account,
     admission,
@@ -69,12 +67,14 @@ from kernel.sys import (
     signalling,
     watch,
 )
-from kernel.tool import Tool
-from kernel.topic import Topics
-from kernel.trace import Trace
-from kernel.trace_file import TraceFile
 from kernel.truth import FILE, Truth
 from kernel.version import VERSION
+from kernel.watch.trace import Trace
+from kernel.watch.trace_file import TraceFile
+from kernel.workers.exec import Executor
+from kernel.workers.jail import JailLauncher
+from kernel.workers.launch import Launcher
+from kernel.workers.tool import Tool
 from syscalls.errors import SyscallError
 from syscalls.signals import Signal
 

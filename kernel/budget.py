@@ -1,6 +1,6 @@
 """Budgets as callers write them, checked and in the units of accounts."""
 
-from kernel.account_record import Amounts
+from kernel.accounts.account_record import Amounts
 from kernel.ledger import in_units
 from syscalls.calls.process import Budget
 from syscalls.errors import Invalid

@@ -8,7 +8,7 @@ from typing import Literal, final
 import msgspec
 from msgspec import Struct
 
-from kernel.price import Price
+from kernel.accounts.price import Price
 from syscalls.paths import socket_path, state_dir
 from syscalls.resources import ResourceName, parse_amount
 from syscalls.rights import parse_rights

@@ -6,19 +6,19 @@ from typing import final
 
 import trio
 
-from kernel.account import Accounts
+from kernel.accounts.account import Accounts
 from kernel.config import Config, ModelConfig
-from kernel.fetch import Web
-from kernel.files import Files
-from kernel.host import Host
-from kernel.host_books import HostBooks
-from kernel.host_process import StartHost, start_child
-from kernel.hosted import HostedEmbedding, HostedModel, HostedStore
+from kernel.hosts.fetch import Web
+from kernel.hosts.files import Files
+from kernel.hosts.host import Host
+from kernel.hosts.host_books import HostBooks
+from kernel.hosts.host_process import StartHost, start_child
+from kernel.hosts.hosted import HostedEmbedding, HostedModel, HostedStore
+from kernel.hosts.ports import EmbeddingPort, ModelPort, StorePort
 from kernel.models import Model, ModelRecord, Models
-from kernel.ports import EmbeddingPort, ModelPort, StorePort
-from kernel.tool import Tool
-from kernel.trace import Trace
 from kernel.truth import Truth
+from kernel.watch.trace import Trace
+from kernel.workers.tool import Tool
 from syscalls import driver
 from syscalls.calls.device import DeviceInfo, DeviceKind
 from syscalls.calls.model import ModelInfo

@@ -18,8 +18,8 @@ from kernel.panic import KernelPanic, contain
 from kernel.permission import Lacking, Permission
 from kernel.process import Process
 from kernel.recorder import Recorder
-from kernel.tracetext import short
 from kernel.trap import Trap
+from kernel.watch.tracetext import short
 from syscalls.codec import pack, parse_args
 from syscalls.errors import BrokenPipe, Canceled, Errno, IOFailed, NoSyscall, PermissionDenied, SyscallError
 from syscalls.link.duplex import Duplex

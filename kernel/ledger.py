@@ -13,13 +13,13 @@ import msgspec
 import trio
 from msgspec import Struct
 
-from kernel.account import Accounts
-from kernel.account_record import Account, Amounts
+from kernel.accounts.account import Accounts
+from kernel.accounts.account_record import Account, Amounts
+from kernel.accounts.model_use import ModelUse
+from kernel.accounts.price import FREE, PICOS, Price
 from kernel.config import ROOT_ACCOUNT, AccountConfig, Config
-from kernel.model_use import ModelUse
-from kernel.price import FREE, PICOS, Price
-from kernel.trace import Trace
 from kernel.truth import Truth
+from kernel.watch.trace import Trace
 from syscalls.errors import SyscallError
 from syscalls.resources import BY_NAME, NAMES, OCCUPIED, Resource, ResourceName
 

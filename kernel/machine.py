@@ -4,26 +4,26 @@ from typing import final
 
 import trio
 
-from kernel.account import Accounts
+from kernel.accounts.account import Accounts
 from kernel.admission import Admissions
-from kernel.alarm import Alarms
 from kernel.clock import Clock
 from kernel.config import Config
 from kernel.device import Registry
-from kernel.exec import Executor
 from kernel.handles import Handles
-from kernel.klog import Klog
 from kernel.ledger import Ledger
-from kernel.metrics import Metrics
+from kernel.messages.alarm import Alarms
+from kernel.messages.pipe import Pipes
+from kernel.messages.topic import Topics
 from kernel.mm.contexts import Contexts
-from kernel.pipe import Pipes
 from kernel.process_table import ProcessTable
 from kernel.requests import Requests
 from kernel.roster import Roster
 from kernel.scheduler import Scheduler
-from kernel.topic import Topics
-from kernel.trace import Trace
 from kernel.truth import Truth
+from kernel.watch.klog import Klog
+from kernel.watch.metrics import Metrics
+from kernel.watch.trace import Trace
+from kernel.workers.exec import Executor
 
 
 @final

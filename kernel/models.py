@@ -7,8 +7,8 @@ import msgspec
 from msgspec import Struct
 
 from kernel.config import ModelConfig
-from kernel.host import Host
-from kernel.hosted import HostedModel
+from kernel.hosts.host import Host
+from kernel.hosts.hosted import HostedModel
 from kernel.truth import Truth
 from syscalls import driver
 from syscalls.errors import NotFound

@@ -8,7 +8,7 @@ from typing import Any, final
 
 import trio
 
-from kernel.account_record import Account
+from kernel.accounts.account_record import Account
 from kernel.capability import Capability, Held
 from kernel.mount import OpenFile
 from kernel.panic import KernelPanic

@@ -4,11 +4,12 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import final
 
-from kernel.account_record import Account
-from kernel.capability import Capabilities, Capability
+from kernel.accounts.account_record import Account
+from kernel.capability import Capability
 from kernel.clock import Clock
+from kernel.derivation import Capabilities
 from kernel.process import Process
-from kernel.trace import Trace
+from kernel.watch.trace import Trace
 from syscalls.calls.process import Exit, Kind
 from syscalls.errors import NoSuchProcess, TryAgain
 from syscalls.rights import Right

@@ -5,10 +5,10 @@ from typing import Any, final
 from msgspec import Raw
 
 from kernel.clock import Clock
-from kernel.metrics import Metrics
-from kernel.trace import ENTRY_BYTES, CallEntry, Trace
-from kernel.tracetext import KEPT_BYTES_MAX, has_secrets, keep_args, keep_result, short
 from kernel.trap import Trap
+from kernel.watch.metrics import Metrics
+from kernel.watch.trace import ENTRY_BYTES, CallEntry, Trace
+from kernel.watch.tracetext import KEPT_BYTES_MAX, has_secrets, keep_args, keep_result, short
 from syscalls.errors import Errno, SyscallError
 from syscalls.row import Flag, Row
 

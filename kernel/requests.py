@@ -20,8 +20,8 @@ from kernel.config import RequestsConfig
 from kernel.process import Process
 from kernel.process_table import INIT_PID, ProcessTable
 from kernel.seal import Seals
-from kernel.trace import Trace
 from kernel.truth import Truth
+from kernel.watch.trace import Trace
 from syscalls.calls.capability import RequestInfo, RequestState
 from syscalls.errors import Invalid, NotFound, PermissionDenied, SyscallError, TryAgain
 from syscalls.rights import Right, parse_rights

@@ -2,7 +2,7 @@
 
 from typing import final
 
-from kernel.account_record import Account
+from kernel.accounts.account_record import Account
 from kernel.ledger import Ledger
 from kernel.process import Process
 from kernel.process_table import ProcessTable

@@ -8,21 +8,21 @@ from typing import Any, cast, final
 
 import trio
 
-from kernel.account import Accounts
-from kernel.capability import Capabilities
+from kernel.accounts.account import Accounts
 from kernel.clock import Clock
 from kernel.config import Bounds, Config
+from kernel.derivation import Capabilities
+from kernel.hosts.ports import EmbeddingPort, ModelPort, StorePort
 from kernel.ledger import Ledger
 from kernel.machine import Machine
 from kernel.mm.contexts import Contexts
 from kernel.mm.recall import similarity, words
-from kernel.ports import EmbeddingPort, ModelPort, StorePort
 from kernel.process import Process
 from kernel.scheduler import Scheduler
 from kernel.seal import Seals
-from kernel.trace import Trace
 from kernel.trap import Trap
 from kernel.truth import Truth
+from kernel.watch.trace import Trace
 from syscalls.driver import Embedded, Finished, Opened, Rendered, Sampling, StoreHits, Tokens
 from syscalls.errors import NotFound, OverWindow, SyscallError
 from syscalls.resources import Resource

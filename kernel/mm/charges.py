@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import final
 
-from kernel.account import Accounts
-from kernel.account_record import Account
+from kernel.accounts.account import Accounts
+from kernel.accounts.account_record import Account
 from kernel.ledger import Ledger
 from kernel.mm.conversation import Context
 from syscalls.resources import Resource

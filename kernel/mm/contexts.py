@@ -10,10 +10,11 @@ from typing import final
 import msgspec
 import trio
 
-from kernel.account import Accounts
-from kernel.account_record import Account
+from kernel.accounts.account import Accounts
+from kernel.accounts.account_record import Account
 from kernel.clock import Clock
 from kernel.config import Bounds
+from kernel.hosts.ports import Devices, ModelPort
 from kernel.ledger import Ledger
 from kernel.mm import records
 from kernel.mm.binder import Binder
@@ -22,11 +23,10 @@ from kernel.mm.conversation import Context
 from kernel.mm.index import Indexer
 from kernel.mm.library import Library
 from kernel.mm.names import Names, check_name
-from kernel.ports import Devices, ModelPort
 from kernel.process import Process
 from kernel.seal import Seals
-from kernel.trace import Trace
 from kernel.truth import Truth
+from kernel.watch.trace import Trace
 from syscalls.calls.context import ContextInfo, Open, Opened, Saved
 from syscalls.errors import Busy, Invalid, NotFound, SyscallError, TryAgain
 from syscalls.turns import Turn, canonical

@@ -4,7 +4,7 @@ from typing import final
 
 import trio
 
-from kernel.account_record import Account
+from kernel.accounts.account_record import Account
 from kernel.mm.page import Ref
 from kernel.mm.window import Entry, Window
 from syscalls.turns import ToolSpec, Turn

@@ -11,14 +11,14 @@ from typing import final
 
 import trio
 
-from kernel.account import Accounts
+from kernel.accounts.account import Accounts
 from kernel.clock import Clock
+from kernel.hosts.ports import Devices
 from kernel.mm.library import Library
 from kernel.mm.page import slices_of
 from kernel.mm.records import all_pages
-from kernel.ports import Devices
-from kernel.trace import Trace
 from kernel.truth import Truth
+from kernel.watch.trace import Trace
 from syscalls.errors import NotFound, SyscallError
 
 BATCH_PAGES = 16

@@ -9,7 +9,7 @@ from typing import final
 import trio
 from msgspec.structs import replace
 
-from kernel.account_record import Account
+from kernel.accounts.account_record import Account
 from kernel.mm import records
 from kernel.mm.charges import Charges
 from kernel.mm.conversation import Context

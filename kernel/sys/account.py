@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 
-from kernel.account import Accounts
-from kernel.account_record import Account
+from kernel.accounts.account import Accounts
+from kernel.accounts.account_record import Account
+from kernel.accounts.price import micros
 from kernel.budget import checked, resource_of
 from kernel.gate import Handler
 from kernel.ledger import out_of_units
 from kernel.machine import Machine
-from kernel.price import micros
 from kernel.trap import Trap
 from syscalls.calls import account as abi
 from syscalls.calls.process import Nothing

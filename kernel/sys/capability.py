@@ -5,8 +5,8 @@ import math
 from kernel.capability import Capability
 from kernel.gate import Handler
 from kernel.machine import Machine
-from kernel.trace import short
 from kernel.trap import Trap
+from kernel.watch.trace import short
 from syscalls.calls import capability as abi
 from syscalls.calls.process import Nothing
 from syscalls.errors import Invalid, NoSuchProcess, NotFound

@@ -3,10 +3,10 @@
 import math
 from collections.abc import Iterator
 
-from kernel.alarm import LOOK_S
-from kernel.calendar import dates, intervals
 from kernel.gate import Handler
 from kernel.machine import Machine
+from kernel.messages.alarm import LOOK_S
+from kernel.messages.calendar import dates, intervals
 from kernel.trap import Trap
 from syscalls.calls import clock as abi
 from syscalls.calls.process import Nothing

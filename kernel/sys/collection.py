@@ -5,8 +5,8 @@ from typing import Any
 
 from msgspec import Raw
 
+from kernel.hosts.ports import StorePort
 from kernel.machine import Machine
-from kernel.ports import StorePort
 from syscalls.calls import device as abi
 from syscalls.codec import pack, unpack
 from syscalls.errors import Invalid, NotFound

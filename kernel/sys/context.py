@@ -1,10 +1,10 @@
 """The context family of system calls: conversations, their pages and windows."""
 
-from kernel import advice, fault, generate
+from kernel.generation import advice, fault, generate
+from kernel.generation.prompt import PLENTY, trim
 from kernel.machine import Machine
 from kernel.mm.conversation import Context
 from kernel.mm.page import size_of
-from kernel.prompt import PLENTY, trim
 from kernel.trap import Trap
 from syscalls.calls import context
 from syscalls.calls.process import Nothing

@@ -11,9 +11,9 @@ from kernel.handles import Handle
 from kernel.machine import Machine
 from kernel.process import Process
 from kernel.sys.collection import METHODS, collection_of, use
-from kernel.tool import as_text
 from kernel.trap import Trap
 from kernel.wait import within
+from kernel.workers.tool import as_text
 from syscalls.calls import device as abi
 from syscalls.calls.process import Nothing
 from syscalls.codec import unpack

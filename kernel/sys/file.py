@@ -1,7 +1,7 @@
 """The file family: paths to trees, bytes to the account, pieces to the reader."""
 
-from kernel.files import Files
 from kernel.gate import Handler
+from kernel.hosts.files import Files
 from kernel.machine import Machine
 from kernel.mount import OpenFile, Spot, file_names, private_root, spot
 from kernel.process import Process

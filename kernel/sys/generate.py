@@ -1,8 +1,8 @@
 """What of the model family works with tokens: one generation without a context, vectors for texts, scores, and the
 tokens themselves."""
 
-from kernel import generate, score
-from kernel.fault import EMBED_TOKENS_MAX
+from kernel.generation import generate, score
+from kernel.generation.fault import EMBED_TOKENS_MAX
 from kernel.machine import Machine
 from kernel.trap import Trap
 from syscalls.calls import context, model

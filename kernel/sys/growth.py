@@ -6,7 +6,7 @@ from pathlib import Path
 
 import trio
 
-from kernel.account_record import Account
+from kernel.accounts.account_record import Account
 from kernel.machine import Machine
 from kernel.mount import Spot, principal_of
 from syscalls.errors import NotFound, OutcomeUnknown

@@ -6,9 +6,9 @@ from typing import final
 from kernel.gate import Handler
 from kernel.machine import Machine
 from kernel.process import Process
-from kernel.trace import CallEntry, Entry, EventEntry
 from kernel.trap import Trap
 from kernel.version import VERSION
+from kernel.watch.trace import CallEntry, Entry, EventEntry
 from syscalls.calls import kernel as abi
 from syscalls.calls.process import Nothing
 from syscalls.errors import Invalid

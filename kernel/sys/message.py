@@ -2,7 +2,7 @@
 
 from kernel.gate import Handler
 from kernel.machine import Machine
-from kernel.pipe import CAPACITY_BYTES_MAX
+from kernel.messages.pipe import CAPACITY_BYTES_MAX
 from kernel.process import Process
 from kernel.trap import Trap
 from kernel.wait import first_of, within

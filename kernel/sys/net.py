@@ -5,8 +5,8 @@ from typing import TypeVar, final
 
 import trio
 
-from kernel.fetch import Web
 from kernel.gate import Handler
+from kernel.hosts.fetch import Web
 from kernel.machine import Machine
 from kernel.trap import Trap
 from kernel.webrequest import Request, first_request, redirected

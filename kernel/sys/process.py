@@ -5,19 +5,19 @@ from typing import final
 
 from msgspec import Struct
 
-from kernel.account_record import Account
+from kernel.accounts.account_record import Account
+from kernel.accounts.price import micros
 from kernel.budget import limits_of
 from kernel.gate import Handler
-from kernel.launch import shown_by
 from kernel.machine import Machine
-from kernel.price import micros
 from kernel.process import Process
 from kernel.programs import Image
 from kernel.signals import signal_of
-from kernel.trace import short
 from kernel.trap import Trap
 from kernel.wait import first_of, within
-from kernel.worker import write_log
+from kernel.watch.trace import short
+from kernel.workers.launch import shown_by
+from kernel.workers.worker import write_log
 from syscalls.calls import process as abi
 from syscalls.errors import Invalid, NoSuchProcess, PermissionDenied, SyscallError, TimedOut
 from syscalls.resources import Resource

@@ -5,10 +5,10 @@ from typing import Any
 
 from kernel.gate import Handler
 from kernel.machine import Machine
-from kernel.metrics import memory_bytes
-from kernel.ring import Ring
 from kernel.sys.account import models_told
 from kernel.trap import Trap
+from kernel.watch.metrics import memory_bytes
+from kernel.watch.ring import Ring
 from syscalls.calls import watch as abi
 from syscalls.calls.process import Nothing
 from syscalls.errors import Invalid

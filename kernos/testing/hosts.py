@@ -8,9 +8,9 @@ from typing import Any, final
 import trio
 import trio.testing
 
-from kernel.host_books import Counted
-from kernel.host_process import HostProcess
-from kernel.launch import Launched, LaunchRequest
+from kernel.hosts.host_books import Counted
+from kernel.hosts.host_process import HostProcess
+from kernel.workers.launch import Launched, LaunchRequest
 from syscalls.limits import CLIENT_LIMITS, DRIVER_LIMITS
 from syscalls.link.duplex import Duplex
 from syscalls.link.transport import Transport

@@ -14,9 +14,9 @@ with atheris.instrument_imports(include=["syscalls", "kernel"]):
     from msgspec import Raw
 
     from kernel import invariants
+    from kernel.doors.session import Sole
     from kernel.link import KernelLink
-    from kernel.session import Sole
-    from kernel.tracetext import args_text, fields_text, keep_args
+    from kernel.watch.tracetext import args_text, fields_text, keep_args
     from syscalls.calls.process import Exit
     from syscalls.codec import pack, parse_args
     from syscalls.errors import Errno, Invalid

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
 
-from kernel.account import Accounts
-from kernel.account_record import Account, Amounts, Hold, tokens
+from kernel.accounts.account import Accounts
+from kernel.accounts.account_record import Account, Amounts, Hold, tokens
+from kernel.accounts.price import PICOS, Price, micros
 from kernel.panic import KernelPanic
-from kernel.price import PICOS, Price, micros
 from syscalls.errors import OverQuota
 from syscalls.resources import NAMES, OCCUPIED, WORDS, Resource, parse_amount, show_amount
 

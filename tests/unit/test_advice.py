@@ -7,8 +7,8 @@ import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kernel.advice import SHARE
 from kernel.config import Bounds
+from kernel.generation.advice import SHARE
 from kernel.mm.window import Item, plan
 from kernel.process import Process
 from kernel.sys.context import (

@@ -9,7 +9,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from kernel.capability import DEPTH_MAX, HELD_MAX, Capabilities, Capability, Held
+from kernel.capability import Capability, Held
+from kernel.derivation import DEPTH_MAX, HELD_MAX, Capabilities
 from syscalls.errors import Invalid, PermissionDenied, TryAgain
 from syscalls.rights import Right, parse_rights, uncovered
 

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec import Raw
 
-from kernel.account import Accounts
+from kernel.accounts.account import Accounts
 from kernel.handles import Handles
 from kernel.sys.collection import collection_of
-from kernel.tool import AHEAD_ITEMS
+from kernel.workers.tool import AHEAD_ITEMS
 from kernos import Sys, program, tool
 from kernos.testing import up
 from kernos.testing.machine import InProcess

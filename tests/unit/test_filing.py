@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from drivers.filing.beneath import probe
 from drivers.filing.faults import told
 from drivers.filing.tree import Files
-from kernel.files import Files as PortOnFiles
+from kernel.hosts.files import Files as PortOnFiles
 from kernel.mount import file_names, private_root, spot
 from syscalls.errors import BrokenPipe, Invalid, NotFound, OutcomeUnknown, SyscallError, TryAgain
 from syscalls.filepath import plain

@@ -7,9 +7,9 @@ import pytest
 import trio
 import trio.testing
 
+from kernel.doors.session import Sole
 from kernel.link import KernelLink
 from kernel.process import Process
-from kernel.session import Sole
 from kernos import Sys, program
 from kernos.testing import up
 from syscalls.calls import (

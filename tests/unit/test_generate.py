@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kernel.config import Bounds
+from kernel.generation.prompt import PLENTY
 from kernel.mm.page import size_of
 from kernel.process import Process
-from kernel.prompt import PLENTY
 from kernel.sys.context import context_append, context_generate, context_open, context_stat
 from kernel.sys.generate import model_generate
 from kernel.trap import Trap

@@ -12,9 +12,9 @@ from msgspec import Raw
 from kernel import invariants
 from kernel.admission import Identity
 from kernel.config import Bounds
-from kernel.guest import Guests
+from kernel.doors.guest import Guests
+from kernel.doors.session import Sessions
 from kernel.loop import TRIO
-from kernel.session import Sessions
 from kernos.testing import up
 from kernos.testing.machine import InProcess
 from syscalls.calls import clock, message, process

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import trio
 
-from kernel.host_books import HostBooks
+from kernel.hosts.host_books import HostBooks
 from kernos.testing import up
 from kernos.testing.machine import InProcess
 from syscalls.calls.process import Budget

@@ -10,12 +10,12 @@ from msgspec import Raw
 
 from kernel.clock import Clock
 from kernel.config import Bounds
-from kernel.host import Host
-from kernel.host_books import HostBooks
-from kernel.host_process import HostProcess
+from kernel.hosts.host import Host
+from kernel.hosts.host_books import HostBooks
+from kernel.hosts.host_process import HostProcess
 from kernel.panic import KernelPanic, contain
 from kernel.process import LOG_CHARS_MAX
-from kernel.trace import Trace
+from kernel.watch.trace import Trace
 from kernos import Sys, program
 from kernos.testing import up
 from syscalls import driver

@@ -6,14 +6,14 @@ from typing import Any
 import pytest
 import trio
 
-from kernel.account import Accounts
-from kernel.account_record import Account, tokens
+from kernel.accounts.account import Accounts
+from kernel.accounts.account_record import Account, tokens
+from kernel.accounts.price import PICOS
 from kernel.clock import Clock
 from kernel.config import Config, ConfigError, load
 from kernel.ledger import FAMILY, KEEP_S, Ledger
-from kernel.price import PICOS
-from kernel.trace import Trace
 from kernel.truth import Truth
+from kernel.watch.trace import Trace
 from syscalls.errors import IOFailed
 from syscalls.resources import Resource
 

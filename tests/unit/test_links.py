@@ -42,6 +42,22 @@ class Refusing:
         pass
 
 
+class Silent:
+    """Takes every call and answers none."""
+
+    def __init__(self) -> None:
+        self.served = 0
+
+    def on_call(self, link: Duplex, call: Call) -> None:
+        self.served += 1
+
+    def on_cancel(self, link: Duplex, cancel: Cancel) -> None:
+        pass
+
+    def on_event(self, link: Duplex, event: Event) -> None:
+        pass
+
+
 class Clockwork:
     """Serves a handful of rows, as a kernel would; remembers what was cancelled."""
 
@@ -298,10 +314,11 @@ async def test_who_finds_nothing_gives_up_looking_and_still_hears_all() -> None:
 async def test_a_large_batch_is_not_followed_by_another_without_a_pause() -> None:
     hello, *calls = _frames_of_calls(400)
     batches = [b"".join(calls[at : at + 100]) for at in range(0, 400, 100)]
-    transport = Scripted(hello, *batches)
-    link = Duplex(Peer(CLIENT_LIMITS, Hello()), transport, Refusing(), trio.Event)
+    transport, server = Scripted(hello, *batches), Silent()
+    link = Duplex(Peer(CLIENT_LIMITS, Hello()), transport, server, trio.Event)
     await link.reader()
-    assert transport.waits == 1 + len(batches), "each was waited for"
+    assert server.served == 400 and not link.peer.outbox, "no answer waits that would be a reason to pause"
+    assert transport.waits == 1 + len(batches), "each but the first was waited for, and so was the end"
 
 
 async def test_one_caller_sends_by_itself_and_many_share_a_send() -> None:

@@ -6,12 +6,12 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kernel.account import Accounts
+from kernel.accounts.account import Accounts
 from kernel.clock import Clock
-from kernel.pipe import Pipe, Pipes
+from kernel.messages.pipe import Pipe, Pipes
 from kernel.process import Process
 from kernel.process_table import ProcessTable
-from kernel.trace import Trace
+from kernel.watch.trace import Trace
 from kernos import Sys, SyscallError, program
 from kernos.testing import up
 from syscalls.errors import Errno

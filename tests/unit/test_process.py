@@ -7,13 +7,13 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from kernel.account import Accounts
-from kernel.capability import Capabilities
+from kernel.accounts.account import Accounts
 from kernel.clock import Clock
+from kernel.derivation import Capabilities
 from kernel.panic import KernelPanic
 from kernel.process import Process
 from kernel.process_table import INIT_PID, ProcessTable
-from kernel.trace import Trace
+from kernel.watch.trace import Trace
 from syscalls.calls.process import Exit
 from syscalls.errors import NoSuchProcess, TryAgain
 from syscalls.rights import Right

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import trio
 
-from kernel.account import Accounts
+from kernel.accounts.account import Accounts
 from kernel.clock import Clock
 from kernel.config import RequestsConfig
 from kernel.permission import OPERATOR
@@ -15,8 +15,8 @@ from kernel.process import Process
 from kernel.process_table import ProcessTable
 from kernel.requests import OF_ONE_PROCESS_MAX, Requests
 from kernel.seal import Seals
-from kernel.trace import Trace
 from kernel.truth import Truth
+from kernel.watch.trace import Trace
 from kernos import Sys, program
 from kernos.testing import up
 from syscalls.calls import capability

@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from syscalls.errors import Invalid
@@ -17,6 +17,8 @@ actions = st.sampled_from([("*",), ("read",), ("read", "write"), ("write",)])
 rights = st.builds(Right, resources, actions)
 
 
+@example(Right("file:/a/**", ("read",)), Right("file:/a/b", ("write",)), "file:/a/b", "write")
+@example(Right("file:/a/*", ("*",)), Right("file:/a/**", ("read",)), "file:/a/b/c", "read")
 @given(rights, rights, concrete, st.sampled_from(["read", "write", "list"]))
 def test_what_is_covered_allows_no_more(outer: Right, inner: Right, resource: str, action: str) -> None:
     if outer.covers(inner) and inner.allows(action, resource):

@@ -8,7 +8,7 @@ import trio.testing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kernel.account import Accounts
+from kernel.accounts.account import Accounts
 from kernel.clock import Clock
 from kernel.process import Process
 from kernel.scheduler import Fair, Fcfs, Lane, Policy, Scheduler, Ticket

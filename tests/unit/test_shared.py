@@ -7,7 +7,7 @@ import trio
 import trio.testing
 
 from kernel.config import Bounds
-from kernel.shared import LINGER_S
+from kernel.workers.shared import LINGER_S
 from kernos import Sys, program
 from kernos.testing import up
 from syscalls.calls import process

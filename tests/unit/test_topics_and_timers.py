@@ -7,10 +7,10 @@ import pytest
 import trio
 from msgspec import Raw
 
-from kernel.alarm import Alarms
-from kernel.calendar import dates
 from kernel.clock import Clock
-from kernel.topic import Topics
+from kernel.messages.alarm import Alarms
+from kernel.messages.calendar import dates
+from kernel.messages.topic import Topics
 from kernos import Sys, SyscallError, program
 from kernos.testing import up
 from syscalls.errors import Errno, Invalid

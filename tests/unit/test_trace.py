@@ -14,13 +14,13 @@ from msgspec import Raw
 
 from kernel.clock import Clock
 from kernel.config import Bounds, Config, TraceConfig, load
-from kernel.metrics import Metrics
 from kernel.process import Process
 from kernel.recorder import Recorder
-from kernel.trace import CallEntry, Trace
-from kernel.trace_file import TraceFile
-from kernel.tracetext import KEPT_BYTES_MAX, SHORT_CHARS_MAX, fields_text, keep_args
 from kernel.trap import Trap
+from kernel.watch.metrics import Metrics
+from kernel.watch.trace import CallEntry, Trace
+from kernel.watch.trace_file import TraceFile
+from kernel.watch.tracetext import KEPT_BYTES_MAX, SHORT_CHARS_MAX, fields_text, keep_args
 from kernos import Sys, program, user
 from kernos.testing import up
 from syscalls.calls import clock, kernel, message, process

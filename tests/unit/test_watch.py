@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 import trio
 
-from kernel.metrics import Histogram
-from kernel.ring import Ring
+from kernel.watch.metrics import Histogram
+from kernel.watch.ring import Ring
 from kernos.testing import up
 from syscalls.calls.process import Budget
 from syscalls.errors import Invalid, PermissionDenied, SyscallError

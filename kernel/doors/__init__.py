@@ -1,0 +1,1 @@
+"""The front doors: who comes in, as whom, and for how long."""

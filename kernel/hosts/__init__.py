@@ -1,0 +1,1 @@
+"""Driver hosts: their OS processes, and the ports through which the kernel uses what they serve."""

@@ -1,0 +1,1 @@
+"""Workers: how programs and tools run behind the sandbox, and how they end."""

@@ -1,0 +1,327 @@
+"""Running programs: from a spawned process to its exit, whatever happens to the worker on the way."""
+
+from typing import cast, final
+
+import msgspec
+import trio
+from msgspec import Raw
+
+from kernel.accounts.account import Accounts
+from kernel.accounts.account_record import Account
+from kernel.clock import Clock
+from kernel.config import Config
+from kernel.link import Entrance
+from kernel.mm.contexts import Contexts
+from kernel.outcome import ended, failure, lost
+from kernel.panic import contain, first
+from kernel.process import Process
+from kernel.process_table import ProcessTable
+from kernel.programs import Image, Programs
+from kernel.watch.trace import Trace
+from kernel.workers.launch import Launcher, LaunchRequest, folders_of
+from kernel.workers.shared import Seat, SharedWorker
+from kernel.workers.worker import WorkerHost
+from syscalls import worker as abi
+from syscalls.calls.process import Exit, Spawn, SpawnMany
+from syscalls.calls.signalling import Action
+from syscalls.errors import BrokenPipe, IOFailed, SyscallError
+from syscalls.link.duplex import Duplex
+from syscalls.link.ticket import Ticket
+from syscalls.resources import NAMES, Resource
+from syscalls.rights import Right
+from syscalls.signals import Signal
+
+GroupKey = tuple[object, ...]
+
+
+@final
+class Executor:
+    """Starts programs in workers. Owns the tasks in which they live, in the nursery it is given at boot."""
+
+    def __init__(
+        self,
+        *,
+        config: Config,
+        clock: Clock,
+        trace: Trace,
+        accounts: Accounts,
+        processes: ProcessTable,
+        contexts: Contexts,
+        launcher: Launcher,
+    ) -> None:
+        self._config = config
+        self._clock = clock
+        self._trace = trace
+        self._accounts = accounts
+        self._processes = processes
+        self._contexts = contexts
+        self._launcher = launcher
+        self._nursery: trio.Nursery | None = None
+        self._gate: Entrance | None = None
+        self._running: dict[int, Ticket | Seat] = {}
+        self._shared: dict[GroupKey, SharedWorker] = {}
+        self._programs = Programs(config.programs)
+        self.grace_s = config.bounds.grace_s
+
+    def attach(self, nursery: trio.Nursery, gate: Entrance) -> None:
+        """Boot's last step: where the tasks live, and where the workers' calls go."""
+        self._nursery = nursery
+        self._gate = gate
+
+    def image(self, program: str) -> Image:
+        """See Programs.image."""
+        return self._programs.image(program)
+
+    def start(self, process: Process, image: Image, spawn: Spawn | SpawnMany, args: Raw) -> None:
+        """Runs `process` with `args`; it ends as a zombie of its parent."""
+        assert self._nursery is not None, "attach comes first"
+        request = _request(process, image, spawn, args)
+        if spawn.shared:
+            self._share(process, image, request)
+        else:
+            self._nursery.start_soon(self._live, process, image, request)
+
+    def signal(self, process: Process, number: Signal) -> None:
+        """Delivers a signal; TERM begins the grace time. Zombies take no notice."""
+        if process.exit is not None:
+            return
+        self._trace.event("signal", pid=process.pid, signal=number.name)
+        match number:
+            case Signal.KILL:
+                self._end(process, "killed")
+                self._now(process)
+            case Signal.TERM if _action(process, number) == "default":
+                self._end(process, "terminated")
+            case Signal.STOP:
+                process.stop()
+                self._deliver(process, number)
+            case Signal.CONT:
+                process.resume()
+                self._deliver(process, number)
+            case _:
+                self._tell(process, number)
+
+    def end(self, process: Process, why: str) -> None:
+        """Asks it to end as TERM does, for the reason `why` (a status of Exit)."""
+        if process.exit is None:
+            self._end(process, why)
+
+    def over_limit(self, account: Account, limited: Account, resource: Resource) -> None:
+        """A limit is hit: QUOTA for the process that was refused, and for the one whose limit it is."""
+        self._trace.event(
+            "over_limit",
+            pid=account.pid,
+            account=limited.shown,
+            resource=NAMES[resource],
+            limit=limited.limits[resource],
+        )
+        for pid in dict.fromkeys((account.pid, limited.pid)):
+            process = self._processes.find(pid)
+            if process is not None:
+                self.signal(process, Signal.QUOTA)
+
+    def _end(self, process: Process, why: str) -> None:
+        first = process.ending is None
+        process.ending = why if first or why == "killed" else process.ending
+        process.resume()
+        self._deliver(process, Signal.CONT)
+        if process.kind == "session":
+            if process.stop_scope is not None:
+                process.stop_scope.cancel()
+            return
+        ticket = self._running.get(process.pid)
+        if ticket is None:
+            self._now(process)
+            return
+        ticket.cancel("TERM")
+        if first and self._nursery is not None:
+            self._nursery.start_soon(self._grace, process)
+
+    async def _grace(self, process: Process) -> None:
+        with trio.move_on_after(self.grace_s):
+            await process.ended.wait()
+            return
+        self._trace.event("grace_over", pid=process.pid)
+        if isinstance(process.host, Seat):
+            process.host.lose_worker()
+        self._now(process)
+
+    def _now(self, process: Process) -> None:
+        if process.stop_scope is not None:
+            process.stop_scope.cancel()
+        elif isinstance(process.host, Seat):
+            seat: Seat = process.host
+            self._left(process, ended(process, process.ending or "killed"))
+            seat.drop()
+            assert self._nursery is not None
+            self._nursery.start_soon(self._ghost, seat)
+
+    def _tell(self, process: Process, number: Signal) -> None:
+        """A signal that a program may see: as it chose."""
+        match _action(process, number):
+            case "ignore":
+                pass
+            case "hold":
+                assert process.signals is not None
+                process.signals.hold(number)
+            case _:
+                self._deliver(process, number)
+
+    def _deliver(self, process: Process, number: Signal) -> None:
+        if process.host is not None:
+            process.host.deliver(number)
+
+    async def _live(self, process: Process, image: Image, request: abi.Run) -> None:
+        """One process from its worker's birth to its exit; structured so that nothing of it outlives this task."""
+        outcome = lost(process)
+        try:
+            with trio.CancelScope() as scope:
+                process.stop_scope = scope
+                if process.ending is not None:  # it was killed before it began
+                    scope.cancel()
+                try:
+                    async with trio.open_nursery() as nursery:
+                        nursery.start_soon(self._wall, process)
+                        outcome = await self._host(process, image, request)
+                        nursery.cancel_scope.cancel()
+                except* SyscallError as failed:
+                    outcome = failure(process, cast(SyscallError, first(failed)))
+                except* Exception as bug:
+                    outcome = failure(process, IOFailed(f"the kernel failed in {process.name}: {contain(bug)}"))
+        finally:  # also when the machine goes down in disorder: whoever waits for this end must see it
+            if process.ending is not None and outcome.status != "done":
+                outcome = ended(process, process.ending)
+            self._bury(process, outcome)
+
+    def _share(self, process: Process, image: Image, request: abi.Run) -> None:
+        """Puts `process` beside its equals, or into a worker of its own that others will join."""
+        assert self._nursery is not None and self._gate is not None
+        key = (image, process.principal, process.account.parent, process.rights)
+        worker = self._shared.get(key)
+        capabilities = self._processes.capabilities
+        stamp = capabilities.changes, capabilities.grants
+        if worker is None or not worker.has_room or not worker.holds_still(process.rights, stamp):
+            self._shared = {key: each for key, each in self._shared.items() if each.has_room}
+            worker = self._shared[key] = SharedWorker(
+                LaunchRequest(pid=process.pid, name=process.name, folders=_visible(process.rights, image)),
+                launcher=self._launcher,
+                gate=self._gate,
+                bounds=self._config.bounds,
+                clock=self._clock,
+                ended=self._left,
+            )
+            self._nursery.start_soon(worker.run)
+        self._running[process.pid] = worker.take(process, request)
+        if self._accounts.wall_deadline(process.account) is not None:
+            self._nursery.start_soon(self._shared_wall, process)
+
+    def _left(self, process: Process, outcome: Exit) -> None:
+        """A process that shares a worker has ended; one that was killed has done so before."""
+        self._running.pop(process.pid, None)
+        if process.exit is None:
+            if process.ending is not None and outcome.status != "done":
+                outcome = ended(process, process.ending)
+            self._bury(process, outcome)
+
+    async def _shared_wall(self, process: Process) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._wall, process)
+            await process.ended.wait()
+            nursery.cancel_scope.cancel()
+
+    async def _ghost(self, seat: Seat) -> None:
+        """A killed process is dead, its code may not know: it has the grace time, then its worker goes with it."""
+        with trio.move_on_after(self.grace_s):
+            await seat.left()
+            return
+        self._trace.event("grace_over", pid=seat.process.pid)
+        seat.lose_worker()
+
+    async def _host(self, process: Process, image: Image, request: abi.Run) -> Exit:
+        assert self._gate is not None
+        launched = await self._launcher.launch(
+            LaunchRequest(pid=process.pid, name=process.name, folders=_visible(process.rights, image))
+        )
+        worker = WorkerHost(process, launched, self._gate, bounds=self._config.bounds, clock=self._clock)
+        outcome = lost(process)
+
+        async def run(wire: Duplex) -> None:
+            nonlocal outcome
+            outcome = await self._run(wire, process, request)
+
+        await worker.serve(run)
+        return outcome
+
+    async def _run(self, wire: Duplex, process: Process, request: abi.Run) -> Exit:
+        ticket = wire.begin(abi.RUN, request)
+        self._running[process.pid] = ticket
+        if process.ending is not None:
+            ticket.cancel("TERM")
+        try:
+            returned: abi.Returned = await ticket.outcome()
+        except BrokenPipe:
+            if wire.peer.closed is None:
+                raise
+            return lost(process)
+        finally:
+            del self._running[process.pid]
+        return Exit(pid=process.pid, status="done", value=returned.value)
+
+    async def _wall(self, process: Process) -> None:
+        """The wall-time limit of its account, or of one above it."""
+        deadline = self._accounts.wall_deadline(process.account)
+        if deadline is None:
+            return
+        await trio.sleep(max(0.0, deadline - self._clock.now()))
+        self._trace.event("limit", pid=process.pid, limit="wall_s")
+        self.end(process, "timed_out")
+        await trio.sleep_forever()
+
+    def _bury(self, process: Process, outcome: Exit) -> None:
+        """The process has ended: its contexts are given back, its children end or are adopted, its parent is told."""
+        self._contexts.release(process)
+        self.orphan(process)
+        self._accounts.vacate(process.account, Resource.PROCESSES, 1)
+        self._accounts.close(process.account)
+        tokens = process.prompt_tokens + process.generated_tokens
+        exit_ = msgspec.structs.replace(outcome, tokens=tokens, wall_s=self._clock.now() - process.started_s)
+        process.host = None
+        self._processes.ended(process, exit_)
+        parent = process.parent
+        if parent is not None and parent.exit is None:
+            self._tell(parent, Signal.CHLD)
+
+    def orphan(self, parent: Process) -> None:
+        """A parent has ended: its children end with it, but for those that were spawned to outlive it."""
+        for child in tuple(parent.children.values()):
+            if child.exit is not None:
+                continue
+            if child.detached:
+                self._processes.adopt(child)
+            else:
+                self.end(child, "terminated")
+
+
+def _request(process: Process, image: Image, spawn: Spawn | SpawnMany, args: Raw) -> abi.Run:
+    return abi.Run(
+        pid=process.pid,
+        channel=process.pid,
+        program=image.program,
+        file=image.file,
+        args=args,
+        kwargs=spawn.kwargs,
+        model=process.model,
+        seed=process.pid,
+    )
+
+
+def _visible(rights: tuple[Right, ...], image: Image) -> tuple[str, ...]:
+    """What the worker sees: what its rights show, and the file that it runs."""
+    folders = folders_of(rights)
+    if image.file is None or any(image.file.startswith(folder + "/") for folder in folders):
+        return folders
+    return (*folders, image.file)
+
+
+def _action(process: Process, number: Signal) -> Action:
+    return "default" if process.signals is None else process.signals.action(number)

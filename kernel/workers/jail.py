@@ -1,0 +1,121 @@
+"""Workers behind the sandbox: one zygote, started when it is first needed and again when it died."""
+
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import Final, final
+
+import trio
+
+from kernel.loop import TRIO
+from kernel.watch.trace import Trace
+from kernel.workers.launch import Launched, LaunchRequest
+from sandbox.errors import JailError, ZygoteGone
+from sandbox.interpreter import guest_binds, guest_path
+from sandbox.spec import Bind, WorkerSpec, ZygoteSpec
+from sandbox.zygote import Worker, Zygote, reap
+from syscalls.errors import Invalid, IOFailed
+from syscalls.link.transport import SocketTransport
+
+ENTRY: Final = "userland.worker:main"
+PRELOAD: Final = ("userland.worker", "kernos", "userland.agent", "userland.documents")
+_TRIES: Final = 3
+_OUTPUT_BYTES: Final = 16 * 1024
+
+
+@final
+class JailedWorker:
+    """A confined worker: its socket, its raw output, its signals, its end."""
+
+    def __init__(self, worker: Worker) -> None:
+        self._worker = worker
+        self.transport = SocketTransport(worker.sock, TRIO)
+        self._reaped = trio.Event()
+
+    @property
+    def pid(self) -> int:
+        return self._worker.pid
+
+    def signal(self, signum: int) -> None:
+        """A signal of the machine; nothing happens to one that has been reaped."""
+        if not self._reaped.is_set():
+            try:
+                signal.pidfd_send_signal(self._worker.pidfd, signum)
+            except ProcessLookupError:
+                pass
+
+    async def drain(self, sink: Callable[[str], None]) -> None:
+        """Hands on what it writes to its raw descriptors 1 and 2, until they are closed."""
+        stream = trio.lowlevel.FdStream(os.dup(self._worker.output))
+        async with stream:
+            async for data in stream:
+                sink(bytes(data).decode(errors="replace"))
+
+    async def wait(self) -> str:
+        """Waits for its end, reaps it, and says how it ended."""
+        exit_ = await reap(self._worker)
+        self._reaped.set()
+        return f"signal {exit_.signal}" if exit_.signal is not None else f"status {exit_.code}"
+
+    async def aclose(self) -> None:
+        """Closes the kernel's ends."""
+        os.close(self._worker.output)
+        self.transport.close()
+        await trio.lowlevel.checkpoint()
+
+
+@final
+class JailLauncher:
+    """Spawns workers from the zygote; a zygote that died is replaced, and nobody notices."""
+
+    def __init__(self, *, trace: Trace, without: tuple[str, ...] = ()) -> None:
+        self._trace = trace
+        self._without = without
+        self._zygote: Zygote | None = None
+        self._starting = trio.Lock()
+
+    @property
+    def zygote_pid(self) -> int:
+        """The pid of the zygote, 0 while there is none."""
+        return self._zygote.pid if self._zygote else 0
+
+    async def launch(self, request: LaunchRequest) -> Launched:
+        binds = tuple(Bind(folder, folder) for folder in request.folders)
+        for _ in range(_TRIES):
+            zygote = await self._ready()
+            try:
+                spec = WorkerSpec(entry=ENTRY, binds=binds, without=self._without)
+                return JailedWorker(await zygote.spawn(spec))
+            except ZygoteGone:
+                await self._replace(zygote)
+            except JailError as failed:
+                raise IOFailed(f"the sandbox could not be put up: {failed}; see 'kernos doctor'") from None
+            except ValueError as bad:
+                raise Invalid(str(bad)) from None
+            except OSError as failed:
+                raise IOFailed(f"no worker can be made: {failed}; is the limit of open files too low?") from None
+        raise IOFailed(f"{_TRIES} zygotes in a row died: see 'kernos doctor'")
+
+    async def aclose(self) -> None:
+        if self._zygote is not None:
+            await self._zygote.aclose()
+            self._zygote = None
+
+    async def _ready(self) -> Zygote:
+        async with self._starting:
+            if self._zygote is None:
+                spec = ZygoteSpec(python=sys.executable, path=guest_path(), preload=PRELOAD, binds=guest_binds())
+                try:
+                    self._zygote = await Zygote.start(spec)
+                except (JailError, OSError) as failed:
+                    raise IOFailed(f"no zygote: {failed}; see 'kernos doctor'") from None
+                self._trace.event("zygote_ready", host=self._zygote.pid)
+            return self._zygote
+
+    async def _replace(self, dead: Zygote) -> None:
+        async with self._starting:
+            if self._zygote is dead:
+                self._zygote = None
+                self._trace.event("zygote_lost", host=dead.pid)
+                await dead.aclose()
