@@ -54,6 +54,7 @@ from kernel.sys import (
     admission,
     capability,
     clock,
+    command,
     context,
     device,
     file,
@@ -85,6 +86,7 @@ _GARBAGE_THRESHOLD = 10_000
 
 FAMILIES = (
     process,
+    command,
     signalling,
     context,
     generate,
@@ -153,6 +155,7 @@ async def machine_up(
         ledger=ledger,
     )
     launcher = make_launcher(trace)
+    pipes = Pipes(pipes_max=config.bounds.pipes_max)
     executor = Executor(
         config=config,
         clock=clock_,
@@ -161,8 +164,8 @@ async def machine_up(
         processes=processes,
         contexts=contexts,
         launcher=launcher,
+        pipes=pipes,
     )
-    pipes = Pipes(pipes_max=config.bounds.pipes_max)
     alarms = Alarms(
         clock=clock_, ring=lambda whose: executor.signal(whose, Signal.ALRM), alarms_max=config.bounds.alarms_max
     )

@@ -113,8 +113,10 @@ def _hand_on(pid: int, number: int) -> None:
     try:
         if number in (signal.SIGSTOP, signal.SIGCONT, signal.SIGKILL):
             os.kill(-1, number)
-        else:
+        elif os.getpgid(pid) == pid:
             os.killpg(pid, number)
+        else:  # it has no group of its own yet
+            os.kill(pid, number)
     except OSError:  # it has just ended
         pass
 
@@ -145,6 +147,8 @@ def _ended(status: int, said: bytes) -> Ended:
 def _start(spec: CommandSpec, port: int, terminal: str) -> tuple[int, int]:
     """The command's pid, and a pipe that says the errno if it could not be executed."""
     failed, fails = os.pipe2(os.O_CLOEXEC)
+    # Until it is executed, signals wait for it: they are its, and must not meet what this process does with them.
+    signal.pthread_sigmask(signal.SIG_SETMASK, signal.valid_signals())
     pid = os.fork()
     if pid == 0:
         try:
@@ -154,6 +158,7 @@ def _start(spec: CommandSpec, port: int, terminal: str) -> tuple[int, int]:
         except BaseException:
             os.write(fails, str(errno.EINVAL).encode())
         os._exit(_CANNOT_EXECUTE)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
     os.close(fails)
     return pid, failed
 
@@ -163,7 +168,6 @@ def _become(spec: CommandSpec, port: int, terminal: str) -> NoReturn:
     for number in signal.valid_signals():
         if number not in (signal.SIGKILL, signal.SIGSTOP):
             signal.signal(number, signal.SIG_DFL)
-    signal.pthread_sigmask(signal.SIG_SETMASK, ())
     os.setsid()
     if terminal:
         fd = os.open(terminal, os.O_RDWR)  # it becomes the session's terminal: it is its first
@@ -174,5 +178,6 @@ def _become(spec: CommandSpec, port: int, terminal: str) -> NoReturn:
     for place, fd in enumerate(fds):
         os.dup2(fd, place)
     os.chdir(spec.cwd)
-    env = {name: value.replace("{port}", str(port)) for name, value in spec.env.items()}
-    os.execve(spec.path, spec.argv, env)
+    door = {name: value.replace("{port}", str(port)) for name, value in spec.door_env.items()}
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    os.execve(spec.path, spec.argv, {**spec.env, **door})

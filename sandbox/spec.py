@@ -167,15 +167,16 @@ class Mount(Struct, frozen=True):
 class CommandSpec(Struct, frozen=True, kw_only=True, tag=True):
     """One executable to be run in a jail.
 
-    `path` and `cwd` are as the command sees them, `argv` includes its name, `env` is all of its environment but for
-    what names the door, `{port}` in which becomes the door's port. `links` (place, target) and `files` (place, text)
-    are made in its root. `terminal` (rows, columns) gives it a terminal of its own instead of three pipes.
+    `path` and `cwd` are as the command sees them, `argv` includes its name, `env` is its environment; in the
+    values of `door_env`, which is added, `{port}` becomes the door's port. `links` (place, target) and `files` (place,
+    text) are made in its root. `terminal` (rows, columns) gives it a terminal of its own instead of three pipes.
     """
 
     path: str
     argv: tuple[str, ...]
     env: dict[str, str]
     cwd: str
+    door_env: dict[str, str] = {}
     mounts: tuple[Mount, ...]
     links: tuple[tuple[str, str], ...] = ()
     files: tuple[tuple[str, str], ...] = ()

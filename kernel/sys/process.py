@@ -11,7 +11,6 @@ from kernel.budget import limits_of
 from kernel.gate import Handler
 from kernel.machine import Machine
 from kernel.process import Process
-from kernel.programs import Image
 from kernel.signals import signal_of
 from kernel.trap import Trap
 from kernel.wait import first_of, within
@@ -19,6 +18,7 @@ from kernel.watch.trace import short
 from kernel.workers.launch import shown_by
 from kernel.workers.worker import write_log
 from syscalls.calls import process as abi
+from syscalls.calls.command import Exec
 from syscalls.errors import Invalid, NoSuchProcess, PermissionDenied, SyscallError, TimedOut
 from syscalls.resources import Resource
 from syscalls.rights import Right, parse_rights, uncovered
@@ -35,9 +35,11 @@ def self_(machine: Machine, trap: Trap, args: abi.Self) -> abi.ProcessInfo:
 
 
 def spawn(machine: Machine, trap: Trap, args: abi.Spawn) -> abi.Spawned:
-    plan = _plan(machine, trap.process, args)
-    child = _add(machine, trap.process, _account(machine, trap.process, plan), plan, args)
-    machine.executor.start(child, plan.image, args, args.args)
+    image = machine.executor.image(args.program)
+    plan = plan_child(machine, trap.process, args, name=program_name(args.program))
+    child = add_child(machine, trap.process, child_account(machine, trap.process, plan), plan, image=args.program)
+    child.asks = args.ask
+    machine.executor.start(child, image, args, args.args)
     return abi.Spawned(pid=child.pid)
 
 
@@ -46,12 +48,13 @@ def spawn_many(machine: Machine, trap: Trap, args: abi.SpawnMany) -> abi.Spawned
     if not 1 <= len(args.args) <= SPAWN_MANY_MAX:
         raise Invalid(f"{len(args.args)} processes at once: 1 to {SPAWN_MANY_MAX}")
     parent = trap.process
-    plan = _plan(machine, parent, args)
+    image = machine.executor.image(args.program)
+    plan = plan_child(machine, parent, args, name=program_name(args.program))
     machine.processes.check_room(len(args.args))
     accounts: list[Account] = []
     try:
         for _ in args.args:
-            accounts.append(_account(machine, parent, plan))
+            accounts.append(child_account(machine, parent, plan))
     except SyscallError:
         for account in accounts:
             _give_back(machine, account)
@@ -59,42 +62,44 @@ def spawn_many(machine: Machine, trap: Trap, args: abi.SpawnMany) -> abi.Spawned
     children: list[Process] = []
     try:
         for account in accounts:
-            children.append(_add(machine, parent, account, plan, args))
+            children.append(add_child(machine, parent, account, plan, image=args.program))
     except SyscallError:  # the first one tells: what it was refused, all are
         assert not children
         for account in accounts[1:]:
             _give_back(machine, account)
         raise
     for child, each in zip(children, args.args, strict=True):
-        machine.executor.start(child, plan.image, args, each)
+        machine.executor.start(child, image, args, each)
     return abi.SpawnedMany(pids=tuple(child.pid for child in children))
 
 
 @final
-class _Plan(Struct, frozen=True):
+class Plan(Struct, frozen=True):
     """What was checked of a spawn, for one child or many."""
 
-    image: Image
     name: str
     rights: tuple[Right, ...]
     model: str | None
     wall_s_max: float | None
     limits: Mapping[Resource, int]
+    nice: int
+    detach: bool
 
 
-def _plan(machine: Machine, parent: Process, args: abi.Spawn | abi.SpawnMany) -> _Plan:
-    image = machine.executor.image(args.program)
+def plan_child(machine: Machine, parent: Process, args: abi.Spawn | abi.SpawnMany | Exec, *, name: str) -> Plan:
+    """What a child of `parent` will be. Raises PermissionDenied (EPERM), NotFound (ENOENT) and Invalid (EINVAL)."""
     rights = parent.rights if args.rights is None else _given(parent, args.rights)
     model = args.model or parent.model
     if model is not None:
         machine.devices.names(model)
     limits = _NO_LIMITS if args.budget is None else limits_of(args.budget)
-    name = short(args.name or program_name(args.program))
-    return _Plan(image, name, rights, model, args.budget and args.budget.wall_s, limits)
+    wall_s_max = args.budget and args.budget.wall_s
+    nice = _bounded(parent.nice + args.nice)
+    return Plan(short(args.name or name), rights, model, wall_s_max, limits, nice, args.detach)
 
 
-def _account(machine: Machine, parent: Process, plan: _Plan) -> Account:
-    """An account that has its place among the processes."""
+def child_account(machine: Machine, parent: Process, plan: Plan) -> Account:
+    """An account that has its place among the processes. Raises OverQuota (EQUOTA)."""
     account = machine.accounts.open(
         parent.account, name=plan.name, principal=parent.principal, limits=plan.limits, wall_s_max=plan.wall_s_max
     )
@@ -106,7 +111,9 @@ def _account(machine: Machine, parent: Process, plan: _Plan) -> Account:
     return account
 
 
-def _add(machine: Machine, parent: Process, account: Account, plan: _Plan, args: abi.Spawn | abi.SpawnMany) -> Process:
+def add_child(machine: Machine, parent: Process, account: Account, plan: Plan, *, image: str) -> Process:
+    """The process itself, not started yet; its account is given back where there cannot be one. Raises TryAgain
+    (EAGAIN), PermissionDenied (EPERM)."""
     try:
         child = machine.processes.add(
             parent=parent,
@@ -115,15 +122,14 @@ def _add(machine: Machine, parent: Process, account: Account, plan: _Plan, args:
             name=plan.name,
             account=account,
             rights=plan.rights,
-            image=args.program,
-            nice=_bounded(parent.nice + args.nice),
+            image=image,
+            nice=plan.nice,
             model=plan.model,
         )
     except SyscallError:
         _give_back(machine, account)
         raise
-    child.detached = args.detach
-    child.asks = isinstance(args, abi.Spawn) and args.ask
+    child.detached = plan.detach
     return child
 
 
