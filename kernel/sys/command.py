@@ -27,13 +27,13 @@ _SIZE_MAX = 65535
 def exec_(machine: Machine, trap: Trap, args: abi.Exec) -> Spawned:
     parent = trap.process
     _check_words(args)
-    plan = plan_child(machine, parent, args, name=os.path.basename(args.path) or args.path)
+    plan = plan_child(machine, parent, args)
     granted = _with_layer(parent, _mounts(machine, granted_by(plan.rights)), args.layer)
     streams = Streams(args.stdin, args.stdout, None if args.terminal is not None else args.stderr)
     ends = _ends(machine, parent, streams)
     lock = _lock(args.layer) if args.layer is not None else -1
     try:
-        child = add_child(machine, parent, child_account(machine, parent, plan), plan, image=args.path)
+        child = add_child(machine, parent, child_account(machine, parent, plan), plan, args)
     except SyscallError:
         _unlock(lock)
         raise

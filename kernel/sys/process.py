@@ -1,5 +1,6 @@
 """The process family: spawn, wait, signals, and what processes print and say of themselves."""
 
+import os
 from collections.abc import Mapping
 from typing import final
 
@@ -8,9 +9,11 @@ from msgspec import Struct
 from kernel.accounts.account_record import Account
 from kernel.accounts.price import micros
 from kernel.budget import limits_of
+from kernel.capability import how_to_grant
 from kernel.gate import Handler
 from kernel.machine import Machine
 from kernel.process import Process
+from kernel.programs import Image
 from kernel.signals import signal_of
 from kernel.trap import Trap
 from kernel.wait import first_of, within
@@ -20,13 +23,15 @@ from kernel.workers.worker import write_log
 from syscalls.calls import process as abi
 from syscalls.calls.command import Exec
 from syscalls.errors import Invalid, NoSuchProcess, PermissionDenied, SyscallError, TimedOut
+from syscalls.filepath import plain
 from syscalls.resources import Resource
-from syscalls.rights import Right, parse_rights, uncovered
+from syscalls.rights import Right, meet, parse_rights, uncovered
 from syscalls.signals import Signal
 
 NICE_MIN, NICE_MAX = -20, 19
 RIGHTS_CHARS_MAX = 8192
 SPAWN_MANY_MAX = 1024
+PACKAGES_MAX = 16
 _NO_LIMITS: Mapping[Resource, int] = {}
 
 
@@ -35,11 +40,9 @@ def self_(machine: Machine, trap: Trap, args: abi.Self) -> abi.ProcessInfo:
 
 
 def spawn(machine: Machine, trap: Trap, args: abi.Spawn) -> abi.Spawned:
-    image = machine.executor.image(args.program)
-    plan = plan_child(machine, trap.process, args, name=program_name(args.program))
-    child = add_child(machine, trap.process, child_account(machine, trap.process, plan), plan, image=args.program)
-    child.asks = args.ask
-    machine.executor.start(child, image, args, args.args)
+    plan = plan_child(machine, trap.process, args)
+    child = add_child(machine, trap.process, child_account(machine, trap.process, plan), plan, args)
+    machine.executor.start(child, plan.image, args, args.args)
     return abi.Spawned(pid=child.pid)
 
 
@@ -48,8 +51,7 @@ def spawn_many(machine: Machine, trap: Trap, args: abi.SpawnMany) -> abi.Spawned
     if not 1 <= len(args.args) <= SPAWN_MANY_MAX:
         raise Invalid(f"{len(args.args)} processes at once: 1 to {SPAWN_MANY_MAX}")
     parent = trap.process
-    image = machine.executor.image(args.program)
-    plan = plan_child(machine, parent, args, name=program_name(args.program))
+    plan = plan_child(machine, parent, args)
     machine.processes.check_room(len(args.args))
     accounts: list[Account] = []
     try:
@@ -62,14 +64,14 @@ def spawn_many(machine: Machine, trap: Trap, args: abi.SpawnMany) -> abi.Spawned
     children: list[Process] = []
     try:
         for account in accounts:
-            children.append(add_child(machine, parent, account, plan, image=args.program))
+            children.append(add_child(machine, parent, account, plan, args))
     except SyscallError:  # the first one tells: what it was refused, all are
         assert not children
         for account in accounts[1:]:
             _give_back(machine, account)
         raise
     for child, each in zip(children, args.args, strict=True):
-        machine.executor.start(child, image, args, each)
+        machine.executor.start(child, plan.image, args, each)
     return abi.SpawnedMany(pids=tuple(child.pid for child in children))
 
 
@@ -77,25 +79,33 @@ def spawn_many(machine: Machine, trap: Trap, args: abi.SpawnMany) -> abi.Spawned
 class Plan(Struct, frozen=True):
     """What was checked of a spawn, for one child or many."""
 
+    image: Image
     name: str
     rights: tuple[Right, ...]
     model: str | None
     wall_s_max: float | None
     limits: Mapping[Resource, int]
-    nice: int
-    detach: bool
+    packages: tuple[str, ...]
 
 
-def plan_child(machine: Machine, parent: Process, args: abi.Spawn | abi.SpawnMany | Exec, *, name: str) -> Plan:
+def plan_child(machine: Machine, parent: Process, args: abi.Spawn | abi.SpawnMany | Exec) -> Plan:
     """What a child of `parent` will be. Raises PermissionDenied (EPERM), NotFound (ENOENT) and Invalid (EINVAL)."""
-    rights = parent.rights if args.rights is None else _given(parent, args.rights)
+    image = Image(args.path) if isinstance(args, Exec) else machine.executor.image(args.program)
+    rights = _rights(machine, parent, image, args.rights)
     model = args.model or parent.model
     if model is not None:
         machine.devices.names(model)
     limits = _NO_LIMITS if args.budget is None else limits_of(args.budget)
-    wall_s_max = args.budget and args.budget.wall_s
-    nice = _bounded(parent.nice + args.nice)
-    return Plan(short(args.name or name), rights, model, wall_s_max, limits, nice, args.detach)
+    packages: tuple[str, ...] = ()
+    if isinstance(args, Exec):
+        name = args.path.rpartition("/")[2]
+    else:
+        name = program_name(args.program)
+        packages = parent.packages if args.packages is None else _check_packages(parent, args.packages)
+        if image.site:
+            packages = (image.site, *(args.packages or ()))
+    name = short(args.name or name or "command")
+    return Plan(image, name, rights, model, args.budget and args.budget.wall_s, limits, packages)
 
 
 def child_account(machine: Machine, parent: Process, plan: Plan) -> Account:
@@ -111,7 +121,9 @@ def child_account(machine: Machine, parent: Process, plan: Plan) -> Account:
     return account
 
 
-def add_child(machine: Machine, parent: Process, account: Account, plan: Plan, *, image: str) -> Process:
+def add_child(
+    machine: Machine, parent: Process, account: Account, plan: Plan, args: abi.Spawn | abi.SpawnMany | Exec
+) -> Process:
     """The process itself, not started yet; its account is given back where there cannot be one. Raises TryAgain
     (EAGAIN), PermissionDenied (EPERM)."""
     try:
@@ -122,14 +134,17 @@ def add_child(machine: Machine, parent: Process, account: Account, plan: Plan, *
             name=plan.name,
             account=account,
             rights=plan.rights,
-            image=image,
-            nice=plan.nice,
+            image=args.path if isinstance(args, Exec) else args.program,
+            package=plan.image.package or parent.package,
+            nice=_bounded(parent.nice + args.nice),
             model=plan.model,
+            packages=plan.packages,
         )
     except SyscallError:
         _give_back(machine, account)
         raise
-    child.detached = plan.detach
+    child.detached = args.detach
+    child.asks = isinstance(args, abi.Spawn) and args.ask
     return child
 
 
@@ -217,6 +232,23 @@ async def _send_log(trap: Trap, process: Process, sent: int) -> int:
     return sent
 
 
+def _rights(machine: Machine, parent: Process, image: Image, texts: tuple[str, ...] | None) -> tuple[Right, ...]:
+    """What a child holds. That of an installed package holds what the package was granted, as far as its parent has it;
+    only from a shell, or within the package, it may be given more."""
+    package = machine.plugins.find(image.package) if image.package not in ("", parent.package) else None
+    if texts is None:
+        return parent.rights if package is None else meet(parent.rights, package.rights)
+    rights = _given(parent, texts)
+    if package is not None and parent.kind != "session":
+        excess = uncovered(rights, package.rights)
+        if excess:
+            raise PermissionDenied(
+                f"package {package.name} was not granted '{excess[0]}', and only a shell gives it more: "
+                f"'kernos run --allow', or 'kernos pkg allow {package.name}'"
+            )
+    return rights
+
+
 def _given(parent: Process, texts: tuple[str, ...]) -> tuple[Right, ...]:
     """The rights of a child, none beyond its parent's. What a right to read shows of the host must be the parent's
     where links lead, too."""
@@ -230,9 +262,30 @@ def _given(parent: Process, texts: tuple[str, ...]) -> tuple[Right, ...]:
     if excess:
         raise PermissionDenied(
             f"a child cannot have '{excess[0]}', which process {parent.pid} ({parent.name}) does not hold: "
-            f"grant it to the parent with --allow '{excess[0]}'"
+            f"{how_to_grant(parent, excess[0])}"
         )
     return rights
+
+
+def _check_packages(parent: Process, folders: tuple[str, ...]) -> tuple[str, ...]:
+    """The folders of packages of a child. Each is a sight of the host, so it takes what a right to read it takes, but
+    for those that the parent sees itself; whether there is such a folder is told to nobody without that right."""
+    if len(folders) > PACKAGES_MAX:
+        raise Invalid(f"{len(folders)} folders of packages: at most {PACKAGES_MAX}")
+    for folder in folders:
+        if folder in parent.packages:
+            continue
+        if not folder.startswith("/") or folder == "/" or "*" in folder:
+            raise Invalid(f"{folder!r} is no folder of packages: write an absolute path, below the root, without '*'")
+        excess = uncovered((Right(f"file:{plain(folder)}/**", ("read",)),), parent.rights)
+        if excess:
+            raise PermissionDenied(
+                f"process {parent.pid} ({parent.name}) cannot show packages in {folder} without '{excess[0]}': "
+                f"{how_to_grant(parent, excess[0])}"
+            )
+        if os.path.realpath(folder) != folder or not os.path.isdir(folder):
+            raise Invalid(f"{folder} is no folder of packages: name one where it really lies, not by a link")
+    return folders
 
 
 def describe(machine: Machine, process: Process, queues: dict[int, int]) -> abi.ProcessInfo:

@@ -45,7 +45,7 @@ def up() -> Iterator[CommandLine]:
 
 @pytest.fixture
 def folder(up: CommandLine, request: pytest.FixtureRequest) -> Path:
-    made = up.home / "granted" / request.node.name.replace("[", "-").replace("]", "")
+    made: Path = up.home / "granted" / request.node.name.replace("[", "-").replace("]", "")
     made.mkdir(parents=True)
     return made
 
