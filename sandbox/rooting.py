@@ -47,6 +47,11 @@ def take_tree(kind: str, source: int | str, user_namespace: int | None = None) -
     return jail.take_tree(source, user_namespace if kind in _OWNED else None, attributes=_ATTRIBUTES[kind])
 
 
+def take_trees(mounts: tuple[Mount, ...]) -> list[int]:
+    """All of them, where that takes no privilege: the command's own process does it."""
+    return [take_tree(kind, source) for kind, source in zip(kinds_of(mounts), sources_of(mounts), strict=True)]
+
+
 def build(spec: CommandSpec, trees: list[int]) -> None:
     """Makes the root and enters it; `trees` belong to `sources_of(spec.mounts)` and are closed. Raises OSError, and
     PermissionError with what to do where a grant cannot be read by the command's own uid."""
