@@ -7,7 +7,6 @@ import argparse
 import contextlib
 import ctypes
 import gc
-import importlib.metadata
 import os
 import resource
 import signal
@@ -16,6 +15,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import final
 
@@ -25,7 +25,7 @@ import trio
 from kernel import config as configuration
 from kernel.accounts.account import Accounts
 from kernel.clock import Clock
-from kernel.config import Config, ModelConfig, ToolConfig
+from kernel.config import Config, ModelConfig
 from kernel.derivation import Capabilities
 from kernel.device import Registry
 from kernel.doors.door import Door
@@ -43,6 +43,7 @@ from kernel.messages.pipe import Pipes
 from kernel.messages.topic import Topics
 from kernel.mm.contexts import Contexts
 from kernel.mm.eviction import Evictor
+from kernel.packages import Packages
 from kernel.panic import first
 from kernel.permission import OPERATOR, Permission
 from kernel.power import Switch, stop_programs
@@ -65,6 +66,7 @@ from kernel.sys import (
     message,
     model,
     net,
+    package,
     process,
     signalling,
     watch,
@@ -77,11 +79,10 @@ from kernel.watchdog import Interrupter, Watch
 from kernel.workers.exec import Executor
 from kernel.workers.jail import JailLauncher
 from kernel.workers.launch import Launcher
-from kernel.workers.tool import Tool
+from kernel.workers.plugins import Plugins
 from syscalls.errors import SyscallError
 from syscalls.signals import Signal
 
-TOOLS_GROUP = "kernos.tools"
 _PR_SET_PDEATHSIG = 1
 _FILES_MAX = 65536
 _GARBAGE_THRESHOLD = 10_000
@@ -102,6 +103,7 @@ FAMILIES = (
     kernel,
     admission,
     watch,
+    package,
 )
 
 
@@ -165,6 +167,7 @@ async def machine_up(
         ledger=ledger,
     )
     launcher = make_launcher(trace)
+    packages = Packages(config.packages_folder, tell=partial(_unread, trace))
     executor = Executor(
         config=config,
         clock=clock_,
@@ -172,6 +175,16 @@ async def machine_up(
         accounts=accounts,
         processes=processes,
         contexts=contexts,
+        launcher=launcher,
+        packages=packages,
+    )
+    plugins = Plugins(
+        config,
+        packages=packages,
+        clock=clock_,
+        trace=trace,
+        tools=devices.tools,
+        processes=processes,
         launcher=launcher,
     )
     pipes = Pipes(pipes_max=config.bounds.pipes_max)
@@ -198,6 +211,7 @@ async def machine_up(
         alarms=alarms,
         handles=handles,
         requests=requests,
+        plugins=plugins,
         extensions=extensions,
         evictor=evictor,
     )
@@ -221,10 +235,7 @@ async def machine_up(
         nursery.start_soon(_expire, processes.capabilities, clock_)
         nursery.start_soon(contexts.run)
         nursery.start_soon(alarms.run)
-        for name, tool in installed_tools(config).items():
-            served = Tool(name, tool, bounds=config.bounds, clock=clock_, launcher=launcher)
-            devices.tools[name] = served
-            nursery.start_soon(_supervise_tool, served, gate, processes, init)
+        plugins.attach(nursery, gate, init)
         trace.event("boot", pid=init.pid, version=VERSION)
         for each in extensions.loaded:
             trace.event("extension_loaded", extension=each.extension, trust=each.trust.record)
@@ -268,14 +279,8 @@ async def _expire(capabilities: Capabilities, clock_: Clock) -> None:
         capabilities.expire()
 
 
-async def _supervise_tool(tool: Tool, gate: Gate, processes: ProcessTable, init: Process) -> None:
-    await tool.run(gate=gate, processes=processes, parent=init)
-
-
-def installed_tools(config: Config) -> dict[str, ToolConfig]:
-    """Tools of installed packages, then those of kernos.toml."""
-    found = importlib.metadata.entry_points(group=TOOLS_GROUP)
-    return {**{entry.name: ToolConfig(program=entry.value) for entry in found}, **config.tools}
+def _unread(trace: Trace, name: str, why: str) -> None:
+    trace.event("package_unread", package=name, error=why)
 
 
 async def serve(config: Config, *, ready_fd: int | None = None) -> None:
@@ -347,6 +352,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--config", type=Path, help="kernos.toml")
     parser.add_argument("--socket", help="where clients connect")
     parser.add_argument("--state", help="the folder of the truth, keys and logs")
+    parser.add_argument("--packages", help="the folder of installed packages; default: in the state folder")
     parser.add_argument("--model", help="default model: a folder, a hub name or an http(s) URL")
     parser.add_argument("--listen", metavar="HOST:PORT", help="where clients from elsewhere connect, over TLS 1.3")
     parser.add_argument("--ephemeral", action="store_true", help="end with the parent; keep no state")
@@ -361,6 +367,8 @@ def _configured(args: argparse.Namespace) -> Config:
         changes["socket"] = args.socket
     if args.state:
         changes["state"] = args.state
+    if args.packages:
+        changes["packages"] = args.packages
     if args.listen:
         changes["listen"] = msgspec.structs.replace(config.listen, address=args.listen)
     if args.model:

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from kernel.accounts.price import Price
-from syscalls.paths import socket_path, state_dir
+from syscalls.paths import PACKAGES, socket_path, state_dir
 from syscalls.resources import ResourceName, parse_amount
 from syscalls.rights import parse_rights
 
@@ -215,6 +215,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     net: NetConfig = NetConfig()
     tools: dict[str, ToolConfig] = {}
     programs: dict[str, str] = {}
+    packages: str = ""
     requests: RequestsConfig = RequestsConfig()
     accounts: dict[str, AccountConfig] = {}
     prices: dict[str, Price] = {}
@@ -253,6 +254,11 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     @property
     def state_folder(self) -> Path:
         return Path(self.state) if self.state else state_dir()
+
+    @property
+    def packages_folder(self) -> Path:
+        """Where installed packages lie: a folder that kernels may share."""
+        return Path(self.packages) if self.packages else self.state_folder / PACKAGES
 
 
 class ConfigError(Exception):

@@ -26,6 +26,7 @@ from kernel.watch.klog import Klog
 from kernel.watch.metrics import Metrics
 from kernel.watch.trace import Trace
 from kernel.workers.exec import Executor
+from kernel.workers.plugins import Plugins
 
 
 @final
@@ -52,6 +53,7 @@ class Machine:
         alarms: Alarms,
         handles: Handles,
         requests: Requests,
+        plugins: Plugins,
         extensions: Extensions,
         evictor: Evictor,
     ) -> None:
@@ -83,6 +85,7 @@ class Machine:
         self.listening = ""
         self.handles = handles
         self.requests = requests
+        self.plugins = plugins
         self.extensions = extensions
         self.evictor = evictor
         self.power = trio.Event()

@@ -274,6 +274,7 @@ class Bench:
             alarms=nothing,
             handles=nothing,
             requests=nothing,
+            plugins=nothing,
             extensions=Extensions(),
             evictor=evictor or Evictor(),
         )

@@ -13,6 +13,7 @@ from kernel.config import Config
 from kernel.link import Entrance
 from kernel.mm.contexts import Contexts
 from kernel.outcome import ended, failure, lost
+from kernel.packages import Packages
 from kernel.panic import contain, first
 from kernel.process import Process
 from kernel.process_table import ProcessTable
@@ -28,7 +29,6 @@ from syscalls.errors import BrokenPipe, IOFailed, SyscallError
 from syscalls.link.duplex import Duplex
 from syscalls.link.ticket import Ticket
 from syscalls.resources import NAMES, Resource
-from syscalls.rights import Right
 from syscalls.signals import Signal
 
 GroupKey = tuple[object, ...]
@@ -48,6 +48,7 @@ class Executor:
         processes: ProcessTable,
         contexts: Contexts,
         launcher: Launcher,
+        packages: Packages,
     ) -> None:
         self._config = config
         self._clock = clock
@@ -60,7 +61,7 @@ class Executor:
         self._gate: Entrance | None = None
         self._running: dict[int, Ticket | Seat] = {}
         self._shared: dict[GroupKey, SharedWorker] = {}
-        self._programs = Programs(config.programs)
+        self._programs = Programs(config.programs, packages)
         self.grace_s = config.bounds.grace_s
 
     def attach(self, nursery: trio.Nursery, gate: Entrance) -> None:
@@ -196,14 +197,14 @@ class Executor:
     def _share(self, process: Process, image: Image, request: abi.Run) -> None:
         """Puts `process` beside its equals, or into a worker of its own that others will join."""
         assert self._nursery is not None and self._gate is not None
-        key = (image, process.principal, process.account.parent, process.rights)
+        key = (image, process.principal, process.account.parent, process.rights, process.packages)
         worker = self._shared.get(key)
         capabilities = self._processes.capabilities
         stamp = capabilities.changes, capabilities.grants
         if worker is None or not worker.has_room or not worker.holds_still(process.rights, stamp):
             self._shared = {key: each for key, each in self._shared.items() if each.has_room}
             worker = self._shared[key] = SharedWorker(
-                LaunchRequest(pid=process.pid, name=process.name, folders=_visible(process.rights, image)),
+                LaunchRequest(pid=process.pid, name=process.name, folders=_visible(process, image)),
                 launcher=self._launcher,
                 gate=self._gate,
                 bounds=self._config.bounds,
@@ -240,7 +241,7 @@ class Executor:
     async def _host(self, process: Process, image: Image, request: abi.Run) -> Exit:
         assert self._gate is not None
         launched = await self._launcher.launch(
-            LaunchRequest(pid=process.pid, name=process.name, folders=_visible(process.rights, image))
+            LaunchRequest(pid=process.pid, name=process.name, folders=_visible(process, image))
         )
         worker = WorkerHost(process, launched, self._gate, bounds=self._config.bounds, clock=self._clock)
         outcome = lost(process)
@@ -312,12 +313,13 @@ def _request(process: Process, image: Image, spawn: Spawn | SpawnMany, args: Raw
         kwargs=spawn.kwargs,
         model=process.model,
         seed=process.pid,
+        packages=process.packages,
     )
 
 
-def _visible(rights: tuple[Right, ...], image: Image) -> tuple[str, ...]:
-    """What the worker sees: what its rights show, and the file that it runs."""
-    folders = folders_of(rights)
+def _visible(process: Process, image: Image) -> tuple[str, ...]:
+    """What the worker sees: what the rights of `process` show, its packages, and the file that it runs."""
+    folders = tuple(dict.fromkeys((*folders_of(process.rights), *process.packages)))
     if image.file is None or any(image.file.startswith(folder + "/") for folder in folders):
         return folders
     return (*folders, image.file)

@@ -44,9 +44,11 @@ class Spawn(Args, frozen=True, kw_only=True):
     caller's. A right `file:/folder/** read` is what the worker sees of the host: that folder, read-only, at the same
     path. `nice` runs from -20 (more) to 19 (less) and is added to the parent's. `model` is the default of its contexts.
     With `detach` it goes on when its parent ends; otherwise it ends with it. With `shared` it may live in one worker
-    with others of the same program, principal, parent account and rights: there is no wall between them, what one may
-    do all may, and a worker that dies takes all of them along. With `ask` a call for which it lacks the right asks for
-    that (capability.request) and waits for the answer, instead of being refused.
+    with others of the same program, principal, parent account, rights and packages: there is no wall between them, what
+    one may do all may, and a worker that dies takes all of them along. With `ask` a call for which it lacks the right
+    asks for that (capability.request) and waits for the answer, instead of being refused. `packages` are folders of
+    installed packages: the worker sees them read-only, and imports from them what its library has not, before the
+    kernel's own environment. None hands on the caller's; any other takes the right to read it (`file:/folder/** read`).
     """
 
     program: str
@@ -60,6 +62,7 @@ class Spawn(Args, frozen=True, kw_only=True):
     detach: bool = False
     shared: bool = False
     ask: bool = False
+    packages: tuple[str, ...] | None = None
 
 
 @final
@@ -84,6 +87,7 @@ class SpawnMany(Args, frozen=True, kw_only=True):
     model: str | None = None
     detach: bool = False
     shared: bool = False
+    packages: tuple[str, ...] | None = None
 
 
 @final
@@ -251,7 +255,10 @@ SPAWN = Row(
         errors=(
             (Errno.ENOENT, "no such program, file or model; the message lists the installed ones."),
             (Errno.EPERM, "a right is asked for that the caller lacks; the message names it."),
-            (Errno.EINVAL, "a path without a name, a budget below zero, or a right that is none."),
+            (
+                Errno.EINVAL,
+                "a path without a name, a budget below zero, a right that is none, or packages in no folder.",
+            ),
             (Errno.EAGAIN, "the process table is full (bounds.processes_max)."),
             (
                 Errno.EQUOTA,
