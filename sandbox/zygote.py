@@ -12,6 +12,7 @@ import signal
 import socket
 import struct
 import subprocess
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Final, final
@@ -19,21 +20,26 @@ from typing import Final, final
 import msgspec
 import trio
 
+from sandbox import rooting
+from sandbox.attested import attest, receive_nowait
+from sandbox.brood import Brood
+from sandbox.ending import Exit, wait
 from sandbox.errors import JailError, ZygoteGone
 from sandbox.filter import build_filter
+from sandbox.init import GO
 from sandbox.limits import MESSAGE_BYTES_MAX, SETUP_S_MAX, SPAWNS_AT_ONCE_MAX, START_S_MAX, STOP_S_MAX
-from sandbox.messages import ORPHANED, Bear, Begin, Born, Confined, Failed, FromZygote, Status
-from sandbox.spec import TIERS, Bind, WorkerSpec, ZygoteSpec, plan_binds
+from sandbox.messages import Bear, Begin, Born, Confined, Ended, Failed, FromZygote, Status
+from sandbox.spec import TIERS, CommandSpec, WorkerSpec, ZygoteSpec, plan_binds
 
 # Not -I, which would ignore the seed: what a durable program computes must not depend on the start.
 _FLAGS: Final = ("-s", "-S", "-P", "-X", "utf8")
 # One thread, because a worker of the tier without threads could not import numpy otherwise.
 _ENVIRONMENT: Final = {"PYTHONHASHSEED": "0", "TZ": "UTC", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 _BOOTSTRAP: Final = "import sys; sys.path[:0] = {path!r}; from sandbox.nursery import main; main({fd})"
-_CREDENTIALS: Final = struct.Struct("iII")
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode_status: Final = msgspec.msgpack.Decoder(Status).decode
+_decode_ended: Final = msgspec.msgpack.Decoder(Ended).decode
 _decode_answer: Final = msgspec.msgpack.Decoder(FromZygote).decode
 
 
@@ -54,11 +60,45 @@ class Worker(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @final
-class Exit(msgspec.Struct, frozen=True, kw_only=True):
-    """How a worker ended: by itself with `code`, or by `signal`; the other one is None."""
+class Command:
+    """A jail in which an executable waits to be started. `door` listens on the loopback of its network; the
+    descriptors of `stdio` are our ends of its 0, 1 and 2, or `terminal` is our end of its terminal (then there are no
+    pipes). All are non-blocking and the caller's to close, as those of `worker`."""
 
-    code: int | None = None
-    signal: int | None = None
+    def __init__(self, worker: Worker, *, door: socket.socket, terminal: int, stdio: tuple[int, ...]) -> None:
+        self.worker = worker
+        self.door = door
+        self.terminal = terminal
+        self.stdio = stdio
+
+    def go(self) -> None:
+        """Executes it."""
+        self._say(GO)
+
+    def signal(self, number: int) -> None:
+        """STOP, CONT and KILL go to all that runs in the jail, any other signal to the command's own group. Nothing
+        happens to one that has ended."""
+        if number:
+            self._say(number)
+
+    def _say(self, byte: int) -> None:
+        try:
+            self.worker.sock.send(bytes((byte,)))
+        except OSError:
+            pass
+
+    async def ended(self) -> Ended | None:
+        """How the command ended; None if its jail was ended before it could say so."""
+        said = b""
+        while True:
+            await trio.lowlevel.wait_readable(self.worker.sock)
+            try:
+                data = self.worker.sock.recv(MESSAGE_BYTES_MAX)
+            except OSError:
+                data = b""
+            if not data:
+                return _decode_ended(said) if said else None
+            said += data
 
 
 @final
@@ -69,6 +109,8 @@ class Zygote:
         self._spec = spec
         self._process = process
         self._control = trio.socket.from_stdlib_socket(control)
+        self._brood = Brood(control)
+        self._closed = False
         self._pidfd = os.pidfd_open(process.pid)
         self._sending = trio.Lock()
         self._at_once = trio.CapacityLimiter(SPAWNS_AT_ONCE_MAX)
@@ -83,6 +125,7 @@ class Zygote:
         """
         filters = await trio.to_thread.run_sync(_build_filters)
         ours, theirs = _pair(socket.SOCK_SEQPACKET)
+        attest(ours)
         with theirs:
             try:
                 process = _execute(spec, theirs)
@@ -101,27 +144,55 @@ class Zygote:
             raise
         return zygote
 
-    async def spawn(self, worker: WorkerSpec) -> Worker:
-        """Has a worker made and returns it once every layer is up.
+    async def spawn(self, worker: WorkerSpec, given: tuple[int, ...] = ()) -> Worker:
+        """Has a worker made and returns it once every layer is up. `given` descriptors go to it as duplicates.
 
         Raises ValueError (binds that cannot be planned), JailError (the layer that failed, and why;
         nothing is left behind), ZygoteGone (start another and ask again). Not cancelled half-way: it
         takes milliseconds and has a deadline.
         """
         plan_binds(self._spec.binds, worker.binds)
+        request = Bear(worker.without, given=len(given))
+        return await self._whole(_encode(worker), request, given, [bind.source for bind in worker.binds])
+
+    async def spawn_command(self, command: CommandSpec) -> Command:
+        """Has a jail made for an executable and returns it once every layer is up; `Command.go` executes it.
+
+        Raises as `spawn`; what is wrong with the executable itself is how it ends.
+        """
+        stdio: list[int] = []
+        with ExitStack() as ours, ExitStack() as theirs:
+            for place in () if command.terminal else range(3):
+                reading, writing = os.pipe2(os.O_CLOEXEC)
+                own, other = (writing, reading) if place == 0 else (reading, writing)
+                ours.callback(os.close, own)
+                theirs.callback(os.close, other)
+                os.set_blocking(own, False)
+                stdio += own, other
+            kinds = rooting.kinds_of(command.mounts)
+            request = Bear(command.without, given=len(stdio) // 2, kinds=kinds)
+            given = tuple(stdio[1::2])
+            worker = await self._whole(_encode(command), request, given, rooting.sources_of(command.mounts))
+            ours.pop_all()
+        with trio.CancelScope(shield=True):
+            door, terminal = await _receive_opened(worker)
+        return Command(worker, door=door, terminal=terminal, stdio=tuple(stdio[0::2]))
+
+    async def _whole(self, spec: bytes, request: Bear, given: tuple[int, ...], sources: Sequence[str]) -> Worker:
         async with self._at_once:
             with trio.CancelScope(shield=True):
+                await self._brood.settle()
                 try:
-                    made = await self._spawn(worker)
+                    made = await self._spawn(spec, request, given, sources)
                 except OSError as error:
                     raise JailError("fds", f"no descriptors for another worker: {error.strerror}") from error
         return made
 
     async def aclose(self) -> None:
         """Ends the zygote and reaps it. Its workers live on. May be called again."""
-        self._control.close()
         if self._pidfd < 0:
             return
+        self._hang_up()
         with trio.move_on_after(STOP_S_MAX, shield=True):
             await trio.lowlevel.wait_readable(self._pidfd)
         await self._kill()
@@ -142,7 +213,7 @@ class Zygote:
         lines = self._process.stderr.read().decode(errors="replace").strip().splitlines()
         return lines[-1] if lines else f"ended with status {self._process.wait()} before it served"
 
-    async def _spawn(self, worker: WorkerSpec) -> Worker:
+    async def _spawn(self, spec: bytes, request: Bear, given: tuple[int, ...], sources: Sequence[str]) -> Worker:
         with ExitStack() as kept:
             sock, guest_sock = _pair(socket.SOCK_STREAM)
             kept.callback(sock.close)
@@ -150,15 +221,15 @@ class Zygote:
             kept.callback(os.close, output)
             status, guest_status = _pair(socket.SOCK_SEQPACKET)
             with status:
-                status.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
-                with ExitStack() as given:
-                    given.callback(guest_sock.close)
-                    given.callback(os.close, guest_output)
-                    given.callback(guest_status.close)
-                    sources = [_open_source(bind, given) for bind in worker.binds]
-                    status.send(_encode(worker))
-                    fds = [guest_status.fileno(), guest_sock.fileno(), guest_output, *sources]
-                    await self._ask(Bear(worker.without), fds)
+                attest(status)
+                with ExitStack() as handed:
+                    handed.callback(guest_sock.close)
+                    handed.callback(os.close, guest_output)
+                    handed.callback(guest_status.close)
+                    opened = [_open_source(source, handed) for source in sources]
+                    status.send(spec)
+                    fds = [guest_status.fileno(), guest_sock.fileno(), guest_output, *given, *opened]
+                    await self._ask(request, fds)
                 pid, layers_us = await self._follow(status)
             pidfd = os.pidfd_open(pid)
             sock.setblocking(False)
@@ -167,7 +238,7 @@ class Zygote:
         return Worker(pid=pid, pidfd=pidfd, sock=sock, output=output, layers_us=layers_us)
 
     async def _ask(self, request: Bear, fds: list[int]) -> None:
-        if self._control.fileno() < 0:
+        if self._closed:
             raise ZygoteGone("the zygote was closed; start another")
         rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack(f"{len(fds)}i", *fds))
         try:
@@ -178,24 +249,26 @@ class Zygote:
 
     async def _follow(self, status: socket.socket) -> tuple[int, dict[str, int]]:
         """The pid and the costs of a worker that got confined; raises and reaps if it did not."""
-        channel = trio.socket.from_stdlib_socket(status)
         pid = 0
         failed: Failed | None = None
         with trio.move_on_after(SETUP_S_MAX) as deadline:
-            while (received := await _next_status(channel)) is not None:
+            while (received := await _next_status(status)) is not None:
                 message, pid = self._attributed(received, pid)
                 match message:
                     case Confined(layers):
+                        self._brood.left(pid)
                         return pid, layers
                     case Failed():
                         failed = failed or message
         if deadline.cancelled_caught:
-            await self._end_stuck(channel, pid)
+            await self._end_stuck(status, pid)
             raise JailError("zygote", f"a worker was not confined within {SETUP_S_MAX} s; the zygote was ended")
-        ended = await _wait(os.pidfd_open(pid)) if pid else Exit()
+        self._brood.left(pid)
+        await self._brood.settle()
+        ended = await wait(os.pidfd_open(pid)) if pid else Exit()
         if ended.signal is not None:
             raise JailError("clone", f"the worker was killed by signal {ended.signal} while it was being set up")
-        if failed is not None and failed.layer != ORPHANED:
+        if failed is not None:
             raise JailError(failed.layer, failed.reason)
         raise ZygoteGone("the zygote died while it made a worker; start another")
 
@@ -206,26 +279,36 @@ class Zygote:
             return message, message.pid
         return message, pid if sender == self.pid else sender
 
-    async def _end_stuck(self, channel: trio.socket.SocketType, pid: int) -> None:
+    async def _end_stuck(self, status: socket.socket, pid: int) -> None:
         """Ends the zygote and the worker that it was about to make, if it comes to that."""
         self._process.kill()
         while True:
             if pid:
                 os.kill(pid, signal.SIGKILL)  # a child of ours that is not reaped: the pid is still its own
-            received = await _next_status(channel)
+            received = await _next_status(status)
             if received is None:
                 break
             _, pid = self._attributed(received, pid)
         if pid:
-            await _wait(os.pidfd_open(pid))
+            self._brood.left(pid)
+            await wait(os.pidfd_open(pid))
+
+    def _hang_up(self) -> None:
+        self._closed = True
+        try:
+            self._control.shutdown(socket.SHUT_WR)
+        except OSError:  # the zygote has
+            pass
 
     async def _kill(self) -> None:
-        self._control.close()
         if self._pidfd < 0:
             return
+        self._hang_up()
         self._process.kill()
         with trio.CancelScope(shield=True):
             await trio.lowlevel.wait_readable(self._pidfd)
+            await self._brood.end()
+        self._control.close()
         os.close(self._pidfd)
         self._pidfd = -1
         self._process.wait()
@@ -235,17 +318,7 @@ class Zygote:
 
 async def reap(worker: Worker) -> Exit:
     """Waits until a worker has ended, takes its status and closes its pidfd. Call it once per worker."""
-    return await _wait(worker.pidfd)
-
-
-async def _wait(pidfd: int) -> Exit:
-    await trio.lowlevel.wait_readable(pidfd)
-    result = os.waitid(os.P_PIDFD, pidfd, os.WEXITED)  # noqa: ASYNC222  (it has ended, so this does not wait)
-    os.close(pidfd)
-    assert result is not None, "a pidfd that is readable has a status"
-    if result.si_code == os.CLD_EXITED:
-        return Exit(code=result.si_status)
-    return Exit(signal=result.si_status)
+    return await wait(worker.pidfd)
 
 
 def _build_filters() -> dict[str, bytes]:
@@ -271,24 +344,37 @@ def _pair(kind: socket.SocketKind) -> tuple[socket.socket, socket.socket]:
     return socket.socketpair(socket.AF_UNIX, kind)
 
 
-def _open_source(bind: Bind, opened: ExitStack) -> int:
+def _open_source(path: str, opened: ExitStack) -> int:
     try:
-        source = os.open(bind.source, os.O_PATH | os.O_CLOEXEC)
+        source = os.open(path, os.O_PATH | os.O_CLOEXEC)
     except OSError as error:
-        raise JailError("root", f"cannot bind {bind.source}: {error.strerror}") from error
+        raise JailError("root", f"cannot bind {path}: {error.strerror}") from error
     opened.callback(os.close, source)
     return source
 
 
-async def _next_status(status: trio.socket.SocketType) -> tuple[Status, int] | None:
+async def _receive_opened(worker: Worker) -> tuple[socket.socket, int]:
+    """The listening socket of a command's door, and its terminal (-1: none)."""
+    await trio.lowlevel.wait_readable(worker.sock)
+    _, fds, _, _ = socket.recv_fds(worker.sock, 1, 2)
+    if not fds:
+        os.close(worker.output)
+        worker.sock.close()
+        await reap(worker)
+        raise JailError("net", "the first process of the command died before it had opened its door")
+    door = socket.socket(fileno=fds[0])
+    door.setblocking(False)
+    for fd in fds[1:]:
+        os.set_blocking(fd, False)
+    return door, fds[1] if len(fds) > 1 else -1
+
+
+async def _next_status(status: socket.socket) -> tuple[Status, int] | None:
     """The next message and the pid of its sender, as the system attests it; None when all have hung up."""
-    space = socket.CMSG_SPACE(_CREDENTIALS.size)
-    try:
-        data, ancillary, _, _ = await status.recvmsg(MESSAGE_BYTES_MAX, space)
-    except ConnectionResetError:
-        # Once, when the far end closed without having read its specification; what it said comes after.
-        data, ancillary, _, _ = await status.recvmsg(MESSAGE_BYTES_MAX, space)
-    if not data:
-        return None
-    pid, _, _ = _CREDENTIALS.unpack(ancillary[0][2])
-    return _decode_status(data), pid
+    while True:
+        try:
+            received = receive_nowait(status)
+        except BlockingIOError:
+            await trio.lowlevel.wait_readable(status)
+            continue
+        return None if received is None else (_decode_status(received[0]), received[1])
