@@ -52,11 +52,13 @@ from kernel.process_table import ProcessTable
 from kernel.requests import Requests
 from kernel.scheduler import Scheduler
 from kernel.seal import Seals
+from kernel.shelves import Shelves
 from kernel.sys import (
     account,
     admission,
     capability,
     clock,
+    command,
     context,
     device,
     file,
@@ -89,6 +91,7 @@ _GARBAGE_THRESHOLD = 10_000
 
 FAMILIES = (
     process,
+    command,
     signalling,
     context,
     generate,
@@ -141,7 +144,7 @@ async def machine_up(
     """The whole machine but its front door; leaving the block takes it down: TERM, the grace time, then the end.
 
     `wall` tells the date (None: that of a virtual clock); `breaker` ends decisions of extensions that do not end."""
-    clock_ = Clock(wall)
+    clock_ = Clock(wall, ticks=None if wall is None else time.perf_counter)
     trace = Trace(clock_, config.bounds.trace_records_max, bytes_max=config.bounds.trace_bytes_max, config=config.trace)
     accounts = Accounts(clock_.now)
     ledger = Ledger(config=config, truth=truth, accounts=accounts, trace=trace)
@@ -167,6 +170,7 @@ async def machine_up(
         ledger=ledger,
     )
     launcher = make_launcher(trace)
+    pipes = Pipes(pipes_max=config.bounds.pipes_max)
     packages = Packages(config.packages_folder, tell=partial(_unread, trace))
     executor = Executor(
         config=config,
@@ -176,6 +180,7 @@ async def machine_up(
         processes=processes,
         contexts=contexts,
         launcher=launcher,
+        pipes=pipes,
         packages=packages,
     )
     plugins = Plugins(
@@ -187,7 +192,6 @@ async def machine_up(
         processes=processes,
         launcher=launcher,
     )
-    pipes = Pipes(pipes_max=config.bounds.pipes_max)
     alarms = Alarms(
         clock=clock_, ring=lambda whose: executor.signal(whose, Signal.ALRM), alarms_max=config.bounds.alarms_max
     )
@@ -214,6 +218,7 @@ async def machine_up(
         plugins=plugins,
         extensions=extensions,
         evictor=evictor,
+        shelves=Shelves(accounts=accounts, ledger=ledger, truth=truth, devices=devices, trace=trace),
     )
     gate = Gate(
         machine, Permission(processes=processes, contexts=contexts, models=devices, accounts=machine.roster), handlers()
@@ -237,9 +242,11 @@ async def machine_up(
         nursery.start_soon(ledger.run)
         await devices.boot(nursery)
         await contexts.boot()
+        await machine.shelves.boot()
         await requests.boot()
         nursery.start_soon(_expire, processes.capabilities, clock_)
         nursery.start_soon(contexts.run)
+        nursery.start_soon(machine.shelves.run)
         nursery.start_soon(alarms.run)
         plugins.attach(nursery, gate, init)
         trace.event("boot", pid=init.pid, version=VERSION)
