@@ -4,11 +4,11 @@ import re
 from typing import Any, Protocol, final
 
 from kernel.capability import Capability, how_to_grant
-from kernel.mount import file_names
 from kernel.panic import KernelPanic
 from kernel.process import Process
 from kernel.process_table import ProcessTable
 from syscalls.errors import Invalid, NoSuchProcess, PermissionDenied
+from syscalls.mounts import file_names
 from syscalls.rights import Right
 from syscalls.row import Needs, Row
 from syscalls.weburl import parse_url

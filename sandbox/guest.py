@@ -28,6 +28,7 @@ SOCK_FD: Final = 3
 """Where a guest finds its socket; 0 reads nothing, 1 and 2 are its output, nothing else is open."""
 
 _STATUS_FD: Final = 4
+_CORE_BYTES: Final = 1
 _HELP_FD: Final = 5
 _AWAY_FD: Final = 64
 _SETUP_FAILED: Final = 125
@@ -83,7 +84,10 @@ def _confine(cradle: Cradle) -> WorkerSpec:
         _lay_out_descriptors(cradle)
         status = _STATUS_FD
         spec = _decode_spec(os.read(status, MESSAGE_BYTES_MAX))
-        _send(status, Confined(_put_up(cradle, spec)))
+        given: list[int] = []
+        _send(status, Confined(_put_up(cradle, spec, given)), given)
+        for fd in given:  # above all the one on which calls are answered: whoever holds it answers its own
+            os.close(fd)
     except _Step as step:
         _give_up(status, step.layer, step.cause)
     except BaseException as error:
@@ -92,7 +96,10 @@ def _confine(cradle: Cradle) -> WorkerSpec:
     return spec
 
 
-def _put_up(cradle: Cradle, spec: WorkerSpec) -> dict[str, int]:
+def _put_up(cradle: Cradle, spec: WorkerSpec, given: list[int]) -> dict[str, int]:
+    """Every layer, one after another; `given` takes what a supervisor of the tier `files` needs: see Confined."""
+    mediated = spec.tier == "files"
+    program = cradle.filters[spec.tier]
     binds = plan_binds(cradle.binds, spec.binds)
     trees: list[int] = []
     steps: tuple[tuple[str, Callable[[], None]], ...] = (
@@ -102,10 +109,10 @@ def _put_up(cradle: Cradle, spec: WorkerSpec) -> dict[str, int]:
         ("fds", lambda: libc.close_from(_STATUS_FD + 1)),
         ("capabilities", confine.drop_capabilities),
         ("privileges", confine.forbid_privileges),
-        ("limits", lambda: confine.set_limits(spec.limits)),
+        ("limits", lambda: confine.set_limits(spec.limits, core_bytes=_CORE_BYTES if mediated else 0)),
         ("death", confine.die_with_parent),
         ("landlock", lambda: confine.restrict_files(binds)),
-        ("seccomp", lambda: confine.restrict_calls(cradle.filters[spec.tier])),
+        ("seccomp", lambda: given.extend(_restrict(program)) if mediated else confine.restrict_calls(program)),
     )
     costs: dict[str, int] = {}
     for layer, step in steps:
@@ -120,6 +127,13 @@ def _put_up(cradle: Cradle, spec: WorkerSpec) -> dict[str, int]:
             raise _Step(layer, error) from error
         costs[layer] = (time.perf_counter_ns() - began) // 1000
     return costs
+
+
+def _restrict(program: bytes) -> tuple[int, int]:
+    """The filter, with what its supervisor needs: where to answer, and the root of this jail."""
+    root = os.open("/", os.O_PATH | os.O_CLOEXEC)
+    confine.be_readable()
+    return confine.restrict_and_listen(program), root
 
 
 def _take_name() -> None:
@@ -163,13 +177,14 @@ def _enter(spec: WorkerSpec) -> int:
     return int(entry(SOCK_FD, spec.payload) or 0)
 
 
-def _send(status: int, message: Status) -> None:
-    os.write(status, _encode(message))
+def _send(status: int, message: Status, fds: list[int]) -> None:
+    with socket.socket(fileno=os.dup(status)) as sock:
+        socket.send_fds(sock, [_encode(message)], fds)
 
 
 def _give_up(status: int, layer: str, cause: BaseException) -> NoReturn:
     try:
-        _send(status, Failed(layer, str(cause) or type(cause).__name__))
+        os.write(status, _encode(Failed(layer, str(cause) or type(cause).__name__)))
     except OSError:  # nobody waits for this worker any more
         pass
     os._exit(_SETUP_FAILED)

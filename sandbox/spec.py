@@ -31,10 +31,11 @@ LAYERS: Final = (
 FOUNDATIONS: Final = frozenset({"user", "mount", "uid"})
 """Layers that the others stand on: they cannot be left out."""
 
-Tier = Literal["loop", "threads"]
-"""How much the system-call filter lets through: one thread with event loops, or threads as well."""
+Tier = Literal["pure", "threads", "files"]
+"""How much the system-call filter lets through: one thread with its event loop; threads as well; or both, and calls that
+open files and connect besides, each of which waits for a supervisor's answer (user notification)."""
 
-TIERS: Final[tuple[Tier, ...]] = ("loop", "threads")
+TIERS: Final[tuple[Tier, ...]] = ("pure", "threads", "files")
 
 
 class Bind(Struct, frozen=True):
@@ -105,7 +106,7 @@ class WorkerSpec(Struct, frozen=True, kw_only=True):
     payload: bytes = b""
     binds: tuple[Bind, ...] = ()
     limits: Limits = Limits()
-    tier: Tier = "loop"
+    tier: Tier = "pure"
     without: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -121,6 +122,8 @@ class WorkerSpec(Struct, frozen=True, kw_only=True):
         for layer in self.without:
             if layer not in LAYERS or layer in FOUNDATIONS:
                 raise ValueError(f"layer {layer!r} cannot be left out; one of {sorted(set(LAYERS) - FOUNDATIONS)}")
+        if self.tier == "files" and {"root", "seccomp"} & set(self.without):
+            raise ValueError("the tier 'files' stands on the layers root and seccomp: neither can be left out")
 
 
 def plan_binds(*groups: tuple[Bind, ...]) -> tuple[Bind, ...]:

@@ -31,6 +31,8 @@ _FLAGS: Final = ("-s", "-S", "-P", "-X", "utf8")
 _ENVIRONMENT: Final = {"PYTHONHASHSEED": "0", "TZ": "UTC", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 _BOOTSTRAP: Final = "import sys; sys.path[:0] = {path!r}; from sandbox.nursery import main; main({fd})"
 _CREDENTIALS: Final = struct.Struct("iII")
+_INT: Final = struct.Struct("i")
+_STATUS_FDS: Final = 2
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode_status: Final = msgspec.msgpack.Decoder(Status).decode
@@ -43,7 +45,8 @@ class Worker(msgspec.Struct, frozen=True, kw_only=True):
 
     `sock` is the kernel's end of its socket, `output` the reading end of a pipe that carries its raw
     descriptors 1 and 2; both are non-blocking and the caller's to close. `pidfd` is closed by `reap`.
-    `layers_us` says what each layer took to put up.
+    `layers_us` says what each layer took to put up. In the tier `files` `mediated` is where its calls are to be answered
+    and its root, the caller's to close: until somebody answers, it waits.
     """
 
     pid: int
@@ -51,6 +54,7 @@ class Worker(msgspec.Struct, frozen=True, kw_only=True):
     sock: socket.socket
     output: int
     layers_us: dict[str, int]
+    mediated: tuple[int, int] | None = None
 
 
 @final
@@ -159,12 +163,15 @@ class Zygote:
                     status.send(_encode(worker))
                     fds = [guest_status.fileno(), guest_sock.fileno(), guest_output, *sources]
                     await self._ask(Bear(worker.without), fds)
-                pid, layers_us = await self._follow(status)
+                pid, layers_us, handed = await self._follow(status)
+                for fd in handed:
+                    kept.callback(os.close, fd)
             pidfd = os.pidfd_open(pid)
             sock.setblocking(False)
             os.set_blocking(output, False)
             kept.pop_all()
-        return Worker(pid=pid, pidfd=pidfd, sock=sock, output=output, layers_us=layers_us)
+        mediated = (handed[0], handed[1]) if handed else None
+        return Worker(pid=pid, pidfd=pidfd, sock=sock, output=output, layers_us=layers_us, mediated=mediated)
 
     async def _ask(self, request: Bear, fds: list[int]) -> None:
         if self._control.fileno() < 0:
@@ -176,8 +183,8 @@ class Zygote:
         except (ConnectionError, trio.ClosedResourceError) as error:
             raise ZygoteGone("the zygote is gone; start another") from error
 
-    async def _follow(self, status: socket.socket) -> tuple[int, dict[str, int]]:
-        """The pid and the costs of a worker that got confined; raises and reaps if it did not."""
+    async def _follow(self, status: socket.socket) -> tuple[int, dict[str, int], list[int]]:
+        """The pid, the costs and the descriptors of a worker that got confined; raises and reaps if it did not."""
         channel = trio.socket.from_stdlib_socket(status)
         pid = 0
         failed: Failed | None = None
@@ -186,7 +193,7 @@ class Zygote:
                 message, pid = self._attributed(received, pid)
                 match message:
                     case Confined(layers):
-                        return pid, layers
+                        return pid, layers, received.fds
                     case Failed():
                         failed = failed or message
         if deadline.cancelled_caught:
@@ -199,9 +206,9 @@ class Zygote:
             raise JailError(failed.layer, failed.reason)
         raise ZygoteGone("the zygote died while it made a worker; start another")
 
-    def _attributed(self, received: tuple[Status, int], pid: int) -> tuple[Status, int]:
+    def _attributed(self, received: _Received, pid: int) -> tuple[Status, int]:
         """The message, and the worker's pid if that is known by now."""
-        message, sender = received
+        message, sender = received.message, received.sender
         if isinstance(message, Born):
             return message, message.pid
         return message, pid if sender == self.pid else sender
@@ -280,9 +287,18 @@ def _open_source(bind: Bind, opened: ExitStack) -> int:
     return source
 
 
-async def _next_status(status: trio.socket.SocketType) -> tuple[Status, int] | None:
-    """The next message and the pid of its sender, as the system attests it; None when all have hung up."""
-    space = socket.CMSG_SPACE(_CREDENTIALS.size)
+@final
+class _Received(msgspec.Struct, frozen=True):
+    """A message, the pid of its sender as the system attests it, and the descriptors that came with it."""
+
+    message: Status
+    sender: int
+    fds: list[int]
+
+
+async def _next_status(status: trio.socket.SocketType) -> _Received | None:
+    """The next message; None when all have hung up."""
+    space = socket.CMSG_SPACE(_CREDENTIALS.size) + socket.CMSG_SPACE(_STATUS_FDS * _INT.size)
     try:
         data, ancillary, _, _ = await status.recvmsg(MESSAGE_BYTES_MAX, space)
     except ConnectionResetError:
@@ -290,5 +306,10 @@ async def _next_status(status: trio.socket.SocketType) -> tuple[Status, int] | N
         data, ancillary, _, _ = await status.recvmsg(MESSAGE_BYTES_MAX, space)
     if not data:
         return None
-    pid, _, _ = _CREDENTIALS.unpack(ancillary[0][2])
-    return _decode_status(data), pid
+    sender, fds = 0, []
+    for _, kind, content in ancillary:
+        if kind == socket.SCM_CREDENTIALS:
+            sender, _, _ = _CREDENTIALS.unpack(content)
+        else:
+            fds = [fd for (fd,) in _INT.iter_unpack(content)]
+    return _Received(_decode_status(data), sender, fds)

@@ -28,7 +28,7 @@ X86_64, I386 = 0xC000003E, 0x40000003
 CLONE, SOCKETPAIR, SENDTO, TGKILL, IOCTL, FCNTL, PRCTL, PRLIMIT64 = 56, 53, 44, 234, 16, 72, 157, 302
 SETSOCKOPT, GETSOCKOPT = 54, 55
 THREAD_FLAGS = 0x003D0F00  # what pthread_create passes
-TIERS: tuple[Tier, ...] = ("loop", "threads")
+TIERS: tuple[Tier, ...] = ("pure", "threads", "files")
 
 
 @cache
@@ -113,68 +113,68 @@ def test_clone_makes_threads_only_and_only_in_their_tier(flags: int) -> None:
     namespaces = 0x7E020080
     wanted = flags & 0x00010000 and not flags & namespaces
     assert decide("threads", CLONE, flags) == (ALLOW if wanted else REFUSED)
-    assert decide("loop", CLONE, flags) == REFUSED
+    assert decide("pure", CLONE, flags) == REFUSED
 
 
 def test_pthread_create_passes_in_its_tier() -> None:
     assert decide("threads", CLONE, THREAD_FLAGS) == ALLOW
-    assert decide("loop", CLONE, THREAD_FLAGS) == REFUSED
+    assert decide("pure", CLONE, THREAD_FLAGS) == REFUSED
 
 
 @given(st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1))
 def test_only_unix_stream_pairs(family: int, kind: int) -> None:
     allowed = family == 1 and kind & 0xF == 1
-    assert decide("loop", SOCKETPAIR, family, kind) == (ALLOW if allowed else REFUSED)
-    assert decide("loop", SOCKETPAIR, 1, 1 | 0x80800) == ALLOW  # CLOEXEC, NONBLOCK
-    assert decide("loop", SOCKETPAIR, 1, 2) == REFUSED
+    assert decide("pure", SOCKETPAIR, family, kind) == (ALLOW if allowed else REFUSED)
+    assert decide("pure", SOCKETPAIR, 1, 1 | 0x80800) == ALLOW  # CLOEXEC, NONBLOCK
+    assert decide("pure", SOCKETPAIR, 1, 2) == REFUSED
 
 
 @given(st.integers(1, 2**64 - 1))
 def test_nothing_is_sent_to_an_address(address: int) -> None:
-    assert decide("loop", SENDTO, 3, 0, 0, 0, address) == REFUSED
-    assert decide("loop", SENDTO, 3, 0, 0, 0, 0) == ALLOW
+    assert decide("pure", SENDTO, 3, 0, 0, 0, address) == REFUSED
+    assert decide("pure", SENDTO, 3, 0, 0, 0, 0) == ALLOW
 
 
 @given(st.integers(0, 2**64 - 1))
 def test_signals_go_to_oneself_only(group: int) -> None:
-    assert decide("loop", TGKILL, group, 1, 6) == (ALLOW if group == 1 else REFUSED)
+    assert decide("pure", TGKILL, group, 1, 6) == (ALLOW if group == 1 else REFUSED)
 
 
 @pytest.mark.parametrize("option", [1, 4, 22, 38, 0x59616D61, 16])
 def test_prctl_names_a_thread_and_nothing_else(option: int) -> None:
-    assert decide("loop", PRCTL, option) == REFUSED
-    assert decide("loop", PRCTL, 15) == ALLOW
+    assert decide("pure", PRCTL, option) == REFUSED
+    assert decide("pure", PRCTL, 15) == ALLOW
 
 
 def test_limits_can_be_read_and_not_set() -> None:
-    assert decide("loop", PRLIMIT64, 0, 7, 0, 1) == ALLOW
-    assert decide("loop", PRLIMIT64, 0, 7, 1, 0) == REFUSED
-    assert decide("loop", PRLIMIT64, 5, 7, 0, 1) == REFUSED
+    assert decide("pure", PRLIMIT64, 0, 7, 0, 1) == ALLOW
+    assert decide("pure", PRLIMIT64, 0, 7, 1, 0) == REFUSED
+    assert decide("pure", PRLIMIT64, 5, 7, 0, 1) == REFUSED
 
 
 @pytest.mark.parametrize("command", [0x5412, 0x541C, 0x5414, 0x8912, 0x40086602])
 def test_terminals_and_interfaces_are_not_controlled(command: int) -> None:
     """TIOCSTI and TIOCLINUX type into a terminal; SIOCGIFCONF lists interfaces."""
-    assert decide("loop", IOCTL, 0, command) == REFUSED
+    assert decide("pure", IOCTL, 0, command) == REFUSED
 
 
 @pytest.mark.parametrize("command", [5, 6, 7, 8, 10, 1024, 1031, 1033])
 def test_descriptors_are_not_locked_signalled_or_sealed(command: int) -> None:
-    assert decide("loop", FCNTL, 0, command) == REFUSED
+    assert decide("pure", FCNTL, 0, command) == REFUSED
 
 
 @pytest.mark.parametrize("option", [26, 50, 51, 12, 16])
 def test_no_filter_program_is_attached_to_a_socket(option: int) -> None:
-    assert decide("loop", SETSOCKOPT, 3, 1, option) == REFUSED
-    assert decide("loop", SETSOCKOPT, 3, 1, 7) == ALLOW
+    assert decide("pure", SETSOCKOPT, 3, 1, option) == REFUSED
+    assert decide("pure", SETSOCKOPT, 3, 1, 7) == ALLOW
 
 
 @pytest.mark.parametrize("option", [17, 31, 77])
 def test_the_far_end_of_a_socket_is_not_asked_after(option: int) -> None:
     """SO_PEERCRED, SO_PEERSEC, and SO_PEERPIDFD, which is a handle on the kernel."""
-    assert decide("loop", GETSOCKOPT, 3, 1, option) == REFUSED
-    assert decide("loop", GETSOCKOPT, 3, 6, 3) == REFUSED
-    assert decide("loop", GETSOCKOPT, 3, 1, 3) == ALLOW
+    assert decide("pure", GETSOCKOPT, 3, 1, option) == REFUSED
+    assert decide("pure", GETSOCKOPT, 3, 6, 3) == REFUSED
+    assert decide("pure", GETSOCKOPT, 3, 1, 3) == ALLOW
 
 
 def test_a_machine_without_libseccomp_is_told_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -186,5 +186,5 @@ def test_a_machine_without_libseccomp_is_told_the_package(monkeypatch: pytest.Mo
 
 @given(st.integers(0, 600))
 def test_a_foreign_architecture_is_killed(number: int) -> None:
-    assert decide("loop", number, arch=I386) == KILL
-    assert decide("loop", number | 0x40000000) == KILL  # x32
+    assert decide("pure", number, arch=I386) == KILL
+    assert decide("pure", number | 0x40000000) == KILL  # x32
