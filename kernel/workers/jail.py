@@ -19,7 +19,7 @@ from syscalls.errors import Invalid, IOFailed
 from syscalls.link.transport import SocketTransport
 
 ENTRY: Final = "userland.worker:main"
-_PRELOAD: Final = ("userland.worker", "kernos", "userland.agent", "userland.documents")
+PRELOAD: Final = ("userland.worker", "kernos", "userland.agent", "userland.documents")
 _TRIES: Final = 3
 _OUTPUT_BYTES: Final = 16 * 1024
 
@@ -105,7 +105,7 @@ class JailLauncher:
     async def _ready(self) -> Zygote:
         async with self._starting:
             if self._zygote is None:
-                spec = ZygoteSpec(python=sys.executable, path=guest_path(), preload=_PRELOAD, binds=guest_binds())
+                spec = ZygoteSpec(python=sys.executable, path=guest_path(), preload=PRELOAD, binds=guest_binds())
                 try:
                     self._zygote = await Zygote.start(spec)
                 except (JailError, OSError) as failed:

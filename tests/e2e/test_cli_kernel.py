@@ -210,11 +210,10 @@ def test_doctor_tells_what_it_sees(up: CommandLine) -> None:
 
 
 def test_run_without_a_kernel_brings_its_own_and_leaves_nothing(kernos: CommandLine) -> None:
-    before = set(os.listdir(tempfile.gettempdir()))
-    done = kernos("run", "--config", kernos.config, "programs.py:echo", "hi")
-    assert (done.returncode, done.stdout) == (0, "out hi\n"), done.stderr
-    left = {name for name in set(os.listdir(tempfile.gettempdir())) - before if name.startswith("kernos-run-")}
-    assert left == set()
+    with kernos.start("run", "--config", kernos.config, "programs.py:echo", "hi") as running:
+        out, err = running.communicate()
+    assert (running.returncode, out) == (0, "out hi\n"), err
+    assert not list(Path(tempfile.gettempdir()).glob(f"kernos-run-{running.pid}-*"))
 
 
 def test_an_ephemeral_kernel_ends_with_a_command_that_is_killed(kernos: CommandLine) -> None:
