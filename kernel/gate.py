@@ -7,7 +7,7 @@ it was) and around the body; the order is made for it.
 
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any, final
+from typing import Any, Final, final
 
 import trio
 from msgspec import Raw
@@ -43,7 +43,7 @@ class Gate:
         self._machine = machine
         self._permission = permission
         self._handlers = handlers
-        self._recorder = Recorder(machine.trace, machine.clock, machine.metrics)
+        self.recorder: Final = Recorder(machine.trace, machine.clock, machine.metrics)
 
     def enter(self, link: Duplex, call: Call, process: Process, nursery: trio.Nursery) -> trio.CancelScope | None:
         """Serves `call` of `process`: at once where it cannot wait, else in a task of its own whose scope is
@@ -75,13 +75,13 @@ class Gate:
             if isinstance(refused, Lacking) and process.asks:
                 return False
             link.fail(call.id, refused)
-            self._recorder.refused(trap, call.args, args, refused)
+            self.recorder.refused(trap, call.args, args, refused)
         except Exception as bug:
             failure = self._bug(trap, bug)
             link.fail(call.id, failure)
-            self._recorder.refused(trap, call.args, args, failure)
+            self.recorder.refused(trap, call.args, args, failure)
         else:
-            self._recorder.done(trap, call.args, args, packed, result)
+            self.recorder.done(trap, call.args, args, packed, result)
         return True
 
     async def _serve(self, link: Duplex, call: Call, process: Process, row: Row, scope: trio.CancelScope) -> None:
@@ -93,7 +93,7 @@ class Gate:
             scope=scope,
         )
         trap.require = partial(self._require, trap, call.channel)
-        self._recorder.begin(trap, call.args)
+        self.recorder.begin(trap, call.args)
         args: Any = None
         outcome: SyscallError | None = None
         result: Any = None
@@ -114,16 +114,16 @@ class Gate:
             over = True
         finally:
             if not over:
-                self._recorder.failed(trap, call.args, args, Errno.EPIPE, "its caller has gone while it was under way")
+                self.recorder.failed(trap, call.args, args, Errno.EPIPE, "its caller has gone while it was under way")
         if scope.cancelled_caught:
             outcome = _withdrawn(trap) if trap.fallen else Canceled(f"{row.name} was cancelled")
         if outcome is None:
             outcome, packed = self._answer(link, call, row, result)
         if outcome is None:
-            self._recorder.done(trap, call.args, args, packed, result)
+            self.recorder.done(trap, call.args, args, packed, result)
         else:
             link.fail(call.id, outcome)
-            self._recorder.refused(trap, call.args, args, outcome)
+            self.recorder.refused(trap, call.args, args, outcome)
 
     async def _let_in(self, trap: Trap, args: Any, channel: int) -> None:
         """The right. A process that asks waits for the answer instead of being refused."""

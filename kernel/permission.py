@@ -91,8 +91,11 @@ class Permission:
             return (found,)
         if OWN in names:
             return ()
-        missing = Right(_writable(names[0]), (action,))
-        raise Lacking(
+        raise self.lacking(process, row, Right(_writable(names[0]), (action,)))
+
+    def lacking(self, process: Process, row: Row, missing: Right) -> Lacking:
+        """The refusal for want of `missing`, with how to grant it."""
+        return Lacking(
             f"process {process.pid} ({process.name}) lacks the right '{missing}' for {row.name}: "
             f"{how_to_grant(process.pid, missing)}",
             missing,

@@ -6,9 +6,9 @@ ENOSYS, so that the C library falls back to clone, whose flags a filter can read
 architecture (i386 or x32 entry) kills the process. Pointers are never judged here: where a path or an
 address matters, mounts, Landlock and the network namespace decide.
 
-In the tier `files` no call that takes a path or an address is let through at all: each stops and waits for the answer of
-a supervisor, which reads the argument once, from memory that the program cannot hold still, and does by itself what it
-allows. Descriptors of folders that it hands in lie outside the jail, so that tier has nothing that could walk from one.
+In the tier `files` no call that takes a path or an address is let through at all: each stops and waits for the answer
+of a supervisor, which reads the argument once, from memory that the program may change meanwhile, and does by itself
+what it allows. Descriptors of folders that it hands in lie outside the jail, so nothing here may walk from one.
 """
 
 from __future__ import annotations
@@ -49,6 +49,9 @@ _MEDIATED: Final = (
     "open", "openat", "creat", "stat", "lstat", "newfstatat", "statx", "access", "faccessat", "faccessat2",
     "readlink", "readlinkat", "getcwd", "chdir", "fchdir", "mkdir", "mkdirat", "rmdir", "unlink", "unlinkat",
     "rename", "renameat", "renameat2", "truncate", "chmod", "fchmodat", "utimensat", "connect",
+)  # fmt: skip
+_ATTRIBUTES: Final = (
+    "getxattr", "lgetxattr", "fgetxattr", "listxattr", "llistxattr", "flistxattr", "setxattr", "lsetxattr", "fsetxattr",
 )  # fmt: skip
 _OF_OPEN_FILES: Final = (
     "fstat", "getdents", "getdents64", "fstatfs", "fadvise64", "ftruncate", "fsync", "fdatasync", "pwrite64",
@@ -161,6 +164,8 @@ def _mediate(seccomp: ModuleType, building: Any) -> None:
         _rule(seccomp, building, seccomp.NOTIFY, call)
     for call in _OF_OPEN_FILES:
         _rule(seccomp, building, seccomp.ALLOW, call)
+    for call in _ATTRIBUTES:  # what copies files takes this for a file system that has none
+        _rule(seccomp, building, seccomp.ERRNO(errno.EOPNOTSUPP), call)
     _rule(seccomp, building, seccomp.ERRNO(errno.ENOSYS), "openat2")
     equal, masked = seccomp.EQ, seccomp.MASKED_EQ
     stream = (1, masked, _SOCK_TYPE_MASK, _SOCK_STREAM)

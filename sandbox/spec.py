@@ -32,8 +32,8 @@ FOUNDATIONS: Final = frozenset({"user", "mount", "uid"})
 """Layers that the others stand on: they cannot be left out."""
 
 Tier = Literal["pure", "threads", "files"]
-"""How much the system-call filter lets through: one thread with its event loop; threads as well; or both, and calls that
-open files and connect besides, each of which waits for a supervisor's answer (user notification)."""
+"""How much the system-call filter lets through: one thread with its event loop; threads as well; or both, and calls
+that open files and connect besides, each of which waits for a supervisor's answer (user notification)."""
 
 TIERS: Final[tuple[Tier, ...]] = ("pure", "threads", "files")
 

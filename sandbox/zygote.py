@@ -45,8 +45,8 @@ class Worker(msgspec.Struct, frozen=True, kw_only=True):
 
     `sock` is the kernel's end of its socket, `output` the reading end of a pipe that carries its raw
     descriptors 1 and 2; both are non-blocking and the caller's to close. `pidfd` is closed by `reap`.
-    `layers_us` says what each layer took to put up. In the tier `files` `mediated` is where its calls are to be answered
-    and its root, the caller's to close: until somebody answers, it waits.
+    `layers_us` says what each layer took to put up. In the tier `files` `mediated` is where its calls are to be
+    answered, and its root, the caller's to close: until somebody answers, it waits.
     """
 
     pid: int

@@ -1,17 +1,18 @@
-"""What a supervisor and the kernel say to each other about a worker of the tier `files`, whose plain files and sockets the
-supervisor opens: messages on two SEQPACKET sockets, and the rows under which its deeds stand in the trace.
+"""What a supervisor and the kernel say to each other about a worker of the tier `files`, whose plain files and sockets
+the supervisor opens: messages on two SEQPACKET sockets, and the rows under which its deeds stand in the trace.
 
-*Host*, kernel to the process that makes supervisors: a `Serve` for each worker, with its descriptors. *Control*, one for
-each worker: the kernel says what the worker's process may do (`Grants`, at first and whenever that changes) and answers
-what it is asked; the supervisor asks (`Ask`) and tells what it did and refused (`Did`). A message from the kernel is
-there before the call that brought it about is answered, and a supervisor reads what is there before it decides: so a
-right that was revoked opens nothing any more.
+*Host*, kernel to the process that makes supervisors: a `Serve` for each worker, with its descriptors. *Control*, one
+for each worker: the kernel says what the worker's process may do (`Grants`, at first and whenever that changes) and
+answers what it is asked; the supervisor asks (`Ask`) and tells what it did and refused (`Did`). A message from the
+kernel is there before the call that brought it about is answered, and a supervisor reads what is there before it
+decides: so a right that was revoked opens nothing any more.
 
 The supervisor decides by a copy of the rights and tells later, many deeds at a time. Where that is not enough it asks
 first: `missing`, where the process waits for what it lacks instead of being refused; `all`, where each deed is counted,
 by a limit of calls or of a right's uses.
 """
 
+from collections.abc import Iterable
 from typing import Final, Literal, final
 
 from msgspec import Raw, Struct
@@ -52,8 +53,8 @@ class Rename(Args, frozen=True, kw_only=True):
 
 @final
 class Connect(Args, frozen=True, kw_only=True):
-    """TCP to `address`, a number; `names` are those that the process has looked up and found there. `private`: it is not
-    of the public internet."""
+    """TCP to `address`, a number; `names` are those that the process has looked up and found there. `private`: it is
+    not of the public internet."""
 
     address: str
     port: int
@@ -84,12 +85,12 @@ ROWS: Final = {row.number: row for row in (OPEN, LOOK, REMOVE, MAKE_FOLDER, RENA
 @final
 class Deed(Struct, frozen=True):
     """Something that a worker asked of its supervisor: a row's number and its arguments. `right` let it in, "" nothing
-    did; `error` is what the machine said to it, "" nothing."""
+    did; `error` is the machine's own errno for it, 0 none."""
 
     row: int
     args: Raw
     right: str = ""
-    error: str = ""
+    error: int = 0
 
 
 @final
@@ -135,8 +136,13 @@ class Did(Struct, frozen=True, tag=True):
     deeds: tuple[Deed, ...]
 
 
+@final
+class Over(Struct, frozen=True, tag=True):
+    """The worker is gone, and all that it did was told. A supervisor that hangs up without this word has died."""
+
+
 ToSupervisor = Grants | Answer
-FromSupervisor = Ask | Did
+FromSupervisor = Ask | Did | Over
 
 
 def needed(args: Args) -> Needed:
@@ -149,7 +155,7 @@ def needed(args: Args) -> Needed:
         case Rename(path=path, to=to):
             return ("write", file_names(path)), ("write", file_names(to))
         case Connect():
-            names = tuple(tcp_name(host, args.port) for host in (args.address, *args.names))
+            names = tuple(tcp_name(host, args.port) for host in (*args.names, args.address))
             return (("connect", names), ("private", names)) if args.private else (("connect", names),)
     raise AssertionError(f"{args} is decided by may_resolve")
 
@@ -159,6 +165,18 @@ def tcp_name(host: str, port: int) -> str:
     return f"net:tcp:[{host}]:{port}" if ":" in host else f"net:tcp:{host}:{port}"
 
 
+def may_resolve(rights: Iterable[Right], host: str) -> bool:
+    """Whether a name may be looked up: by who may connect there, at some port."""
+    for right in rights:
+        if right.resource.startswith("net:tcp:"):
+            there = Right(right.resource.rpartition(":")[0], right.actions)
+            if there.allows("connect", f"net:tcp:{host}"):
+                return True
+        elif right.allows("connect", tcp_name(host, 0)):
+            return True
+    return False
+
+
 def to_resolve(host: str) -> Right:
-    """The right that lets a name be looked up; any that overlaps it will do: who may connect there, at some port."""
+    """The right to ask for where a name may not be looked up."""
     return Right(f"net:tcp:{host}:*", ("connect",))

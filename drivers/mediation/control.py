@@ -18,6 +18,7 @@ from syscalls.mediation import (
     Did,
     FromSupervisor,
     Grants,
+    Over,
     ToSupervisor,
 )
 
@@ -72,7 +73,7 @@ class Control:
         if not self._deeds:
             self._since_s = time.monotonic()
         self._deeds.append(deed)
-        self._bytes += len(bytes(deed.args)) + len(deed.right) + len(deed.error) + 16
+        self._bytes += len(bytes(deed.args)) + len(deed.right) + 16
         if len(self._deeds) >= DEEDS_MAX or self._bytes >= DEEDS_BYTES_MAX:
             self.tell()
 
@@ -81,6 +82,11 @@ class Control:
         if self._deeds:
             deeds, self._deeds, self._bytes = tuple(self._deeds), [], 0
             self._send(Did(deeds))
+
+    def over(self) -> None:
+        """The worker is gone."""
+        self.tell()
+        self._send(Over())
 
     @property
     def wait_ms(self) -> int | None:

@@ -15,7 +15,7 @@ from syscalls.row import Args
 
 _REMEMBERED_MAX: Final = 4096
 _NOWHERE: Final = Path("/nonexistent")
-# What a C library looks for on any machine, and does without: there is none here, and nobody is told that it was missed.
+# What a C library looks for on any machine, and does without: there is none here, and nobody is told of that.
 _PROBED: Final = (
     "/etc/nsswitch.conf", "/etc/resolv.conf", "/etc/hosts", "/etc/host.conf", "/etc/gai.conf", "/etc/ld.so.cache",
     "/etc/ld.so.preload", "/etc/localtime", "/etc/services", "/etc/protocols", "/etc/ssl", "/usr/lib/ssl", "/proc",

@@ -92,7 +92,7 @@ class Supervisor:
             for fd, event in ready:
                 if fd == notify:
                     if not event & select.POLLIN:
-                        self._control.tell()
+                        self._control.over()
                         return
                     self._serve()
                 elif fd in self._connecting:
@@ -358,7 +358,7 @@ class Supervisor:
             work(rights)
         except Exception as failed:
             if not isinstance(failed, Later | Hangup):
-                self._control.did(_deed(row, args, rights[0], os.strerror(code_of(failed))))
+                self._control.did(_deed(row, args, rights[0], code_of(failed)))
                 raise
             if isinstance(failed, Hangup):
                 raise
@@ -441,13 +441,15 @@ class Supervisor:
         except BlockingIOError:
             return
         except OSError:
-            host = ""
+            self._poll.unregister(asker)
+            self._looking_up.pop(asker.fileno()).close()
+            return
         if host is None:
             return
         self._poll.unregister(asker)
         del self._looking_up[asker.fileno()]
         if not host:
-            asker.close()
+            asker.answer(())
             return
 
         def found(answer: abi.Answer) -> None:
@@ -457,7 +459,7 @@ class Supervisor:
         self._asked[self._control.ask(_deed(abi.RESOLVE, abi.Resolve(host=host)))] = found
 
 
-def _deed(row: Row, args: Args, right: str = "", error: str = "") -> abi.Deed:
+def _deed(row: Row, args: Args, right: str = "", error: int = 0) -> abi.Deed:
     return abi.Deed(row.number, Raw(_encode(args)), right, error)
 
 

@@ -83,6 +83,8 @@ class _Plan(Struct, frozen=True):
 
 
 def _plan(machine: Machine, parent: Process, args: abi.Spawn | abi.SpawnMany) -> _Plan:
+    if args.shared and args.tier == "files":
+        raise Invalid("a program of the tier files has a worker to itself: leave shared out")
     image = machine.executor.image(args.program)
     rights = parent.rights if args.rights is None else _given(parent, args.rights)
     model = args.model or parent.model
@@ -123,6 +125,7 @@ def _add(machine: Machine, parent: Process, account: Account, plan: _Plan, args:
         _give_back(machine, account)
         raise
     child.detached = args.detach
+    child.tier = args.tier
     child.asks = isinstance(args, abi.Spawn) and args.ask
     return child
 
@@ -257,6 +260,7 @@ def describe(machine: Machine, process: Process, queues: dict[int, int]) -> abi.
         worker=process.worker_pid,
         queued=queues.get(process.pid, 0),
         money_micros=micros(process.account.used[Resource.MONEY]),
+        tier=process.tier,
     )
 
 

@@ -1,6 +1,8 @@
 """Running programs: from a spawned process to its exit, whatever happens to the worker on the way."""
 
-from typing import cast, final
+import signal as os_signals
+from collections.abc import Awaitable
+from typing import Final, cast, final
 
 import msgspec
 import trio
@@ -18,8 +20,9 @@ from kernel.process import Process
 from kernel.process_table import ProcessTable
 from kernel.programs import Image, Programs
 from kernel.watch.trace import Trace
-from kernel.workers.launch import Launcher, LaunchRequest, folders_of
+from kernel.workers.launch import Launched, Launcher, LaunchRequest, folders_of
 from kernel.workers.shared import Seat, SharedWorker
+from kernel.workers.supervision import Judge, Supervision, grants_of
 from kernel.workers.worker import WorkerHost
 from syscalls import worker as abi
 from syscalls.calls.process import Exit, Spawn, SpawnMany
@@ -32,6 +35,8 @@ from syscalls.rights import Right
 from syscalls.signals import Signal
 
 GroupKey = tuple[object, ...]
+LAST_WORDS_S: Final = 2.0
+"""What a supervisor gets to tell what its worker did, once that is gone."""
 
 
 @final
@@ -58,15 +63,19 @@ class Executor:
         self._launcher = launcher
         self._nursery: trio.Nursery | None = None
         self._gate: Entrance | None = None
+        self._judge: Judge | None = None
+        self._supervised: dict[int, Supervision] = {}
         self._running: dict[int, Ticket | Seat] = {}
         self._shared: dict[GroupKey, SharedWorker] = {}
         self._programs = Programs(config.programs)
         self.grace_s = config.bounds.grace_s
 
-    def attach(self, nursery: trio.Nursery, gate: Entrance) -> None:
-        """Boot's last step: where the tasks live, and where the workers' calls go."""
+    def attach(self, nursery: trio.Nursery, gate: Entrance, judge: Judge) -> None:
+        """Boot's last step: where the tasks live, where the workers' calls go, and what they do with plain files."""
         self._nursery = nursery
         self._gate = gate
+        self._judge = judge
+        self._processes.capabilities.changed = self._tell_supervisors
 
     def image(self, program: str) -> Image:
         """See Programs.image."""
@@ -196,14 +205,14 @@ class Executor:
     def _share(self, process: Process, image: Image, request: abi.Run) -> None:
         """Puts `process` beside its equals, or into a worker of its own that others will join."""
         assert self._nursery is not None and self._gate is not None
-        key = (image, process.principal, process.account.parent, process.rights)
+        key = (image, process.principal, process.account.parent, process.rights, process.tier)
         worker = self._shared.get(key)
         capabilities = self._processes.capabilities
         stamp = capabilities.changes, capabilities.grants
         if worker is None or not worker.has_room or not worker.holds_still(process.rights, stamp):
             self._shared = {key: each for key, each in self._shared.items() if each.has_room}
             worker = self._shared[key] = SharedWorker(
-                LaunchRequest(pid=process.pid, name=process.name, folders=_visible(process.rights, image)),
+                _wanted(process, image),
                 launcher=self._launcher,
                 gate=self._gate,
                 bounds=self._config.bounds,
@@ -239,9 +248,7 @@ class Executor:
 
     async def _host(self, process: Process, image: Image, request: abi.Run) -> Exit:
         assert self._gate is not None
-        launched = await self._launcher.launch(
-            LaunchRequest(pid=process.pid, name=process.name, folders=_visible(process.rights, image))
-        )
+        launched = await self._launcher.launch(_wanted(process, image))
         worker = WorkerHost(process, launched, self._gate, bounds=self._config.bounds, clock=self._clock)
         outcome = lost(process)
 
@@ -249,8 +256,32 @@ class Executor:
             nonlocal outcome
             outcome = await self._run(wire, process, request)
 
-        await worker.serve(run)
+        if launched.control is None:
+            await worker.serve(run)
+        elif await self._supervise(process, launched, worker.serve(run)):
+            return failure(process, IOFailed("its supervisor died, and with it its files and sockets: start it again"))
         return outcome
+
+    async def _supervise(self, process: Process, launched: Launched, work: Awaitable[None]) -> bool:
+        """Does `work` while somebody answers the worker's plain calls; whether nobody did any more."""
+        assert self._judge is not None and launched.control is not None
+        supervision = Supervision(process, launched.control, grants_of(process), self._judge)
+        self._supervised[process.pid] = supervision
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(supervision.run, lambda: launched.signal(os_signals.SIGKILL))
+                try:
+                    await work
+                finally:
+                    supervision.finish(LAST_WORDS_S)
+        finally:
+            del self._supervised[process.pid]
+        return supervision.lost
+
+    def _tell_supervisors(self) -> None:
+        """Somebody's rights have changed: those whose they are hear of it before anything else happens."""
+        for supervision in tuple(self._supervised.values()):
+            supervision.refresh()
 
     async def _run(self, wire: Duplex, process: Process, request: abi.Run) -> Exit:
         ticket = wire.begin(abi.RUN, request)
@@ -312,6 +343,18 @@ def _request(process: Process, image: Image, spawn: Spawn | SpawnMany, args: Raw
         kwargs=spawn.kwargs,
         model=process.model,
         seed=process.pid,
+    )
+
+
+def _wanted(process: Process, image: Image) -> LaunchRequest:
+    """In the tier `files` nothing is shown but the program itself: all else is opened by right, as it is then."""
+    if process.tier != "files":
+        return LaunchRequest(
+            pid=process.pid, name=process.name, folders=_visible(process.rights, image), tier=process.tier
+        )
+    own = () if image.file is None else (image.file,)
+    return LaunchRequest(
+        pid=process.pid, name=process.name, folders=own, tier=process.tier, mediated=grants_of(process)
     )
 
 

@@ -11,6 +11,9 @@ from syscalls.wire import NIL
 State = Literal["ready", "running", "waiting", "stopped", "zombie"]
 Kind = Literal["program", "session", "tool"]
 Stream = Literal["stdout", "stderr", "log"]
+Tier = Literal["pure", "threads", "files"]
+"""What a program's worker may use of the machine: one thread; threads; or threads, plain files and TCP, each open and
+connect of which a supervisor makes for it by its rights."""
 
 
 @final
@@ -46,7 +49,11 @@ class Spawn(Args, frozen=True, kw_only=True):
     With `detach` it goes on when its parent ends; otherwise it ends with it. With `shared` it may live in one worker
     with others of the same program, principal, parent account and rights: there is no wall between them, what one may
     do all may, and a worker that dies takes all of them along. With `ask` a call for which it lacks the right asks for
-    that (capability.request) and waits for the answer, instead of being refused.
+    that (capability.request) and waits for the answer, instead of being refused. `tier` is how much of the machine its
+    worker may use by plain Python: `pure` (one thread, and what its rights show of the host), `threads`, or `files`:
+    threads, and `open`, `os` and `socket` on what its rights `file:/folder/** read,write` and `net:tcp:HOST:PORT
+    connect` let it, as they are at that moment; then nothing of the host is shown by itself, and it has a worker to
+    itself.
     """
 
     program: str
@@ -60,6 +67,7 @@ class Spawn(Args, frozen=True, kw_only=True):
     detach: bool = False
     shared: bool = False
     ask: bool = False
+    tier: Tier = "pure"
 
 
 @final
@@ -84,6 +92,7 @@ class SpawnMany(Args, frozen=True, kw_only=True):
     model: str | None = None
     detach: bool = False
     shared: bool = False
+    tier: Tier = "pure"
 
 
 @final
@@ -146,7 +155,8 @@ class ListProcesses(Args, frozen=True, kw_only=True):
 @final
 class ProcessInfo(Result, frozen=True, kw_only=True):
     """One line of `ps`. Times in seconds of the kernel's clock; `tokens` prompt + generated, charged so far;
-    `queued` requests of it wait for a device; `money_micros` was spent by its account and all below."""
+    `queued` requests of it wait for a device; `money_micros` was spent by its account and all below; `tier` is its
+    worker's (see Spawn)."""
 
     pid: int
     ppid: int
@@ -172,6 +182,7 @@ class ProcessInfo(Result, frozen=True, kw_only=True):
     tokens_max: int | None = None
     queued: int = 0
     money_micros: int = 0
+    tier: Tier = "pure"
 
 
 @final
@@ -251,7 +262,7 @@ SPAWN = Row(
         errors=(
             (Errno.ENOENT, "no such program, file or model; the message lists the installed ones."),
             (Errno.EPERM, "a right is asked for that the caller lacks; the message names it."),
-            (Errno.EINVAL, "a path without a name, a budget below zero, or a right that is none."),
+            (Errno.EINVAL, "a path without a name, a budget below zero, a right that is none, or tier files, shared."),
             (Errno.EAGAIN, "the process table is full (bounds.processes_max)."),
             (
                 Errno.EQUOTA,

@@ -183,10 +183,12 @@ class Sys:
         detach: bool = False,
         shared: bool | None = None,
         ask: bool = False,
+        tier: process.Tier = "pure",
     ) -> Child:
         """Starts a program: the name of an installed one, `/absolute/file.py:NAME`, or a decorated function.
 
         `args` and `kwargs` are the program's; the rest says how it runs. `rights` None hands on the caller's own.
+        `tier`: see process.spawn.
         """
         spawned: process.Spawned = await self._door.call(
             process.SPAWN,
@@ -202,6 +204,7 @@ class Sys:
                 detach=detach,
                 shared=shared if shared is not None else isinstance(program, Program) and program.shared,
                 ask=ask,
+                tier=tier,
             ),
         )
         return Child(self._door, spawned.pid)

@@ -5,7 +5,7 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, final
+from typing import Any, final, get_args
 
 import click
 import msgspec
@@ -81,6 +81,12 @@ for what it lacks; elsewhere that is refused.
     "--nice", type=click.IntRange(-20, 19), default=0, metavar="N", help="From -20 (more of the machine) to 19 (less)"
 )
 @click.option("--name", metavar="NAME", help="What ps calls it")
+@click.option(
+    "--tier",
+    type=click.Choice(get_args(process.Tier)),
+    default="pure",
+    help="What it may use of the machine: one thread; threads; or plain files and sockets too, by its rights",
+)
 @click.option("--detach", is_flag=True, help="Print its pid and let it go on alone")
 @output("table", "json")
 @which_kernel
@@ -97,6 +103,7 @@ def run(
     timeout: float | None,
     nice: int,
     name: str | None,
+    tier: process.Tier,
     detach: bool,
     output: str,
 ) -> int:
@@ -118,6 +125,7 @@ def run(
         nice=nice or target.nice,
         model=target.model,
         detach=detach,
+        tier=tier,
         ask=not detach and session.typed and can_ask(),
     )
     with _kernel(session, model, detach=detach) as (there, named):
