@@ -267,15 +267,20 @@ class Executor:
         assert self._judge is not None and launched.control is not None
         supervision = Supervision(process, launched.control, grants_of(process), self._judge)
         self._supervised[process.pid] = supervision
+        error: BaseExceptionGroup[SyscallError] | None = None
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(supervision.run, lambda: launched.signal(os_signals.SIGKILL))
                 try:
                     await work
+                except* SyscallError as failed:  # the program's own, or what it made of having no supervisor
+                    error = failed
                 finally:
                     supervision.finish(LAST_WORDS_S)
         finally:
             del self._supervised[process.pid]
+        if error is not None and not supervision.lost:
+            raise error
         return supervision.lost
 
     def _tell_supervisors(self) -> None:

@@ -23,7 +23,7 @@ from drivers.mediation.sockets import Known, read_address
 from drivers.mediation.view import Folders
 from syscalls.errors import Invalid
 from syscalls.filing import Tree
-from syscalls.mediation import Connect, File, Rename, needed, may_resolve, tcp_name, to_resolve
+from syscalls.mediation import Connect, File, Rename, may_resolve, needed, tcp_name, to_resolve
 from syscalls.mounts import Spot
 from syscalls.rights import Right
 
