@@ -8,10 +8,10 @@ import sys
 from pathlib import Path
 from typing import Any, final
 
-from drivers.hooks import Device, hookimpl
 from drivers.lane import Lane
 from syscalls.driver import Ids, Kind, Open, Opened, StoreAdd, StoreDelete, StoreHits, StoreIds, StoreQuery
 from syscalls.errors import Invalid, NotFound
+from syscalls.hooks import Device, hookimpl
 
 CAN = ("add", "query", "delete", "ids", "only", "durable")
 

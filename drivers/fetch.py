@@ -14,12 +14,12 @@ import msgspec
 import trio
 from msgspec import Struct
 
-from drivers.hooks import Device, hookimpl
 from drivers.web.exchange import Exchange
 from drivers.web.resolve import Resolve, WithHosts, by_system, parse_hosts
 from syscalls import fetching as abi
 from syscalls.driver import Kind, Open, Opened
 from syscalls.errors import Invalid, NotFound, TryAgain
+from syscalls.hooks import Device, hookimpl
 
 EXCHANGES_MAX = 512
 CAN = ("http", "https", "gzip", "deflate")

@@ -16,10 +16,10 @@ import trio
 from msgspec import Struct
 
 from drivers.filing.tree import Files
-from drivers.hooks import Device, hookimpl
 from syscalls import filing as abi
 from syscalls.driver import Kind, Open, Opened
 from syscalls.errors import Invalid
+from syscalls.hooks import Device, hookimpl
 
 T = TypeVar("T")
 CAN = ("open", "read", "write", "replace", "stat", "scan", "remove", "make_folder", "rename")

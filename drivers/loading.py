@@ -6,8 +6,8 @@ from typing import Any, cast
 
 import pluggy
 
-from drivers.hooks import GROUP, PROJECT, Driver, Hooks
 from syscalls.errors import Invalid, NotFound
+from syscalls.hooks import DRIVERS, PROJECT, Driver, Hooks
 
 SHIPPED = {
     "torch": "drivers.torch_model",
@@ -26,7 +26,7 @@ SHIPPED = {
 
 def names() -> tuple[str, ...]:
     """Every driver that can be named here."""
-    return tuple(sorted(SHIPPED.keys() | {entry.name for entry in entry_points(group=GROUP)}))
+    return tuple(sorted(SHIPPED.keys() | {entry.name for entry in entry_points(group=DRIVERS)}))
 
 
 def load(name: str) -> Driver:
@@ -37,12 +37,12 @@ def load(name: str) -> Driver:
     manager.register(_plugin(name))
     driver = manager.hook.kernos_driver()
     if driver is None:
-        raise Invalid(f"{name} brings no driver: it needs a @hookimpl function kernos_driver, see drivers/hooks.py")
+        raise Invalid(f"{name} brings no driver: it needs a @hookimpl function kernos_driver, see syscalls/hooks.py")
     return cast(Driver, driver)
 
 
 def _plugin(name: str) -> Any:
-    for entry in entry_points(group=GROUP, name=name):
+    for entry in entry_points(group=DRIVERS, name=name):
         return entry.load()
     if name in SHIPPED:
         return import_module(SHIPPED[name])

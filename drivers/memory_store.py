@@ -12,10 +12,10 @@ from typing import final
 
 import anyio.lowlevel
 
-from drivers.hooks import Device, hookimpl
 from drivers.vectors import FLOAT_BYTES, check_dimensions, dimensions_of, floats_of, unit
 from syscalls.driver import Ids, Kind, Open, Opened, StoreAdd, StoreDelete, StoreHits, StoreIds, StoreQuery
 from syscalls.errors import Invalid
+from syscalls.hooks import Device, hookimpl
 
 CAN = ("add", "query", "delete", "ids", "only", "exact")
 

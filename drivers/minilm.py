@@ -11,10 +11,10 @@ import msgspec
 from msgspec import Struct
 
 from drivers.hashed import DIMENSIONS, vector_of
-from drivers.hooks import Device, hookimpl
 from drivers.lane import Lane
 from syscalls.driver import Embed, Embedded, Kind, Open, Opened
 from syscalls.errors import Invalid
+from syscalls.hooks import Device, hookimpl
 
 HASH = "hash"
 

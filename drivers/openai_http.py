@@ -22,7 +22,6 @@ from drivers.compatible.answer import Answer
 from drivers.compatible.echo import body_of_echo, scores_in
 from drivers.compatible.events import Events
 from drivers.compatible.requests import body_of, bounds_of
-from drivers.hooks import Device, Emit, hookimpl
 from syscalls.driver import (
     Embed,
     Embedded,
@@ -39,6 +38,7 @@ from syscalls.driver import (
     TokenScore,
 )
 from syscalls.errors import Invalid, NoSyscall, NotFound, PermissionDenied
+from syscalls.hooks import Device, Emit, hookimpl
 
 WINDOW_ASSUMED = 4096
 LINGER_S = 0.5

@@ -10,13 +10,13 @@ import trio
 from msgspec import Raw
 
 from drivers.faults import as_syscall_error
-from drivers.hooks import Device, Driver
 from drivers.tally import Tally
 from drivers.window import read_by
 from syscalls import driver as abi
 from syscalls import fetching, filing
 from syscalls.codec import pack, parse_args
 from syscalls.errors import Errno, Invalid, NoSyscall, NotFound, SyscallError
+from syscalls.hooks import Device, Driver
 from syscalls.link.duplex import Duplex
 from syscalls.row import Row
 from syscalls.wire import Call, Cancel, Event

@@ -16,7 +16,6 @@ import msgspec
 from msgspec import Struct
 
 from drivers.certain import Certain
-from drivers.hooks import Device, Emit, hookimpl
 from drivers.simulated.scores import scores_of
 from drivers.simulated.script import Reply, choose, ids_of, parse_script
 from drivers.simulated.tokens import END, TAIL, TEMPLATE, answer_begun, head_of, segment_of, text_of
@@ -42,6 +41,7 @@ from syscalls.driver import (
     Tokens,
 )
 from syscalls.errors import Invalid, NoSyscall
+from syscalls.hooks import Device, Emit, hookimpl
 
 
 @final

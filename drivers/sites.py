@@ -13,10 +13,10 @@ import msgspec
 import trio
 from msgspec import Struct
 
-from drivers.hooks import Device, hookimpl
 from syscalls import fetching as abi
 from syscalls.driver import Kind, Open, Opened
 from syscalls.errors import Invalid, NotFound
+from syscalls.hooks import Device, hookimpl
 
 
 @final

@@ -19,7 +19,6 @@ from drivers.causal.folder import check_weights, checksum, find_folder, read_con
 from drivers.causal.generation import Batch, Generation, Outcome, Voice
 from drivers.causal.imports import quick_imports
 from drivers.causal.layout import Layout
-from drivers.hooks import Device, Emit, hookimpl
 from drivers.window import check_score, check_window, read_by
 from syscalls.driver import (
     Detokenize,
@@ -40,6 +39,7 @@ from syscalls.driver import (
     Tokens,
 )
 from syscalls.errors import Invalid, NoSyscall, NotFound
+from syscalls.hooks import Device, Emit, hookimpl
 
 MIB = 1 << 20
 

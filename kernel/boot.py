@@ -7,7 +7,6 @@ import argparse
 import contextlib
 import ctypes
 import gc
-import importlib.metadata
 import os
 import resource
 import signal
@@ -16,6 +15,7 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import final
 
@@ -25,13 +25,14 @@ import trio
 from kernel import config as configuration
 from kernel.accounts.account import Accounts
 from kernel.clock import Clock
-from kernel.config import Config, ModelConfig, ToolConfig
+from kernel.config import Config, ModelConfig
 from kernel.derivation import Capabilities
 from kernel.device import Registry
 from kernel.doors.door import Door
 from kernel.doors.gateway import Gateway, bind
 from kernel.doors.guest import Guests
 from kernel.doors.session import Sessions
+from kernel.extension import load_extensions
 from kernel.gate import Gate, Handler
 from kernel.handles import Handles
 from kernel.hosts.host_process import StartHost, start_child
@@ -42,6 +43,8 @@ from kernel.messages.alarm import Alarms
 from kernel.messages.pipe import Pipes
 from kernel.messages.topic import Topics
 from kernel.mm.contexts import Contexts
+from kernel.mm.eviction import Evictor
+from kernel.packages import Packages
 from kernel.panic import first
 from kernel.permission import OPERATOR, Permission
 from kernel.power import Switch, stop_programs
@@ -64,6 +67,7 @@ from kernel.sys import (
     message,
     model,
     net,
+    package,
     process,
     signalling,
     watch,
@@ -72,14 +76,14 @@ from kernel.truth import FILE, Truth
 from kernel.version import VERSION
 from kernel.watch.trace import Trace
 from kernel.watch.trace_file import TraceFile
+from kernel.watchdog import Interrupter, Watch
 from kernel.workers.exec import Executor
 from kernel.workers.jail import JailLauncher
 from kernel.workers.launch import Launcher
-from kernel.workers.tool import Tool
+from kernel.workers.plugins import Plugins
 from syscalls.errors import SyscallError
 from syscalls.signals import Signal
 
-TOOLS_GROUP = "kernos.tools"
 _PR_SET_PDEATHSIG = 1
 _FILES_MAX = 65536
 _GARBAGE_THRESHOLD = 10_000
@@ -100,6 +104,7 @@ FAMILIES = (
     kernel,
     admission,
     watch,
+    package,
 )
 
 
@@ -132,17 +137,26 @@ async def machine_up(
     make_launcher: Callable[[Trace], Launcher],
     start_host: StartHost = start_child,
     wall: Callable[[], float] | None = None,
+    breaker: Interrupter | None = None,
 ) -> AsyncIterator[Running]:
     """The whole machine but its front door; leaving the block takes it down: TERM, the grace time, then the end.
 
-    `wall` tells the date (None: that of a virtual clock)."""
+    `wall` tells the date (None: that of a virtual clock); `breaker` ends decisions of extensions that do not end."""
     clock_ = Clock(wall)
     trace = Trace(clock_, config.bounds.trace_records_max, bytes_max=config.bounds.trace_bytes_max, config=config.trace)
     accounts = Accounts(clock_.now)
     ledger = Ledger(config=config, truth=truth, accounts=accounts, trace=trace)
     processes = ProcessTable(clock=clock_, trace=trace, processes_max=config.bounds.processes_max)
-    scheduler = Scheduler(clock=clock_, queue_max=config.bounds.queue_max)
-    devices = Registry(config=config, trace=trace, truth=truth, accounts=accounts, start_host=start_host)
+
+    def disabled(kind: str, name: str, why: str) -> None:
+        trace.event("extension_disabled", what=kind, name=name, why=why)
+
+    extensions = load_extensions(config, Watch(clock_, bound_s=config.bounds.policy_s, tell=disabled, breaker=breaker))
+    scheduler = Scheduler(clock_, queue_max=config.bounds.queue_max, policy=extensions.scheduling(config.scheduling))
+    evictor = Evictor(extensions.eviction(config.eviction))
+    devices = Registry(
+        config=config, trace=trace, truth=truth, accounts=accounts, source=extensions.source, start_host=start_host
+    )
     contexts = Contexts(
         bounds=config.bounds,
         clock=clock_,
@@ -154,6 +168,7 @@ async def machine_up(
         ledger=ledger,
     )
     launcher = make_launcher(trace)
+    packages = Packages(config.packages_folder, tell=partial(_unread, trace))
     executor = Executor(
         config=config,
         clock=clock_,
@@ -161,6 +176,16 @@ async def machine_up(
         accounts=accounts,
         processes=processes,
         contexts=contexts,
+        launcher=launcher,
+        packages=packages,
+    )
+    plugins = Plugins(
+        config,
+        packages=packages,
+        clock=clock_,
+        trace=trace,
+        tools=devices.tools,
+        processes=processes,
         launcher=launcher,
     )
     pipes = Pipes(pipes_max=config.bounds.pipes_max)
@@ -187,6 +212,9 @@ async def machine_up(
         alarms=alarms,
         handles=handles,
         requests=requests,
+        plugins=plugins,
+        extensions=extensions,
+        evictor=evictor,
     )
     permission = Permission(processes=processes, contexts=contexts, models=devices, accounts=machine.roster)
     gate = Gate(machine, permission, handlers())
@@ -207,11 +235,10 @@ async def machine_up(
         nursery.start_soon(_expire, processes.capabilities, clock_)
         nursery.start_soon(contexts.run)
         nursery.start_soon(alarms.run)
-        for name, tool in installed_tools(config).items():
-            served = Tool(name, tool, bounds=config.bounds, clock=clock_, launcher=launcher)
-            devices.tools[name] = served
-            nursery.start_soon(_supervise_tool, served, gate, processes, init)
+        plugins.attach(nursery, gate, init)
         trace.event("boot", pid=init.pid, version=VERSION)
+        for each in extensions.loaded:
+            trace.event("extension_loaded", extension=each.extension, trust=each.trust.record)
         try:
             yield Running(machine, gate, init)
         finally:
@@ -252,14 +279,8 @@ async def _expire(capabilities: Capabilities, clock_: Clock) -> None:
         capabilities.expire()
 
 
-async def _supervise_tool(tool: Tool, gate: Gate, processes: ProcessTable, init: Process) -> None:
-    await tool.run(gate=gate, processes=processes, parent=init)
-
-
-def installed_tools(config: Config) -> dict[str, ToolConfig]:
-    """Tools of installed packages, then those of kernos.toml."""
-    found = importlib.metadata.entry_points(group=TOOLS_GROUP)
-    return {**{entry.name: ToolConfig(program=entry.value) for entry in found}, **config.tools}
+def _unread(trace: Trace, name: str, why: str) -> None:
+    trace.event("package_unread", package=name, error=why)
 
 
 async def serve(config: Config, *, ready_fd: int | None = None) -> None:
@@ -282,6 +303,7 @@ async def _serve(config: Config, switch: Switch, ready_fd: int | None) -> None:
             seals=seals,
             make_launcher=lambda trace: JailLauncher(trace=trace, state_folder=state, without=config.weak_sandbox),
             wall=time.time,
+            breaker=Interrupter.made(),
         ) as running:
             switch.attach(running.machine)
             await _until_told(running, config, ready_fd)
@@ -330,6 +352,7 @@ def _parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--config", type=Path, help="kernos.toml")
     parser.add_argument("--socket", help="where clients connect")
     parser.add_argument("--state", help="the folder of the truth, keys and logs")
+    parser.add_argument("--packages", help="the folder of installed packages; default: in the state folder")
     parser.add_argument("--model", help="default model: a folder, a hub name or an http(s) URL")
     parser.add_argument("--listen", metavar="HOST:PORT", help="where clients from elsewhere connect, over TLS 1.3")
     parser.add_argument("--ephemeral", action="store_true", help="end with the parent; keep no state")
@@ -344,6 +367,8 @@ def _configured(args: argparse.Namespace) -> Config:
         changes["socket"] = args.socket
     if args.state:
         changes["state"] = args.state
+    if args.packages:
+        changes["packages"] = args.packages
     if args.listen:
         changes["listen"] = msgspec.structs.replace(config.listen, address=args.listen)
     if args.model:

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from kernel.accounts.price import Price
-from syscalls.paths import socket_path, state_dir
+from syscalls.paths import PACKAGES, socket_path, state_dir
 from syscalls.resources import ResourceName, parse_amount
 from syscalls.rights import parse_rights
 
@@ -158,11 +158,12 @@ class Bounds(Struct, frozen=True, forbid_unknown_fields=True):
     guests_each_max: int = 64
     guest_bytes_max: int = 4 << 20
     tickets_max: int = 256
+    policy_s: float = 0.25
 
     def __post_init__(self) -> None:
         if not 0.1 <= self.low_water < self.high_water <= 1.0:
             raise ValueError("low_water must be below high_water, both between 0.1 and 1")
-        for name in ("grace_s", "handshake_s", "host_ready_s", "worker_ready_s", "file_io_s"):
+        for name in ("grace_s", "handshake_s", "host_ready_s", "worker_ready_s", "file_io_s", "policy_s"):
             if not 0 <= getattr(self, name) < 1e6:
                 raise ValueError(f"{name} in [bounds] is a number of seconds, 0 or more")
         if any(getattr(self, name) < 1 for name in self.__struct_fields__ if name.endswith("_max")):
@@ -196,12 +197,16 @@ class RequestsConfig(Struct, frozen=True, forbid_unknown_fields=True):
 
 @final
 class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The whole of kernos.toml, with what the command line said on top."""
+    """The whole of kernos.toml, with what the command line said on top. `scheduling` and `eviction` name policies;
+    `trust` names the extensions whose code the kernel and the command line may load."""
 
     socket: str = ""
     state: str = ""
     default_model: str = ""
     models: dict[str, ModelConfig] = {}
+    scheduling: str = "fair"
+    eviction: str = "oldest"
+    trust: tuple[str, ...] = ()
     embedding: str = "minilm"
     store: str = "chroma"
     files: str = "files"
@@ -210,6 +215,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     net: NetConfig = NetConfig()
     tools: dict[str, ToolConfig] = {}
     programs: dict[str, str] = {}
+    packages: str = ""
     requests: RequestsConfig = RequestsConfig()
     accounts: dict[str, AccountConfig] = {}
     prices: dict[str, Price] = {}
@@ -248,6 +254,11 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     @property
     def state_folder(self) -> Path:
         return Path(self.state) if self.state else state_dir()
+
+    @property
+    def packages_folder(self) -> Path:
+        """Where installed packages lie: a folder that kernels may share."""
+        return Path(self.packages) if self.packages else self.state_folder / PACKAGES
 
 
 class ConfigError(Exception):

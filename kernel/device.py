@@ -23,6 +23,7 @@ from syscalls import driver
 from syscalls.calls.device import DeviceInfo, DeviceKind
 from syscalls.calls.model import ModelInfo
 from syscalls.errors import Invalid, NotFound, SyscallError
+from syscalls.hooks import Source
 
 SHIPPED_MODEL = "kernos-tiny"
 STORE = "store"
@@ -40,12 +41,13 @@ class Registry:
         trace: Trace,
         truth: Truth,
         accounts: Accounts,
+        source: Callable[[str], Source | None] = lambda origin: None,
         start_host: StartHost = start_child,
     ) -> None:
         self._config = config
         self._trace = trace
         self._accounts = accounts
-        self._models = Models(truth)
+        self._models = Models(truth, source)
         self._nursery: trio.Nursery | None = None
         self._start_host = start_host
         self._logs = config.state_folder / "logs"
@@ -234,7 +236,7 @@ class Registry:
         yield self.web.host
 
     def _make(self, record: ModelRecord) -> Model:
-        host = self._host(record.ref, record.driver, "model", origin=record.origin, options=record.options)
+        host = self._hosted(record.ref, record.driver, record.asks())
         return Model(record, host, HostedModel(record.ref, host, trace=self._trace))
 
     def _admit(self, record: ModelRecord) -> Model:
@@ -254,7 +256,9 @@ class Registry:
     def _host(
         self, name: str, driver_name: str, kind: driver.Kind, *, origin: str, options: dict[str, str] | None = None
     ) -> Host:
-        args = driver.Open(kind=kind, origin=origin, options=options or {})
+        return self._hosted(name, driver_name, driver.Open(kind=kind, origin=origin, options=options or {}))
+
+    def _hosted(self, name: str, driver_name: str, args: driver.Open) -> Host:
         return Host(
             name,
             driver_name,

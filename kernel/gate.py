@@ -193,7 +193,7 @@ class Gate:
 def _withdrawn(trap: Trap) -> PermissionDenied:
     """What a call is told whose right was revoked under it."""
     assert trap.fallen is not None
-    again = how_to_grant(trap.process.pid, trap.fallen.right)
+    again = how_to_grant(trap.process, trap.fallen.right)
     return PermissionDenied(f"{trap.row.name} was ended: {trap.withdrawn}; {again}")
 
 

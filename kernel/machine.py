@@ -9,12 +9,14 @@ from kernel.admission import Admissions
 from kernel.clock import Clock
 from kernel.config import Config
 from kernel.device import Registry
+from kernel.extension import Extensions
 from kernel.handles import Handles
 from kernel.ledger import Ledger
 from kernel.messages.alarm import Alarms
 from kernel.messages.pipe import Pipes
 from kernel.messages.topic import Topics
 from kernel.mm.contexts import Contexts
+from kernel.mm.eviction import Evictor
 from kernel.process_table import ProcessTable
 from kernel.requests import Requests
 from kernel.roster import Roster
@@ -24,6 +26,7 @@ from kernel.watch.klog import Klog
 from kernel.watch.metrics import Metrics
 from kernel.watch.trace import Trace
 from kernel.workers.exec import Executor
+from kernel.workers.plugins import Plugins
 
 
 @final
@@ -50,6 +53,9 @@ class Machine:
         alarms: Alarms,
         handles: Handles,
         requests: Requests,
+        plugins: Plugins,
+        extensions: Extensions,
+        evictor: Evictor,
     ) -> None:
         self.config = config
         self.clock = clock
@@ -79,6 +85,9 @@ class Machine:
         self.listening = ""
         self.handles = handles
         self.requests = requests
+        self.plugins = plugins
+        self.extensions = extensions
+        self.evictor = evictor
         self.power = trio.Event()
         self.hurry = trio.Event()
         self.grace_s = config.bounds.grace_s

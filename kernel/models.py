@@ -1,5 +1,6 @@
 """The models that this machine knows: records by name and version, which files are which version, kept in the truth."""
 
+from collections.abc import Callable
 from typing import final
 
 import apsw
@@ -10,10 +11,19 @@ from kernel.config import ModelConfig
 from kernel.hosts.host import Host
 from kernel.hosts.hosted import HostedModel
 from kernel.truth import Truth
-from syscalls import driver
+from syscalls.driver import Open, Opened
 from syscalls.errors import NotFound
+from syscalls.hooks import Source
 
 FAMILY = "model"
+
+
+@final
+class Opens(Struct, frozen=True):
+    """What stands behind an origin that an extension's source knew: the driver's own origin, and options."""
+
+    origin: str
+    options: dict[str, str] = {}
 
 
 @final
@@ -26,6 +36,7 @@ class ModelRecord(Struct, frozen=True, kw_only=True):
     driver: str
     options: dict[str, str] = {}
     checksum: str = ""
+    opens: Opens | None = None
     can: tuple[str, ...] = ()
     window_tokens: int = 0
     parameters: int = 0
@@ -34,6 +45,11 @@ class ModelRecord(Struct, frozen=True, kw_only=True):
     @property
     def ref(self) -> str:
         return f"{self.name}@{self.version}"
+
+    def asks(self) -> Open:
+        """What its driver is asked to open."""
+        opens = self.opens or Opens(self.origin)
+        return Open(kind="model", origin=opens.origin, options={**opens.options, **self.options})
 
 
 @final
@@ -51,8 +67,9 @@ class Models:
     """By name and version. A version number stands for the same files for ever, and is given to one of two that are
     registered at the same time."""
 
-    def __init__(self, truth: Truth) -> None:
+    def __init__(self, truth: Truth, source: Callable[[str], Source | None] = lambda origin: None) -> None:
         self._truth = truth
+        self._source = source
         self._known: dict[str, Model] = {}
         self._claimed: set[tuple[str, int]] = set()
         self.default = ""
@@ -88,18 +105,20 @@ class Models:
         return newest is not None and (newest.origin, newest.options) == (model.origin, model.options)
 
     def fresh(self, name: str, origin: str, driver_name: str | None, options: dict[str, str]) -> ModelRecord:
-        """The record of a version that nobody has yet; claimed until `forget_claim`."""
+        """The record of a version that nobody has yet; claimed until `forget_claim`. Where no driver is named, a
+        source of an extension may know the origin; raises what that says is wrong with it."""
+        source = None if driver_name else self._source(origin)
+        opens = None if source is None else Opens(source.origin, dict(source.options))
+        chosen = driver_name or (driver_of(origin) if source is None else source.driver)
         version = self._next_version(name)
         self._claimed.add((name, version))
-        return ModelRecord(
-            name=name, version=version, origin=origin, driver=driver_name or driver_of(origin), options=options
-        )
+        return ModelRecord(name=name, version=version, origin=origin, driver=chosen, options=options, opens=opens)
 
     def forget_claim(self, record: ModelRecord) -> None:
         """It is known by now, or never will be."""
         self._claimed.discard((record.name, record.version))
 
-    async def settle(self, entry: Model, opened: driver.Opened) -> Model:
+    async def settle(self, entry: Model, opened: Opened) -> Model:
         """Writes down what the driver found. Raises IOFailed (EIO), and nothing has changed, if it cannot be written.
 
         The same files from the same place are the version they were; files that changed since they were registered are
@@ -125,7 +144,7 @@ class Models:
         self.add(entry)
         return entry
 
-    def _twin(self, entry: Model, opened: driver.Opened) -> Model | None:
+    def _twin(self, entry: Model, opened: Opened) -> Model | None:
         """Another registered version that is the very same model."""
         for other in self._known.values():
             same = (other.record.name, other.record.origin) == (entry.record.name, entry.record.origin)

@@ -97,7 +97,7 @@ class Permission:
         """The refusal for want of `missing`, with how to grant it."""
         return Lacking(
             f"process {process.pid} ({process.name}) lacks the right '{missing}' for {row.name}: "
-            f"{how_to_grant(process.pid, missing)}",
+            f"{how_to_grant(process, missing)}",
             missing,
         )
 

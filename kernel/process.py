@@ -91,6 +91,8 @@ class Process:
         "name",
         "nice",
         "note",
+        "package",
+        "packages",
         "parent",
         "pid",
         "principal",
@@ -122,6 +124,8 @@ class Process:
         model: str | None,
         started_s: float,
         image: str = "",
+        package: str = "",
+        packages: tuple[str, ...] = (),
     ) -> None:
         # Who it is: never changes.
         self.pid = pid
@@ -133,6 +137,8 @@ class Process:
         self.model = model
         self.started_s = started_s
         self.image = image
+        self.package = package
+        self.packages = packages
         self.tier: Tier = "pure"
         self.program: int = pid if parent is None or parent.kind == "session" else parent.program
         # What it is at: the gate.

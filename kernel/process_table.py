@@ -53,6 +53,8 @@ class ProcessTable:
         nice: int = 0,
         model: str | None = None,
         image: str = "",
+        package: str = "",
+        packages: tuple[str, ...] = (),
     ) -> Process:
         """A new process, ready. Raises TryAgain (EAGAIN) when the table is full, PermissionDenied (EPERM) for a right
         that the parent lacks."""
@@ -71,6 +73,8 @@ class ProcessTable:
             nice=nice,
             model=model,
             image=image,
+            package=package,
+            packages=packages,
             started_s=self._clock.now(),
         )
         self._next += 1

@@ -1,123 +1,27 @@
 """The queue for seats on devices: a pure core that decides, and a thin shell that waits.
 
-An engine is handed only what it can run now; everything else waits here, one `Lane` per device. The unit of
-fairness is the program: each has a virtual service, tokens by weight, and the one that was served least goes next
-(as in Linux' CFS, whose weights these are). The worst case is charged when a seat is given and corrected to what was
-done when it is left; otherwise a program could take every free seat at once. A newcomer starts at the least of those
-who are there: it gets its share from now on, and none for the time it was away.
+An engine is handed only what it can run now; everything else waits here, one `Lane` per device. Who goes next is for a
+policy to say (kernel/policy.py), within one bound that no policy can move. The worst case is charged when a seat is
+given and corrected to what was done when it is left; otherwise a program could take every free seat at once.
 
 Overtaking is bounded in work, not in time: whoever waits is passed by at most `starvation_tokens_max` tokens of
 service that arrived later. A process that is stopped is not seated, and what passes it then does not count.
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Protocol, final
-
-import trio
+from typing import final
 
 from kernel.clock import Clock
 from kernel.panic import KernelPanic
+from kernel.policy import POLICIES, Extended, Policy, Ticket, weight_of
 from kernel.process import Process
+from kernel.watchdog import Watched
 from syscalls.errors import Invalid, TryAgain
+from syscalls.hooks import SchedulingPolicy
 
 STARVATION_TOKENS_MAX = 65536
-NICE_STEP = 1.25
 MEAN_SHARE = 0.1
-WEIGHT_NICE_0 = 1024.0
-
-
-def weight_of(nice: int) -> float:
-    """The share of nice 0 is 1024; each step is a factor of 1.25, as in Linux."""
-    return WEIGHT_NICE_0 / NICE_STEP**nice
-
-
-@final
-class Ticket:
-    """One request for a seat, waiting or seated."""
-
-    __slots__ = ("cost", "granted", "overtaken", "process", "seated", "seq", "since_s", "used", "weight")
-
-    def __init__(self, *, seq: int, process: Process, cost: int, since_s: float) -> None:
-        self.seq = seq
-        self.process = process
-        self.cost = cost
-        self.since_s = since_s
-        self.granted = trio.Event()
-        self.seated = False
-        self.overtaken = 0
-        self.used = 0
-        self.weight = WEIGHT_NICE_0
-
-
-class Policy(Protocol):
-    """Who goes next. `order`: the least goes first; `charge` may be negative (a correction); `arrive` and `leave` frame
-    the time in which a program has requests here."""
-
-    @property
-    def name(self) -> str: ...
-    def arrive(self, program: int) -> None: ...
-    def leave(self, program: int) -> None: ...
-    def order(self, ticket: Ticket) -> tuple[float, int]: ...
-    def charge(self, program: int, tokens: int, weight: float) -> None: ...
-
-
-@final
-class Fcfs:
-    """First come, first served."""
-
-    name = "fcfs"
-
-    def arrive(self, program: int) -> None:
-        """All are alike."""
-
-    def leave(self, program: int) -> None:
-        """All are alike."""
-
-    def order(self, ticket: Ticket) -> tuple[float, int]:
-        return (0.0, ticket.seq)
-
-    def charge(self, program: int, tokens: int, weight: float) -> None:
-        """Nobody keeps count."""
-
-
-@final
-class Fair:
-    """Weighted fair over programs."""
-
-    name = "fair"
-
-    def __init__(self) -> None:
-        self._service: dict[int, float] = {}
-        self._here: set[int] = set()
-
-    def arrive(self, program: int) -> None:
-        """A newcomer starts at the least of those who are here; who comes back keeps what it is ahead by."""
-        if program not in self._here:
-            floor = self._floor()
-            self._service[program] = max(self._service.get(program, floor), floor)
-            self._here.add(program)
-
-    def leave(self, program: int) -> None:
-        """Who is not ahead of the least would start there anyway: it is forgotten."""
-        self._here.discard(program)
-        floor = self._floor()
-        for gone in [p for p, v in self._service.items() if p not in self._here and v <= floor]:
-            del self._service[gone]
-        if not self._here:
-            self._service.clear()
-
-    def order(self, ticket: Ticket) -> tuple[float, int]:
-        return (self._service[ticket.process.program], ticket.seq)
-
-    def charge(self, program: int, tokens: int, weight: float) -> None:
-        self._service[program] += tokens * WEIGHT_NICE_0 / weight
-
-    def _floor(self) -> float:
-        return min((self._service[program] for program in self._here), default=0.0)
-
-
-POLICIES: dict[str, Callable[[], Policy]] = {"fair": Fair, "fcfs": Fcfs}
 
 
 @final
@@ -150,7 +54,7 @@ class Lane:
         ready = [ticket for ticket in self.waiting if not ticket.process.stopped]
         if not ready or len(self.seated) >= self.slots:
             return None
-        chosen = min(ready, key=self.policy.order)
+        chosen = self.policy.choose(ready)
         while (starved := self._starved_by(chosen, ready)) is not None:
             chosen = starved
         self._seat(chosen, ready)
@@ -213,25 +117,32 @@ class Seat:
 
 @final
 class Scheduler:
-    """All lanes, and the waiting. `policy` is a name of POLICIES."""
+    """All lanes, and the waiting. `policy` is a name of POLICIES, or an extension's under watch."""
 
     def __init__(
         self,
         clock: Clock,
         *,
         queue_max: int,
-        policy: str = "fair",
+        policy: "str | Watched[SchedulingPolicy]" = "fair",
         starvation_tokens_max: int = STARVATION_TOKENS_MAX,
     ) -> None:
-        if policy not in POLICIES:
+        if isinstance(policy, str) and policy not in POLICIES:
             raise Invalid(f"no scheduling policy {policy!r}: there are {', '.join(sorted(POLICIES))}")
-        self.policy = policy
+        self._policy = policy
         self._clock = clock
         self._queue_max = queue_max
         self._starvation_tokens_max = starvation_tokens_max
         self._lanes: dict[str, Lane] = {}
         self._next_seq = 0
         self._mean_s: dict[str, float] = {}
+
+    @property
+    def policy(self) -> str:
+        """The policy that decides: an extension's until it is disabled."""
+        if isinstance(self._policy, str):
+            return self._policy
+        return Extended.fallback if self._policy.disabled else self._policy.name
 
     @asynccontextmanager
     async def seat(self, *, device: str, slots: int, process: Process, cost_tokens: int) -> AsyncIterator[Seat]:
@@ -296,8 +207,9 @@ class Scheduler:
 
     def _lane(self, device: str) -> Lane:
         if device not in self._lanes:
+            policy = self._policy
             self._lanes[device] = Lane(
-                POLICIES[self.policy](),
+                POLICIES[policy]() if isinstance(policy, str) else Extended(policy, device, self._clock),
                 queue_max=self._queue_max,
                 starvation_tokens_max=self._starvation_tokens_max,
             )

@@ -30,6 +30,12 @@ _decode: Final = msgspec.msgpack.Decoder(ToZygote).decode
 # System libraries that extension modules of the standard library and common wheels link to. They lie
 # outside every jail, but what is loaded here is found there by its name.
 _LIBRARIES: Final = (
+    "libm.so.6",
+    "libdl.so.2",
+    "libpthread.so.0",
+    "librt.so.1",
+    "libutil.so.1",
+    "libresolv.so.2",
     "libz.so.1",
     "libbz2.so.1.0",
     "liblzma.so.5",

@@ -1,10 +1,12 @@
-"""Where a kernel and its clients meet: the socket, the state folder and the configuration file, by the XDG rules."""
+"""Where a kernel and its clients meet: the socket, the folders and the configuration file, by the XDG rules."""
 
 import os
 from pathlib import Path
 
 from syscalls.errors import Invalid
 
+PACKAGES = "packages"
+"""The folder of installed packages in the state folder."""
 SOCKET_BYTES_MAX = 107
 """The kernel of the machine takes socket paths up to this (unix(7), sun_path less its NUL)."""
 
@@ -24,6 +26,11 @@ def socket_path() -> Path:
 def state_dir() -> Path:
     """`$XDG_STATE_HOME/kernos`: the truth, keys, logs."""
     return Path(os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state") / "kernos"
+
+
+def cache_dir() -> Path:
+    """`$XDG_CACHE_HOME/kernos`: what can be made again."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "kernos"
 
 
 def config_path() -> Path:

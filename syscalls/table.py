@@ -14,6 +14,7 @@ from syscalls.calls import (
     message,
     model,
     net,
+    package,
     process,
     signalling,
     watch,
@@ -60,6 +61,7 @@ _FAMILIES = (
     kernel,
     admission,
     watch,
+    package,
 )
 TABLE: dict[int, Row] = _index(row for family in _FAMILIES for row in family.ROWS)
 BY_NAME: dict[str, Row] = {row.name: row for row in TABLE.values()}

@@ -13,8 +13,8 @@ from syscalls.wire import NIL
 class Run(Args, frozen=True, kw_only=True):
     """Run a program as process `pid` on `channel`; the reply is what it returned, an error how it failed.
 
-    `program` is `MODULE:NAME`; with `file`, the module is that path inside the jail. CANCEL with reason `TERM` is the
-    signal TERM.
+    `program` is `MODULE:NAME`; with `file`, the module is that path inside the jail. `packages` are folders to import
+    from. CANCEL with reason `TERM` is the signal TERM.
     """
 
     pid: int
@@ -25,6 +25,7 @@ class Run(Args, frozen=True, kw_only=True):
     file: str | None = None
     model: str | None = None
     seed: int = 0
+    packages: tuple[str, ...] = ()
 
 
 @final
@@ -36,10 +37,12 @@ class Returned(Result, frozen=True, kw_only=True):
 
 @final
 class Describe(Args, frozen=True, kw_only=True):
-    """Which tool module: `MODULE:NAME` of a decorated function or of an object that holds several."""
+    """Which tool module: `MODULE:NAME` of a decorated function or of an object that holds several. `packages` are
+    folders to import from."""
 
     program: str
     file: str | None = None
+    packages: tuple[str, ...] = ()
 
 
 @final

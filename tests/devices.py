@@ -12,10 +12,12 @@ from kernel.accounts.account import Accounts
 from kernel.clock import Clock
 from kernel.config import Bounds, Config
 from kernel.derivation import Capabilities
+from kernel.extension import Extensions
 from kernel.hosts.ports import EmbeddingPort, ModelPort, StorePort
 from kernel.ledger import Ledger
 from kernel.machine import Machine
 from kernel.mm.contexts import Contexts
+from kernel.mm.eviction import Evictor
 from kernel.mm.recall import similarity, words
 from kernel.process import Process
 from kernel.scheduler import Scheduler
@@ -234,6 +236,7 @@ class Bench:
         truth: Truth | None = None,
         seals: Seals | None = None,
         tokens_max: int | None = None,
+        evictor: Evictor | None = None,
     ) -> None:
         self.config = Config(bounds=bounds or Bounds())
         self.devices = FewDevices(*models)
@@ -271,6 +274,9 @@ class Bench:
             alarms=nothing,
             handles=nothing,
             requests=nothing,
+            plugins=nothing,
+            extensions=Extensions(),
+            evictor=evictor or Evictor(),
         )
         self._pid = 0
         self.tokens_max = tokens_max

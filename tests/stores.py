@@ -4,9 +4,9 @@ import math
 import random
 import struct
 
-from drivers.hooks import StoreDevice
 from drivers.loading import load
 from syscalls.driver import Open, StoreAdd, StoreIds, StoreQuery
+from syscalls.hooks import StoreDevice
 
 DIMENSIONS = 16
 

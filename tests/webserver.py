@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from drivers.fetch import FetchDriver
-from drivers.hooks import hookimpl
+from syscalls.hooks import hookimpl
 
 Answer = bytes | Callable[[trio.abc.Stream], Awaitable[None]]
 

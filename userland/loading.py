@@ -4,6 +4,7 @@ import importlib
 import importlib.util
 import inspect
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
@@ -26,6 +27,15 @@ def load_program(ref: str, file: str | None) -> Program:
         return Program(found)
     names = ", ".join(_programs(module)) or "none"
     raise NotFound(f"{module.__name__} has no program {name!r}: it has {names}; put @program above an async function")
+
+
+def see_packages(folders: Sequence[str]) -> None:
+    """Puts folders of installed packages on sys.path: behind the library, before what the kernel's environment has.
+
+    What the worker has imported by then (the SDK, and what that stands on) stays as it is."""
+    fresh = [folder for folder in folders if folder not in sys.path]
+    at = next((n for n, entry in enumerate(sys.path) if entry.endswith("-packages")), len(sys.path))
+    sys.path[at:at] = fresh
 
 
 def load_tools(ref: str, file: str | None) -> dict[str, Tool]:

@@ -21,7 +21,7 @@ from syscalls.row import Row
 from syscalls.wire import NIL, Call, Cancel, Event
 from syscalls.worker import Describe, Described, Invoke, Returned, Run, Yielded
 from userland.link import TRIO
-from userland.loading import load_program, load_tools
+from userland.loading import load_program, load_tools, see_packages
 from userland.printing import CURRENT, Output
 from userland.sdk.door import Door
 from userland.sdk.encoding import encode
@@ -121,10 +121,12 @@ class Worker:
             del self._inboxes[args.channel]
 
     def _find(self, args: Run) -> Program:
+        see_packages(args.packages)
         ref = args.program if args.file is None else f"{args.file}:{args.program}"
         return self._programs.get(ref) or load_program(args.program, args.file)
 
     def _describe(self, args: Describe) -> Described:
+        see_packages(args.packages)
         try:
             self._tools = load_tools(args.program, args.file)
         except SyscallError:

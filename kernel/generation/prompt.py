@@ -70,7 +70,7 @@ async def _compact(machine: Machine, trap: Trap, context: Context, limit: int) -
     marks = {"high": int(bounds.high_water * limit), "low": int(bounds.low_water * limit)}
 
     stub = 0 if window.gone_turns else STUB_BYTES
-    decided = plan(window.items(), fixed=window.fixed, stub=stub, limit=limit, **marks)
+    decided = plan(window.items(), fixed=window.fixed, stub=stub, limit=limit, order=machine.evictor.order, **marks)
     if decided.idle or not decided.fits:
         return False
     await machine.contexts.binder.shelve(context, [window.entries[at] for at in decided.evict])

@@ -16,8 +16,10 @@ from typing import Literal, final
 from msgspec import Struct
 from msgspec.structs import replace
 
+from kernel.mm.eviction import Order, oldest_first
 from kernel.mm.page import TURN_BYTES, pending, size_of
 from kernel.panic import KernelPanic
+from syscalls.hooks import Exchange
 from syscalls.turns import Text, ToolResult, Turn, system
 
 STUB_BYTES = 96
@@ -36,6 +38,7 @@ class Item(Struct, frozen=True):
     pinned: bool = False
     newest: bool = False
     unwanted: bool = False
+    recalled: bool = False
 
 
 @final
@@ -53,9 +56,19 @@ class Plan(Struct, frozen=True):
         return not self.evict and not self.shorten
 
 
-def plan(items: Sequence[Item], *, fixed: int, stub: int, limit: int, high: int, low: int) -> Plan:
+def plan(
+    items: Sequence[Item],
+    *,
+    fixed: int,
+    stub: int,
+    limit: int,
+    high: int,
+    low: int,
+    order: Order = oldest_first,
+) -> Plan:
     """The compaction of a window of `items` and `fixed` tokens around them. Nothing to do up to `high`; past it, down
-    to `low` if eviction gets there, and never above `limit`. `stub` is what the line for evicted turns may take."""
+    to `low` if eviction gets there, and never above `limit`. `stub` is what the line for evicted turns may take.
+    `order` sees what may be evicted, and gives every number of it once."""
     total = fixed + sum(item.tokens for item in items)
     if total <= high:
         return Plan(tokens=total, fits=total <= limit)
@@ -66,15 +79,12 @@ def plan(items: Sequence[Item], *, fixed: int, stub: int, limit: int, high: int,
     )
     total -= sum(items[at].tokens - most for at, most in shorten)
     evict: list[int] = []
-    wanted = {item.unit for item in items if not item.unwanted}
-    units = sorted(
-        {item.unit for item in items if not item.newest and not item.pinned}, key=lambda unit: (unit in wanted, unit)
-    )
+    evictable = _evictable(items)
     total += stub
-    for unit in units:
+    for unit in order(_exchanges(items, evictable)):
         if total <= low:
             break
-        gone = [at for at, item in enumerate(items) if item.unit == unit and not item.pinned and not item.newest]
+        gone = evictable[unit]
         evict.extend(gone)
         total -= sum(items[at].tokens for at in gone)
     if total > limit:
@@ -82,6 +92,29 @@ def plan(items: Sequence[Item], *, fixed: int, stub: int, limit: int, high: int,
     if not evict:
         total -= stub
     return Plan(tuple(sorted(evict)), shorten, total, total <= limit)
+
+
+def _evictable(items: Sequence[Item]) -> dict[int, list[int]]:
+    """By unit, where the items are that may leave the window."""
+    found: dict[int, list[int]] = {}
+    for at, item in enumerate(items):
+        if not item.pinned and not item.newest:
+            found.setdefault(item.unit, []).append(at)
+    return found
+
+
+def _exchanges(items: Sequence[Item], evictable: dict[int, list[int]]) -> list[Exchange]:
+    wanted = {item.unit for item in items if not item.unwanted}
+    return [
+        Exchange(
+            number=unit,
+            tokens=sum(items[at].tokens for at in places),
+            turns=len(places),
+            recalled=all(items[at].recalled for at in places),
+            unwanted=unit not in wanted,
+        )
+        for unit, places in evictable.items()
+    ]
 
 
 def _squeeze(
@@ -173,6 +206,7 @@ class Window:
                 pinned=entry.turn.role == "system" or at == last_user or entry.pinned,
                 newest=units[at] == newest and entry.kind == "turn",
                 unwanted=entry.unwanted,
+                recalled=entry.kind == "recall",
             )
             for at, entry in enumerate(self.entries)
         ]

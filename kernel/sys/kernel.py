@@ -12,6 +12,7 @@ from kernel.watch.trace import CallEntry, Entry, EventEntry
 from syscalls.calls import kernel as abi
 from syscalls.calls.process import Nothing
 from syscalls.errors import Invalid
+from syscalls.interpreter import interpreter
 from syscalls.limits import ABI_VERSION
 
 _BATCH = 256
@@ -35,6 +36,10 @@ def info(machine: Machine, trap: Trap, args: abi.Info) -> abi.KernelInfo:
         listening=machine.listening,
         queued=machine.scheduler.queued,
         generating=machine.scheduler.seated,
+        eviction=machine.evictor.name,
+        extensions=tuple(str(each.extension) for each in machine.extensions.loaded),
+        disabled=machine.extensions.disabled(),
+        python=interpreter(),
     )
 
 

@@ -1,5 +1,6 @@
 """The process family: spawn, wait, signals, and what processes print and say of themselves."""
 
+import os
 from collections.abc import Mapping
 from typing import final
 
@@ -8,6 +9,7 @@ from msgspec import Struct
 from kernel.accounts.account_record import Account
 from kernel.accounts.price import micros
 from kernel.budget import limits_of
+from kernel.capability import how_to_grant
 from kernel.gate import Handler
 from kernel.machine import Machine
 from kernel.process import Process
@@ -20,13 +22,15 @@ from kernel.workers.launch import shown_by
 from kernel.workers.worker import write_log
 from syscalls.calls import process as abi
 from syscalls.errors import Invalid, NoSuchProcess, PermissionDenied, SyscallError, TimedOut
+from syscalls.filepath import plain
 from syscalls.resources import Resource
-from syscalls.rights import Right, parse_rights, uncovered
+from syscalls.rights import Right, meet, parse_rights, uncovered
 from syscalls.signals import Signal
 
 NICE_MIN, NICE_MAX = -20, 19
 RIGHTS_CHARS_MAX = 8192
 SPAWN_MANY_MAX = 1024
+PACKAGES_MAX = 16
 _NO_LIMITS: Mapping[Resource, int] = {}
 
 
@@ -80,19 +84,23 @@ class _Plan(Struct, frozen=True):
     model: str | None
     wall_s_max: float | None
     limits: Mapping[Resource, int]
+    packages: tuple[str, ...]
 
 
 def _plan(machine: Machine, parent: Process, args: abi.Spawn | abi.SpawnMany) -> _Plan:
     if args.shared and args.tier == "files":
         raise Invalid("a program of the tier files has a worker to itself: leave shared out")
     image = machine.executor.image(args.program)
-    rights = parent.rights if args.rights is None else _given(parent, args.rights)
+    rights = _rights(machine, parent, image, args.rights)
     model = args.model or parent.model
     if model is not None:
         machine.devices.names(model)
     limits = _NO_LIMITS if args.budget is None else limits_of(args.budget)
     name = short(args.name or program_name(args.program))
-    return _Plan(image, name, rights, model, args.budget and args.budget.wall_s, limits)
+    packages = parent.packages if args.packages is None else _check_packages(parent, args.packages)
+    if image.site:
+        packages = (image.site, *(args.packages or ()))
+    return _Plan(image, name, rights, model, args.budget and args.budget.wall_s, limits, packages)
 
 
 def _account(machine: Machine, parent: Process, plan: _Plan) -> Account:
@@ -118,8 +126,10 @@ def _add(machine: Machine, parent: Process, account: Account, plan: _Plan, args:
             account=account,
             rights=plan.rights,
             image=args.program,
+            package=plan.image.package or parent.package,
             nice=_bounded(parent.nice + args.nice),
             model=plan.model,
+            packages=plan.packages,
         )
     except SyscallError:
         _give_back(machine, account)
@@ -214,6 +224,23 @@ async def _send_log(trap: Trap, process: Process, sent: int) -> int:
     return sent
 
 
+def _rights(machine: Machine, parent: Process, image: Image, texts: tuple[str, ...] | None) -> tuple[Right, ...]:
+    """What a child holds. That of an installed package holds what the package was granted, as far as its parent has it;
+    only from a shell, or within the package, it may be given more."""
+    package = machine.plugins.find(image.package) if image.package not in ("", parent.package) else None
+    if texts is None:
+        return parent.rights if package is None else meet(parent.rights, package.rights)
+    rights = _given(parent, texts)
+    if package is not None and parent.kind != "session":
+        excess = uncovered(rights, package.rights)
+        if excess:
+            raise PermissionDenied(
+                f"package {package.name} was not granted '{excess[0]}', and only a shell gives it more: "
+                f"'kernos run --allow', or 'kernos pkg allow {package.name}'"
+            )
+    return rights
+
+
 def _given(parent: Process, texts: tuple[str, ...]) -> tuple[Right, ...]:
     """The rights of a child, none beyond its parent's. What a right to read shows of the host must be the parent's
     where links lead, too."""
@@ -227,9 +254,30 @@ def _given(parent: Process, texts: tuple[str, ...]) -> tuple[Right, ...]:
     if excess:
         raise PermissionDenied(
             f"a child cannot have '{excess[0]}', which process {parent.pid} ({parent.name}) does not hold: "
-            f"grant it to the parent with --allow '{excess[0]}'"
+            f"{how_to_grant(parent, excess[0])}"
         )
     return rights
+
+
+def _check_packages(parent: Process, folders: tuple[str, ...]) -> tuple[str, ...]:
+    """The folders of packages of a child. Each is a sight of the host, so it takes what a right to read it takes, but
+    for those that the parent sees itself; whether there is such a folder is told to nobody without that right."""
+    if len(folders) > PACKAGES_MAX:
+        raise Invalid(f"{len(folders)} folders of packages: at most {PACKAGES_MAX}")
+    for folder in folders:
+        if folder in parent.packages:
+            continue
+        if not folder.startswith("/") or folder == "/" or "*" in folder:
+            raise Invalid(f"{folder!r} is no folder of packages: write an absolute path, below the root, without '*'")
+        excess = uncovered((Right(f"file:{plain(folder)}/**", ("read",)),), parent.rights)
+        if excess:
+            raise PermissionDenied(
+                f"process {parent.pid} ({parent.name}) cannot show packages in {folder} without '{excess[0]}': "
+                f"{how_to_grant(parent, excess[0])}"
+            )
+        if os.path.realpath(folder) != folder or not os.path.isdir(folder):
+            raise Invalid(f"{folder} is no folder of packages: name one where it really lies, not by a link")
+    return folders
 
 
 def describe(machine: Machine, process: Process, queues: dict[int, int]) -> abi.ProcessInfo:

@@ -40,6 +40,8 @@ LINES: dict[str, tuple[Level, str]] = {
     "trace_file": ("error", "the trace file: {error}, {lost} records lost"),
     "ledger_failed": ("error", "what accounts used could not be written: {error}"),
     "unswept": ("warning", "context {context} could not be dropped: {error}"),
+    "extension_loaded": ("info", "{extension} is loaded: {trust} trusts it"),
+    "extension_disabled": ("error", "{what} {name} is disabled until the next boot, the kernel does without: {why}"),
     "bug": ("error", "a bug of the kernel in {call}: {error}"),
     "report": ("info", "{text}"),
 }

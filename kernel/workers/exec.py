@@ -15,6 +15,7 @@ from kernel.config import Config
 from kernel.link import Entrance
 from kernel.mm.contexts import Contexts
 from kernel.outcome import ended, failure, lost
+from kernel.packages import Packages
 from kernel.panic import contain, first
 from kernel.process import Process
 from kernel.process_table import ProcessTable
@@ -31,7 +32,6 @@ from syscalls.errors import BrokenPipe, IOFailed, SyscallError
 from syscalls.link.duplex import Duplex
 from syscalls.link.ticket import Ticket
 from syscalls.resources import NAMES, Resource
-from syscalls.rights import Right
 from syscalls.signals import Signal
 
 GroupKey = tuple[object, ...]
@@ -53,6 +53,7 @@ class Executor:
         processes: ProcessTable,
         contexts: Contexts,
         launcher: Launcher,
+        packages: Packages,
     ) -> None:
         self._config = config
         self._clock = clock
@@ -67,7 +68,7 @@ class Executor:
         self._supervised: dict[int, Supervision] = {}
         self._running: dict[int, Ticket | Seat] = {}
         self._shared: dict[GroupKey, SharedWorker] = {}
-        self._programs = Programs(config.programs)
+        self._programs = Programs(config.programs, packages)
         self.grace_s = config.bounds.grace_s
 
     def attach(self, nursery: trio.Nursery, gate: Entrance, judge: Judge) -> None:
@@ -205,7 +206,7 @@ class Executor:
     def _share(self, process: Process, image: Image, request: abi.Run) -> None:
         """Puts `process` beside its equals, or into a worker of its own that others will join."""
         assert self._nursery is not None and self._gate is not None
-        key = (image, process.principal, process.account.parent, process.rights, process.tier)
+        key = (image, process.principal, process.account.parent, process.rights, process.packages, process.tier)
         worker = self._shared.get(key)
         capabilities = self._processes.capabilities
         stamp = capabilities.changes, capabilities.grants
@@ -348,24 +349,23 @@ def _request(process: Process, image: Image, spawn: Spawn | SpawnMany, args: Raw
         kwargs=spawn.kwargs,
         model=process.model,
         seed=process.pid,
+        packages=process.packages,
     )
 
 
 def _wanted(process: Process, image: Image) -> LaunchRequest:
-    """In the tier `files` nothing is shown but the program itself: all else is opened by right, as it is then."""
+    """In the tier `files` only the program and its packages are shown: all else is opened by right, as it is then."""
     if process.tier != "files":
-        return LaunchRequest(
-            pid=process.pid, name=process.name, folders=_visible(process.rights, image), tier=process.tier
-        )
-    own = () if image.file is None else (image.file,)
+        return LaunchRequest(pid=process.pid, name=process.name, folders=_visible(process, image), tier=process.tier)
+    own = process.packages if image.file is None else (*process.packages, image.file)
     return LaunchRequest(
         pid=process.pid, name=process.name, folders=own, tier=process.tier, mediated=grants_of(process)
     )
 
 
-def _visible(rights: tuple[Right, ...], image: Image) -> tuple[str, ...]:
-    """What the worker sees: what its rights show, and the file that it runs."""
-    folders = folders_of(rights)
+def _visible(process: Process, image: Image) -> tuple[str, ...]:
+    """What the worker sees: what the rights of `process` show, its packages, and the file that it runs."""
+    folders = tuple(dict.fromkeys((*folders_of(process.rights), *process.packages)))
     if image.file is None or any(image.file.startswith(folder + "/") for folder in folders):
         return folders
     return (*folders, image.file)

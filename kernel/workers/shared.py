@@ -1,5 +1,5 @@
-"""A worker that hosts many processes: equal in program, principal, account above, and rights, and the program asked
-for it. Inside there is no wall: what one of them may do, all may.
+"""A worker that hosts many processes: equal in program, principal, account above, rights and packages, and the program
+asked for it. Inside there is no wall: what one of them may do, all may.
 
 None of them has a task in the kernel: a process that is hosted here and waits is a record, and the calls that it has
 open. Its worker's task serves them all, and ends when nobody has lived there for a while.

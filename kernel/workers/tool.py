@@ -38,10 +38,22 @@ def own_channel(process: Process) -> Iterator[int]:
 
 @final
 class Tool:
-    """One plugin that serves tools. It runs as a process of its own, with its own rights, never its caller's."""
+    """One plugin that serves tools. It runs as a process of its own, with its own rights, never its caller's. One of an
+    installed `package` has its modules in the folder `site`."""
 
-    def __init__(self, name: str, config: ToolConfig, *, bounds: Bounds, clock: Clock, launcher: Launcher) -> None:
+    def __init__(
+        self,
+        name: str,
+        config: ToolConfig,
+        *,
+        bounds: Bounds,
+        clock: Clock,
+        launcher: Launcher,
+        package: str = "",
+        site: str = "",
+    ) -> None:
         self.name = name
+        self.package = package
         self.program = config.program
         self.restarts = 0
         self.busy = 0
@@ -53,6 +65,7 @@ class Tool:
         self._bounds = bounds
         self._clock = clock
         self._launcher = launcher
+        self._packages = (site,) if site else ()
         self._wire: Duplex | None = None
         self._wanted = trio.Event()
         self._news = trio.Event()
@@ -131,7 +144,7 @@ class Tool:
         try:
             self.process = process = processes.add(
                 parent=parent, principal=parent.principal, kind="tool", name=self.name, account=parent.account,
-                rights=self._rights,
+                rights=self._rights, package=self.package,
             )  # fmt: skip
         except SyscallError as full:
             return full
@@ -149,13 +162,16 @@ class Tool:
         return failed
 
     async def _live(self, process: Process, gate: Entrance) -> None:
-        request = LaunchRequest(pid=process.pid, name=self.name, folders=folders_of(self._rights))
+        folders = (*folders_of(self._rights), *self._packages)
+        request = LaunchRequest(pid=process.pid, name=self.name, folders=folders)
         launched = await self._launcher.launch(request)
         worker = WorkerHost(process, launched, gate, bounds=self._bounds, clock=self._clock)
         await worker.serve(self._serve)
 
     async def _serve(self, wire: Duplex) -> None:
-        described: abi.Described = await wire.call(abi.DESCRIBE, abi.Describe(program=self.program))
+        described: abi.Described = await wire.call(
+            abi.DESCRIBE, abi.Describe(program=self.program, packages=self._packages)
+        )
         self.methods, self.streaming = described.methods, described.streaming
         self._wire = wire
         self._tell()

@@ -15,7 +15,9 @@ class Info(Args, frozen=True, kw_only=True):
 @final
 class KernelInfo(Result, frozen=True, kw_only=True):
     """Version, pid, since when, where clients from elsewhere connect, how much goes on: `queued` requests wait for a
-    device, `generating` have one."""
+    device, `generating` have one. `policy` of the queues and `eviction` of the windows are those in force; `extensions`
+    are loaded; `disabled` is what the watchdog has stopped asking, and why.
+    `python` is the interpreter of its workers, as compiled packages must fit it."""
 
     version: str
     abi: int
@@ -33,6 +35,10 @@ class KernelInfo(Result, frozen=True, kw_only=True):
     listening: str = ""
     queued: int = 0
     generating: int = 0
+    eviction: str = ""
+    extensions: tuple[str, ...] = ()
+    disabled: dict[str, str] = {}
+    python: str = ""
 
 
 @final

@@ -47,13 +47,15 @@ class Spawn(Args, frozen=True, kw_only=True):
     caller's. A right `file:/folder/** read` is what the worker sees of the host: that folder, read-only, at the same
     path. `nice` runs from -20 (more) to 19 (less) and is added to the parent's. `model` is the default of its contexts.
     With `detach` it goes on when its parent ends; otherwise it ends with it. With `shared` it may live in one worker
-    with others of the same program, principal, parent account and rights: there is no wall between them, what one may
-    do all may, and a worker that dies takes all of them along. With `ask` a call for which it lacks the right asks for
-    that (capability.request) and waits for the answer, instead of being refused. `tier` is how much of the machine its
-    worker may use by plain Python: `pure` (one thread, and what its rights show of the host), `threads`, or `files`:
-    threads, and `open`, `os` and `socket` on what its rights `file:/folder/** read,write` and `net:tcp:HOST:PORT
-    connect` let it, as they are at that moment; then nothing of the host is shown by itself, and it has a worker to
-    itself.
+    with others of the same program, principal, parent account, rights and packages: there is no wall between them, what
+    one may do all may, and a worker that dies takes all of them along. With `ask` a call for which it lacks the right
+    asks for that (capability.request) and waits for the answer, instead of being refused. `packages` are folders of
+    installed packages: the worker sees them read-only, and imports from them what its library has not, before the
+    kernel's own environment. None hands on the caller's; any other takes the right to read it (`file:/folder/** read`).
+    `tier` is how much of the machine its worker may use by plain Python: `pure` (one thread, and what its rights show
+    of the host), `threads`, or `files`: threads, and `open`, `os` and `socket` on what its rights `file:/folder/**
+    read,write` and `net:tcp:HOST:PORT connect` let it, as they are at that moment; then nothing of the host is shown by
+    itself, and it has a worker to itself.
     """
 
     program: str
@@ -67,6 +69,7 @@ class Spawn(Args, frozen=True, kw_only=True):
     detach: bool = False
     shared: bool = False
     ask: bool = False
+    packages: tuple[str, ...] | None = None
     tier: Tier = "pure"
 
 
@@ -92,6 +95,7 @@ class SpawnMany(Args, frozen=True, kw_only=True):
     model: str | None = None
     detach: bool = False
     shared: bool = False
+    packages: tuple[str, ...] | None = None
     tier: Tier = "pure"
 
 
@@ -262,7 +266,10 @@ SPAWN = Row(
         errors=(
             (Errno.ENOENT, "no such program, file or model; the message lists the installed ones."),
             (Errno.EPERM, "a right is asked for that the caller lacks; the message names it."),
-            (Errno.EINVAL, "a path without a name, a budget below zero, a right that is none, or tier files, shared."),
+            (
+                Errno.EINVAL,
+                "a path without a name, a budget below zero, no right, packages in no folder, or tier files and shared.",
+            ),
             (Errno.EAGAIN, "the process table is full (bounds.processes_max)."),
             (
                 Errno.EQUOTA,

@@ -213,6 +213,7 @@ SESSIONS: dict[str, list[Step]] = {
         Step("kernel.events", {}, credit=64),
         Step("kernel.metrics"),
     ],
+    "kernel-packages": [Step("kernel.packages"), Step("kernel.packages", {"look": True})],
     "kernel": [
         Step("kernel.info"),
         Step("kernel.trace", {"follow": True}, credit=2, items=2),

@@ -13,9 +13,9 @@ import trio
 from msgspec import Raw
 
 from drivers.conformance.rig import CREDIT, Subject, device, host
-from drivers.hooks import hookimpl
 from syscalls import driver as abi
 from syscalls.errors import BrokenPipe, Errno, SyscallError
+from syscalls.hooks import hookimpl
 from syscalls.turns import user
 
 SIM = Subject(driver="sim", kind="model", origin="x", options={"script": '["hello there"]'})

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 import drivers.sentences.origin as origins
-from drivers.hooks import EmbeddingDevice
 from drivers.loading import load
 from syscalls.driver import Embed, Embedded, Open
 from syscalls.errors import Invalid, NotFound
+from syscalls.hooks import EmbeddingDevice
 
 TEXTS = (
     "The cat sleeps on the warm stove.",

@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 import trio
 
-from drivers.hooks import ModelDevice
 from drivers.loading import load
 from syscalls.driver import Finished, Generate, Open, Render, Sampling, Score, Tokens
 from syscalls.errors import (
@@ -22,6 +21,7 @@ from syscalls.errors import (
     TimedOut,
     TryAgain,
 )
+from syscalls.hooks import ModelDevice
 from syscalls.turns import Image, Text, ToolCall, ToolSpec, Turn, assistant, system, tool, user
 from tests.openai_server import WINDOW_TOKENS, Running, running
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from drivers.hooks import StoreDevice
 from drivers.loading import load
 from syscalls.driver import Open, StoreAdd, StoreDelete, StoreQuery
 from syscalls.errors import Invalid
+from syscalls.hooks import StoreDevice
 from tests.stores import ids_of, near, rows, store_of, vector
 
 

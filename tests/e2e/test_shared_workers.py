@@ -15,8 +15,7 @@ from syscalls.link.blocking import BlockingLink
 from tests.kernelproc import kernel_up, spawn, until, wait
 
 PROGRAM = """
-import time
-
+import trio
 from kernos import Sys, program
 
 @program(shared=True)
@@ -26,7 +25,8 @@ async def waits(sys: Sys) -> int:
 @program(shared=True)
 async def spins(sys: Sys) -> None:
     await sys.receive()
-    await sys.note("spinning")
+    with trio.CancelScope(shield=True):  # or TERM might find it before it spins
+        await sys.note("spinning")
     while True:
         pass
 """

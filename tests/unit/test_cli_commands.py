@@ -148,12 +148,16 @@ def test_misuse_names_the_commands_help(capsys: pytest.CaptureFixture[str]) -> N
 def test_every_command_has_help_with_an_example(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     import click
 
-    command = cli.get_command(click.Context(cli), name)
-    assert command is not None
-    pages = [[name]]
-    if isinstance(command, click.Group):
-        pages = [[name, sub] for sub in command.list_commands(click.Context(command))]
-    for words in pages:
+    def pages(command: click.Command | None, *words: str) -> list[tuple[str, ...]]:
+        assert command is not None
+        if not isinstance(command, click.Group):
+            return [words]
+        ctx = click.Context(command)
+        return [
+            page for sub in command.list_commands(ctx) for page in pages(command.get_command(ctx, sub), *words, sub)
+        ]
+
+    for words in pages(cli.get_command(click.Context(cli), name), name):
         code, out, _ = run(capsys, *words, "--help")
         assert code == 0
         assert "Example" in out and f"kernos {name}" in out

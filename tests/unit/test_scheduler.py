@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from kernel.accounts.account import Accounts
 from kernel.clock import Clock
+from kernel.policy import Fair, Fcfs, Policy, Ticket
 from kernel.process import Process
-from kernel.scheduler import Fair, Fcfs, Lane, Policy, Scheduler, Ticket
+from kernel.scheduler import Lane, Scheduler
 from syscalls.errors import Invalid, TryAgain
 from tests.devices import a_process
 

@@ -39,8 +39,7 @@ def test_what_is_left_is_at_most_the_limit_or_nothing_would_be(
     drawn: list[tuple[int, bool, bool]], newest: int, fixed: int, limit: int, high: float, low: float
 ) -> None:
     items = items_of(drawn, newest)
-    marks = {"high": int(high * limit), "low": int(low * limit)}
-    decided = plan(items, fixed=fixed, stub=STUB_BYTES, limit=limit, **marks)
+    decided = plan(items, fixed=fixed, stub=STUB_BYTES, limit=limit, high=int(high * limit), low=int(low * limit))
     left = left_of(items, decided.evict, decided.shorten, fixed) + (STUB_BYTES if decided.evict else 0)
     assert left == decided.tokens
     if decided.fits:

@@ -24,6 +24,7 @@ def command(
     config: Path | None = None,
     model: str | None = None,
     listen: str | None = None,
+    packages: Path | None = None,
     ephemeral: bool = False,
     ready_fd: int | None = None,
 ) -> list[str]:
@@ -35,6 +36,7 @@ def command(
         "--config": config,
         "--model": model,
         "--listen": listen,
+        "--packages": packages,
         "--ready-fd": ready_fd,
     }
     for option, value in options.items():
@@ -75,6 +77,7 @@ def start(
     model: str | None,
     ephemeral: bool,
     listen: str | None = None,
+    packages: Path | None = None,
 ) -> Booted:
     """Starts a kernel with its output in `log` and waits until it answers. Raises Failure with its own sentence."""
     reading, writing = os.pipe()
@@ -84,6 +87,7 @@ def start(
         config=config,
         model=model,
         listen=listen,
+        packages=packages,
         ephemeral=ephemeral,
         ready_fd=writing,
     )
@@ -111,14 +115,23 @@ def start(
 
 
 @contextmanager
-def ephemeral(*, config: Path | None, model: str | None) -> Iterator[Booted]:
-    """A kernel for one command: it ends with the block, and with this OS process however that ends."""
+def ephemeral(*, config: Path | None, model: str | None, packages: Path | None = None) -> Iterator[Booted]:
+    """A kernel for one command: it ends with the block, and with this OS process however that ends. What is installed
+    in the folder `packages` is installed for it."""
     _sweep(Path(tempfile.gettempdir()))
     with tempfile.TemporaryDirectory(prefix=f"{_EPHEMERAL}{os.getpid()}-", ignore_cleanup_errors=True) as folder:
         place = Path(folder)
         state = place / "state"
         state.mkdir(mode=0o700)
-        kernel = start(place / "kernel.sock", place / LOG, state=state, config=config, model=model, ephemeral=True)
+        kernel = start(
+            place / "kernel.sock",
+            place / LOG,
+            state=state,
+            config=config,
+            model=model,
+            ephemeral=True,
+            packages=packages,
+        )
         try:
             yield kernel
         finally:

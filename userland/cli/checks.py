@@ -236,6 +236,11 @@ def check_kernel(session: Session) -> Finding:
     except SyscallError as failed:
         return Finding("kernel", "warn", failed.message, "'kernos up -d' starts a kernel")
     detail = f"kernos {info.version} (pid {info.pid}) answers at {path}, model {info.default_model}"
+    if info.disabled:
+        told = "; ".join(f"{what}: {why}" for what, why in info.disabled.items())
+        return Finding(
+            "kernel", "warn", f"{detail}; disabled: {told}", "mend the extension, then start the kernel anew"
+        )
     mine = _installed()
     if mine and mine != info.version:
         return Finding("kernel", "warn", f"{detail}; this command line is {mine}", "'kernos down', then 'kernos up -d'")

@@ -34,6 +34,7 @@ COMMANDS = {
     "down": (f"{_AT}.down:down", "Stop the kernel", _MACHINE),
     "model": (f"{_AT}.model:model", "Add, list, load, unload and score models", _MACHINE),
     "context": (f"{_AT}.context:context", "List, show and forget named conversations", _MACHINE),
+    "pkg": (f"{_AT}.pkg:pkg", "Build, sign, install and audit packages", _MACHINE),
     "device": (f"{_AT}.device:device", "List devices (models, stores, tools) and call tools", _MACHINE),
     "console": (f"{_AT}.console:console", "A prompt on the kernel", _MACHINE),
     "cert": (f"{_AT}.cert:cert", "Certificates of clients from elsewhere", _MACHINE),

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, final
 
 from syscalls.errors import BrokenPipe
-from syscalls.paths import SOCKET_BYTES_MAX, config_path, socket_path, state_dir
+from syscalls.paths import PACKAGES, SOCKET_BYTES_MAX, config_path, socket_path, state_dir
 from userland.cli.failures import USAGE, Failure
 
 if TYPE_CHECKING:
@@ -55,6 +55,11 @@ class Session:
         return bool(self.host or self._socket or os.environ.get("KERNOS_SOCKET") or _configured(self.config, "socket"))
 
     @property
+    def explicit_socket(self) -> bool:
+        """Whether a socket was named for this command, or for the shell."""
+        return bool(self._socket or os.environ.get("KERNOS_SOCKET"))
+
+    @property
     def path(self) -> Path:
         """Where the kernel is to be found: `--socket`, `$KERNOS_SOCKET`, the configuration, the XDG place."""
         given = self._socket or os.environ.get("KERNOS_SOCKET") or _configured(self.config_file, "socket")
@@ -72,6 +77,12 @@ class Session:
     def state(self) -> Path:
         """Where a kernel started from here keeps its state: what the configuration says, or the XDG place."""
         return Path(_configured(self.config_file, "state") or state_dir()).absolute()
+
+    @property
+    def packages(self) -> Path:
+        """Where packages are installed for the kernels that are started from here."""
+        given = _configured(self.config_file, "packages")
+        return Path(given).absolute() if given else self.state / PACKAGES
 
     @contextmanager
     def link(self) -> Iterator["BlockingLink"]:

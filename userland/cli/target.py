@@ -20,7 +20,9 @@ _OF_A_FILE = ("model:*", "context:own", "process:self", "process:children", "acc
 
 @final
 class Target(Struct, frozen=True, kw_only=True):
-    """What to spawn: `kwargs` is a msgpack map; `tokens`, `nice` and `model` are what a job file asks for."""
+    """What to spawn: `kwargs` is a msgpack map; `tokens`, `nice` and `model` are what a job file asks for; `added` are
+    the rights that the command line adds to the program's own; `file` is where the program stands, if in a file of this
+    machine."""
 
     program: str
     kwargs: bytes
@@ -28,6 +30,8 @@ class Target(Struct, frozen=True, kw_only=True):
     tokens: int | None = None
     nice: int = 0
     model: str | None = None
+    added: tuple[str, ...] = ()
+    file: Path | None = None
 
 
 def resolve(what: str, words: Sequence[str], *, allow: Sequence[str]) -> Target:
@@ -38,9 +42,10 @@ def resolve(what: str, words: Sequence[str], *, allow: Sequence[str]) -> Target:
     path, name = split_file(what)
     if path is not None:
         rights = (f"file:{path.parent}/** read", f"program:{path}:* spawn", *_OF_A_FILE, *granted)
-        return Target(program=f"{path}:{name}", kwargs=_argv(words), rights=rights)
+        return Target(program=f"{path}:{name}", kwargs=_argv(words), rights=rights, file=path)
     words, folders = name_folders(words)
-    return Target(program=what, kwargs=_argv(words), rights=(*rights_of(what), *folders, *granted))
+    added = (*folders, *granted)
+    return Target(program=what, kwargs=_argv(words), rights=(*rights_of(what), *added), added=added)
 
 
 def split_file(what: str) -> tuple[Path | None, str]:

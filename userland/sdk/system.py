@@ -183,12 +183,13 @@ class Sys:
         detach: bool = False,
         shared: bool | None = None,
         ask: bool = False,
+        packages: tuple[str, ...] | None = None,
         tier: process.Tier = "pure",
     ) -> Child:
         """Starts a program: the name of an installed one, `/absolute/file.py:NAME`, or a decorated function.
 
-        `args` and `kwargs` are the program's; the rest says how it runs. `rights` None hands on the caller's own.
-        `tier`: see process.spawn.
+        `args` and `kwargs` are the program's; the rest says how it runs. `rights` and `packages` None hand on the
+        caller's own. `tier`: see process.spawn.
         """
         spawned: process.Spawned = await self._door.call(
             process.SPAWN,
@@ -204,6 +205,7 @@ class Sys:
                 detach=detach,
                 shared=shared if shared is not None else isinstance(program, Program) and program.shared,
                 ask=ask,
+                packages=packages,
                 tier=tier,
             ),
         )

@@ -1,6 +1,7 @@
 """`kernos run`: runs a program and follows it to its end."""
 
 import os
+import platform
 import re
 import sys
 from collections.abc import Iterator
@@ -12,20 +13,25 @@ import msgspec
 from msgspec import Raw
 
 from syscalls.calls import process
+from syscalls.calls.kernel import INFO, Info, KernelInfo
 from syscalls.calls.process import Budget, Exit
+from syscalls.interpreter import interpreter
+from syscalls.link.blocking import BlockingLink
 from userland.cli import amounts
 from userland.cli.asking import Asker, can_ask
 from userland.cli.boot import ephemeral
 from userland.cli.commands.model import absolute_origin
-from userland.cli.failures import DENIED, INTERRUPTED, NO_CONNECTION, OK, Failure, refuse, say
+from userland.cli.failures import CONFLICT, DENIED, INTERRUPTED, NO_CONNECTION, OK, Failure, refuse, say
 from userland.cli.follow import Followed, follow
 from userland.cli.options import SETTINGS, output, which_kernel
 from userland.cli.output import plain, show_value, write
+from userland.cli.packaged import granted
 from userland.cli.session import Session
 from userland.cli.target import Target, resolve
 
 _TOLD = ("pid", "status", "code", "value", "error", "tokens", "wall_s")
 _ENDED = {"killed": "was killed", "terminated": "was terminated", "timed_out": "ran out of time"}
+_SCRIPT = b"# /// script"
 _GRANT = re.compile(r"--allow '([^']+)'")
 
 
@@ -52,12 +58,14 @@ Examples:
   kernos run chat                          lines that are typed go to the program
   kernos run job.toml -o json              a job file
   kernos run --budget tokens=20k,calls=500 ask "Why?" docs/
+  kernos run word-count:sum-up "A text."   a program of a package: see 'kernos pkg'
   kernos run ask --help                    what a program's own arguments are
 
 \b
 Without a running kernel one is started for this command and ends with it. A file's program
 sees its own folder, read only, and the models; --allow grants more. On a terminal it asks
-for what it lacks; elsewhere that is refused.
+for what it lacks; elsewhere that is refused. Packages that it names in itself (PEP 723:
+'# /// script') are installed once and kept; only wheels, unless --build is given.
 """,
 )
 @click.argument("program", metavar="PROGRAM|FILE[:NAME]|JOB.toml")
@@ -81,6 +89,7 @@ for what it lacks; elsewhere that is refused.
     "--nice", type=click.IntRange(-20, 19), default=0, metavar="N", help="From -20 (more of the machine) to 19 (less)"
 )
 @click.option("--name", metavar="NAME", help="What ps calls it")
+@click.option("--build", is_flag=True, help="Build packages of FILE that have no wheel: outside the sandbox, as you")
 @click.option(
     "--tier",
     type=click.Choice(get_args(process.Tier)),
@@ -103,6 +112,7 @@ def run(
     timeout: float | None,
     nice: int,
     name: str | None,
+    build: bool,
     tier: process.Tier,
     detach: bool,
     output: str,
@@ -114,8 +124,12 @@ def run(
     Ctrl-C asks it to end, a second one ends it.
     """
     target = resolve(program, args, allow=allow)
-    if session.host and target.program.startswith("/"):
-        refuse(f"{program} is a file of this machine: the kernel at {session.host} runs what is installed there")
+    if session.host and target.file is not None:
+        refuse(
+            f"{program} is a file of this machine, and the kernel at {session.host} sees neither it nor packages of "
+            "yours: install it there as a program (docs/writing-programs.md), or run it here, without --host"
+        )
+    packages = _packages(target, build=build)
     wanted = process.Spawn(
         program=target.program,
         kwargs=Raw(target.kwargs),
@@ -127,9 +141,15 @@ def run(
         detach=detach,
         tier=tier,
         ask=not detach and session.typed and can_ask(),
+        packages=packages,
     )
     with _kernel(session, model, detach=detach) as (there, named):
         with there.link() as link:
+            packaged = granted(link, target.program)
+            if packaged is not None:
+                wanted = msgspec.structs.replace(wanted, rights=(*packaged, *target.added))
+            if packages:
+                _check_same_python(link)
             spawned = link.call(process.SPAWN, msgspec.structs.replace(wanted, model=named or wanted.model))
             if detach:
                 return _detached(spawned.pid, output)
@@ -151,11 +171,45 @@ def _kernel(session: Session, model: str | None, *, detach: bool) -> Iterator[tu
         raise Failure("no kernel is running for the program to stay on: start one with 'kernos up -d'", NO_CONNECTION)
     if sys.stderr.isatty():
         say("no kernel is running: starting one for this command")
-    with ephemeral(config=session.config_file, model=absolute_origin(model) if model and origin else None) as kernel:
+    own = absolute_origin(model) if model and origin else None
+    with ephemeral(config=session.config_file, model=own, packages=session.packages) as kernel:
         alone = Session()
         alone.typed = session.typed
         alone.choose(socket=str(kernel.socket))
         yield alone, None if origin else model
+
+
+def _packages(target: Target, *, build: bool) -> tuple[str, ...] | None:
+    """The folders of the packages that a script names in itself; they are installed if they are not there."""
+    if target.file is None:
+        if build:
+            refuse("--build is for a file that names its packages in itself ('# /// script')")
+        return None
+    if _SCRIPT not in target.file.read_bytes():  # as nearly always: what reads it need not be imported
+        return None
+    from userland.cli.environment import environment
+    from userland.cli.progress import passing
+    from userland.cli.script import check_python, read_script
+
+    script = read_script(target.file)
+    if script is None:
+        return None
+    check_python(script, platform.python_version(), name=target.file.name)
+    if not script.dependencies:
+        return None
+    with passing() as tell:
+        return (str(environment(script.dependencies, name=target.file.name, build=build, tell=tell)),)
+
+
+def _check_same_python(link: BlockingLink) -> None:
+    """What was installed for this interpreter is for no other: raises Failure if the kernel's workers run on one."""
+    info: KernelInfo = link.call(INFO, Info())
+    if info.python != interpreter():
+        raise Failure(
+            f"the running kernel is on {info.python or 'an interpreter that it does not tell'}, this command on "
+            f"{interpreter()}: use the kernos command of the kernel's own environment",
+            CONFLICT,
+        )
 
 
 def _budget(text: str | None, tokens: int | None, wall_s: float | None) -> Budget | None:

@@ -89,7 +89,9 @@ def header(info: kernel.KernelInfo, found: list[ProcessInfo], sort: str = "b") -
     speed = sum(p.tokens_per_s for p in found if p.state == "running")
     return [
         f"kernos {info.version} (pid {info.pid})  up {clock_time(info.uptime_s)}  model {info.default_model or '-'}  "
-        f"policy {info.policy}" + (f"  sorted by {_SORTS[sort][0]}" if sort in _SORTS else ""),
+        f"policy {info.policy}"
+        + "".join(f", {what} disabled" for what in info.disabled)
+        + (f"  sorted by {_SORTS[sort][0]}" if sort in _SORTS else ""),
         f"{info.processes} programs: "
         + ", ".join(f"{number} {state}" for state, number in states.items() if number)
         + f"  {info.generating} generating, {info.queued} queued  {speed:.1f} tok/s  {count(info.tokens)} tokens"

@@ -1,0 +1,218 @@
+"""Installing: a wheel is copied, checked, agreed to, laid out aside, and only then made the installed one.
+
+Nothing of the package is executed. What was checked is what is installed: everything is read from one private copy.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, Literal, final
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from syscalls.errors import Busy, Invalid, IOFailed, NotFound, PermissionDenied
+from syscalls.package import SITE, Ask, Installed, Manifest
+from syscalls.rights import Right, uncovered
+from userland.pkg.environment import Source, lay_out
+from userland.pkg.keyring import Ring
+from userland.pkg.names import near
+from userland.pkg.signing import SIGNATURE_BYTES_MAX, SUFFIX, key_id, verify
+from userland.pkg.store import Store, seal
+from userland.pkg.wheel import Wheel, copy_private, read_wheel
+from userland.pkg.words import Sentence, sentences
+
+WHEEL: Final = "wheel.whl"
+Trust = Literal["trusted", "seen", "new", "unsigned"]
+
+
+@final
+class Candidate(Struct, frozen=True, kw_only=True):
+    """A wheel that was checked and may be installed: what it asks for (`asks`, blanks filled), who signed it, what is
+    installed of it now, and what a person should be warned of."""
+
+    wheel: Wheel
+    manifest: Manifest
+    public: bytes
+    trust: Trust
+    before: Installed | None
+    values: dict[str, str]
+    asks: tuple[tuple[Ask, Right], ...]
+    warnings: tuple[str, ...]
+    folder: Path
+
+    @property
+    def key(self) -> str:
+        """The id of the key that signed it; "" for none."""
+        return key_id(self.public) if self.public else ""
+
+    @property
+    def more(self) -> tuple[tuple[Ask, Right], ...]:
+        """What it asks for beyond what the installed version asked for. All of it where none is installed."""
+        if self.before is None:
+            return self.asks
+        settled = [Right.parse(text) for text in (*self.before.granted, *self.before.refused)]
+        return tuple(each for each in self.asks if uncovered((each[1],), settled))
+
+    def told(self) -> list[Sentence]:
+        """What it asks for, in words, the worst first; of an upgrade what is more."""
+        return sentences(self.more)
+
+
+@contextmanager
+def candidate(
+    store: Store, path: Path, *, values: dict[str, str], unsigned: bool, upgrade: bool, trust: bool = False
+) -> Iterator[Candidate]:
+    """Checks the wheel at `path`; it can be completed within the block, and leaves nothing behind after it. Call it
+    with the store locked.
+
+    Raises Invalid (EINVAL) for a wheel that is none or has no manifest, PermissionDenied (EPERM) for a signature that
+    is missing, wrong or not believed and for extensions without the word of trust, Busy (EBUSY) where it is installed
+    already, NotFound (ENOENT) for what is not there."""
+    with store.aside() as folder:
+        copy_private(path, folder / WHEEL)
+        wheel = read_wheel(folder / WHEEL, called=path.name)
+        manifest = wheel.manifest
+        if manifest is None:
+            raise Invalid(f"{path.name} has no manifest, so it is no package of kernos: 'kernos pkg build' makes one")
+        if manifest.extensions and not trust:
+            kinds = " and ".join(manifest.extensions)
+            raise PermissionDenied(
+                f"{wheel.name} brings {kinds}, which run outside the sandbox with all that you may do: "
+                "if you trust whoever signed it that far, say --trust"
+            )
+        before = store.find(wheel.name)
+        _check_state(wheel, before, upgrade=upgrade)
+        public, state = _signed_by(store, wheel, _copy_signature(path, folder), before, unsigned=unsigned)
+        known = {**(before.values if before else {}), **values}
+        yield Candidate(
+            wheel=wheel,
+            manifest=manifest,
+            public=public,
+            trust=state,
+            before=before,
+            values={name: known[name] for name in manifest.blanks if name in known},
+            asks=_filled(manifest, known),
+            warnings=_warnings(store, wheel, before),
+            folder=folder,
+        )
+
+
+def complete(
+    store: Store, chosen: Candidate, *, granted: tuple[Right, ...], trust: bool = False, source: Source
+) -> Installed:
+    """Lays the package out and makes it the installed one, with what was `granted` of what it asks for. Raises what
+    laying out raises; nothing has changed then."""
+    held = tuple(sorted(str(right) for right in granted))
+    asked = {str(right) for _, right in chosen.asks}
+    assert set(held) <= asked, "nothing is granted that was not asked for"
+    made = chosen.folder / "release"
+    made.mkdir(mode=0o755)
+    site = made / SITE
+    lay_out(chosen.wheel, site, source=source, aside=chosen.folder)
+    seal(site)
+    (chosen.folder / WHEEL).rename(made / WHEEL)
+    if chosen.public:
+        (chosen.folder / (WHEEL + SUFFIX)).rename(made / (WHEEL + SUFFIX))
+    record = Installed(
+        manifest=chosen.manifest,
+        release=f"{chosen.wheel.version}-{chosen.wheel.sha256[:12]}",
+        sha256=chosen.wheel.sha256,
+        granted=held,
+        refused=tuple(sorted(asked - set(held))),
+        values=chosen.values,
+        key=chosen.key,
+        trusted=trust and bool(chosen.manifest.extensions),
+        since=time.time(),
+        before=chosen.before.release if chosen.before else "",
+    )
+    store.keep(record, made)
+    if chosen.public:
+        Ring(store.folder).saw(chosen.public, chosen.wheel.name)
+    return record
+
+
+def roll_back(store: Store, name: str) -> Installed:
+    """Makes the version before the installed one again, with what it held then, less what was taken back since. Raises
+    NotFound where there is none, PermissionDenied where its key was revoked."""
+    now = store.get(name)
+    old = store.release(name, now.before)
+    check_key(store, old)
+    taken = set(now.refused)
+    kept = tuple(right for right in old.granted if right not in taken)
+    refused = tuple(sorted({*old.refused, *(set(old.granted) - set(kept))}))
+    record = replace(old, granted=kept, refused=refused, before=now.release, since=time.time())
+    store.write(record)
+    return record
+
+
+def remove(store: Store, name: str) -> None:
+    """Takes a package away with all that belongs to it; an unreadable record is no hindrance. Raises NotFound."""
+    try:
+        store.get(name)
+    except IOFailed:
+        pass
+    store.remove(name)
+    Ring(store.folder).forget(name)
+
+
+def check_key(store: Store, record: Installed) -> None:
+    """Raises PermissionDenied (EPERM) where the key of an installed package was revoked."""
+    known = Ring(store.folder).find(record.key) if record.key else None
+    if known is not None and known.state == "revoked":
+        raise PermissionDenied(f"{record.manifest.name} {record.manifest.version} is signed by key {known.id}, revoked")
+
+
+def _check_state(wheel: Wheel, before: Installed | None, *, upgrade: bool) -> None:
+    if before is None and upgrade:
+        raise NotFound(f"{wheel.name} is not installed: 'kernos pkg install' it")
+    if before is None:
+        return
+    if before.sha256 == wheel.sha256:
+        raise Busy(f"{wheel.name} {wheel.version} is installed, this very wheel")
+    if not upgrade:
+        have = before.manifest.version
+        raise Busy(f"{wheel.name} is installed, version {have}: 'kernos pkg upgrade' puts {wheel.version} in its place")
+
+
+def _copy_signature(path: Path, folder: Path) -> bytes | None:
+    beside = path.with_name(path.name + SUFFIX)
+    try:
+        with open(beside, "rb") as file:
+            data = file.read(SIGNATURE_BYTES_MAX + 1)
+    except FileNotFoundError:
+        return None
+    if len(data) > SIGNATURE_BYTES_MAX:
+        raise Invalid(f"{beside.name} is no signature: it is larger than {SIGNATURE_BYTES_MAX} bytes")
+    (folder / (WHEEL + SUFFIX)).write_bytes(data)
+    return data
+
+
+def _signed_by(
+    store: Store, wheel: Wheel, signature: bytes | None, before: Installed | None, *, unsigned: bool
+) -> tuple[bytes, Trust]:
+    """The key that signed it, and how far it is believed."""
+    signed_before = before.key if before is not None else None
+    if signature is None:
+        if signed_before:
+            raise PermissionDenied(f"{wheel.name} is installed signed, this wheel is not: that is no upgrade of it")
+        if not unsigned:
+            raise PermissionDenied(f"{wheel.name} is not signed, nobody answers for it: say --unsigned all the same")
+        return b"", "unsigned"
+    public = verify(wheel, signature)
+    return public, Ring(store.folder).check(public, wheel.name, signed_before=signed_before)
+
+
+def _filled(manifest: Manifest, values: dict[str, str]) -> tuple[tuple[Ask, Right], ...]:
+    try:
+        return tuple((ask, ask.filled(values)) for ask in manifest.rights)
+    except ValueError as bad:
+        raise Invalid(f"{manifest.name}: {bad}") from None
+
+
+def _warnings(store: Store, wheel: Wheel, before: Installed | None) -> tuple[str, ...]:
+    if before is not None:
+        return ()
+    names = [record.manifest.name for record in store.all()]
+    return tuple(f"its name is nearly that of {name}, which is installed" for name in names if near(name, wheel.name))
