@@ -7,7 +7,7 @@ it was) and around the body; the order is made for it.
 
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any, Final, final
+from typing import Any, final
 
 import trio
 from msgspec import Raw
@@ -43,45 +43,48 @@ class Gate:
         self._machine = machine
         self._permission = permission
         self._handlers = handlers
-        self.recorder: Final = Recorder(machine.trace, machine.clock, machine.metrics)
+        self._rows: dict[int | str, Row] = dict(TABLE) | dict(BY_NAME)
+        self._inlines = {number: handler for number, handler in handlers.items() if TABLE[number].inline}
+        self.recorder = Recorder(machine.trace, machine.clock, machine.metrics)
 
     def enter(self, link: Duplex, call: Call, process: Process, nursery: trio.Nursery) -> trio.CancelScope | None:
         """Serves `call` of `process`: at once where it cannot wait, else in a task of its own whose scope is
         returned."""
-        try:
-            row = row_of(call.number)
-        except SyscallError as unknown:
-            link.fail(call.id, unknown)
+        row = self._rows.get(call.number)
+        if row is None:
+            link.fail(call.id, _unknown(call.number))
             self._machine.trace.event("unknown_call", pid=process.pid, call=short(call.number))
             return None
-        if row.inline and not process.stopped and self._inline(link, call, process, row):
+        handler = self._inlines.get(row.number)
+        if handler is not None and not process.stopped and self._inline(link, call, process, row, handler):
             return None
         scope = trio.CancelScope()
         nursery.start_soon(self._serve, link, call, process, row, scope)
         return scope
 
-    def _inline(self, link: Duplex, call: Call, process: Process, row: Row) -> bool:
+    def _inline(self, link: Duplex, call: Call, process: Process, row: Row, handler: Handler) -> bool:
         """Answers in the reader's task; whether it did: a process that asks waits for what it lacks."""
         trap = Trap(process=process, row=row, emit=_no_items, room=trio.lowlevel.checkpoint)
         trap.began_s = self._machine.clock.now()
+        raw = bytes(call.args)
         args: Any = None
         try:
-            args = parse_args(row, call.args)
+            args = parse_args(row, raw)
             trap.admitted = self._permission.check(process, row, args, call.channel)
             self._count(process, row)
-            result = self._handlers[row.number](self._machine, trap, args)
+            result = handler(self._machine, trap, args)
             packed = link.reply(call.id, result)
         except SyscallError as refused:
             if isinstance(refused, Lacking) and process.asks:
                 return False
             link.fail(call.id, refused)
-            self.recorder.refused(trap, call.args, args, refused)
+            self.recorder.refused(trap, raw, args, refused)
         except Exception as bug:
             failure = self._bug(trap, bug)
             link.fail(call.id, failure)
-            self.recorder.refused(trap, call.args, args, failure)
+            self.recorder.refused(trap, raw, args, failure)
         else:
-            self.recorder.done(trap, call.args, args, packed, result)
+            self.recorder.at_once(trap, raw, args, packed, result)
         return True
 
     async def _serve(self, link: Duplex, call: Call, process: Process, row: Row, scope: trio.CancelScope) -> None:
@@ -197,14 +200,11 @@ def _withdrawn(trap: Trap) -> PermissionDenied:
     return PermissionDenied(f"{trap.row.name} was ended: {trap.withdrawn}; {again}")
 
 
-def row_of(number: int | str) -> Row:
-    """The row of a call by number or name. Raises NoSyscall (ENOSYS)."""
-    row = TABLE.get(number) if isinstance(number, int) else BY_NAME.get(number)
-    if row is not None:
-        return row
+def _unknown(number: int | str) -> NoSyscall:
+    """What a call is told that is in no row (ENOSYS)."""
     if isinstance(number, int) and number in RESERVED:
-        raise NoSyscall(f"{RESERVED[number]} is reserved for a later kernel")
-    raise NoSyscall(f"there is no system call {number!r}; 'kernos man' lists them all")
+        return NoSyscall(f"{RESERVED[number]} is reserved for a later kernel")
+    return NoSyscall(f"there is no system call {number!r}; 'kernos man' lists them all")
 
 
 def _no_items(item: Any) -> None:

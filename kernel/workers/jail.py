@@ -23,11 +23,19 @@ from syscalls.link.transport import SocketTransport
 from syscalls.mediation import Serve
 
 ENTRY: Final = "userland.worker:main"
+REHEARSAL: Final = "userland.rehearsal:play"
 PRELOAD: Final = ("userland.worker", "kernos", "userland.agent", "userland.documents")
 _TRIES: Final = 3
 _FILE_BYTES: Final = 1 << 40
 _LIMITS: Final = {"pure": Limits(), "threads": Limits(), "files": Limits(file_bytes=_FILE_BYTES)}
 _OUTPUT_BYTES: Final = 16 * 1024
+
+
+def zygote_spec() -> ZygoteSpec:
+    """The interpreter environment that the kernel itself runs in, as workers get it."""
+    return ZygoteSpec(
+        python=sys.executable, path=guest_path(), preload=PRELOAD, rehearsal=REHEARSAL, binds=guest_binds()
+    )
 
 
 @final
@@ -142,7 +150,7 @@ class JailLauncher:
     async def _ready(self) -> Zygote:
         async with self._starting:
             if self._zygote is None:
-                spec = ZygoteSpec(python=sys.executable, path=guest_path(), preload=PRELOAD, binds=guest_binds())
+                spec = zygote_spec()
                 try:
                     self._zygote = await Zygote.start(spec)
                 except (JailError, OSError) as failed:

@@ -268,7 +268,7 @@ SPAWN = Row(
             (Errno.EPERM, "a right is asked for that the caller lacks; the message names it."),
             (
                 Errno.EINVAL,
-                "a path without a name, a budget below zero, no right, packages in no folder, or tier files and shared.",
+                "a path without a name, a budget below zero, no right, packages in no folder, tier files and shared.",
             ),
             (Errno.EAGAIN, "the process table is full (bounds.processes_max)."),
             (
