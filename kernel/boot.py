@@ -58,6 +58,7 @@ from kernel.sys import (
     admission,
     capability,
     clock,
+    command,
     context,
     device,
     file,
@@ -90,6 +91,7 @@ _GARBAGE_THRESHOLD = 10_000
 
 FAMILIES = (
     process,
+    command,
     signalling,
     context,
     generate,
@@ -168,6 +170,7 @@ async def machine_up(
         ledger=ledger,
     )
     launcher = make_launcher(trace)
+    pipes = Pipes(pipes_max=config.bounds.pipes_max)
     packages = Packages(config.packages_folder, tell=partial(_unread, trace))
     executor = Executor(
         config=config,
@@ -177,6 +180,7 @@ async def machine_up(
         processes=processes,
         contexts=contexts,
         launcher=launcher,
+        pipes=pipes,
         packages=packages,
     )
     plugins = Plugins(
@@ -188,7 +192,6 @@ async def machine_up(
         processes=processes,
         launcher=launcher,
     )
-    pipes = Pipes(pipes_max=config.bounds.pipes_max)
     alarms = Alarms(
         clock=clock_, ring=lambda whose: executor.signal(whose, Signal.ALRM), alarms_max=config.bounds.alarms_max
     )

@@ -19,13 +19,16 @@ from typing import Final, NoReturn
 
 import msgspec
 
-from sandbox import confine, jail, libc
-from sandbox.limits import BINDS_MAX, MESSAGE_BYTES_MAX
+from sandbox import confine, init, jail, libc, rooting
+from sandbox.limits import BINDS_MAX, GIVEN_MAX, MESSAGE_BYTES_MAX
 from sandbox.messages import Confined, Deliver, Failed, Hatched, Help, ToChild
-from sandbox.spec import Bind, WorkerSpec, plan_binds
+from sandbox.spec import Bind, CommandSpec, Spec, WorkerSpec, plan_binds
 
 SOCK_FD: Final = 3
-"""Where a guest finds its socket; 0 reads nothing, 1 and 2 are its output, nothing else is open."""
+"""Where a guest finds its socket; 0 reads nothing, 1 and 2 are its output, nothing else is open but what it was
+given: that begins at GIVEN_FD."""
+
+GIVEN_FD: Final = 6
 
 _STATUS_FD: Final = 4
 _CORE_BYTES: Final = 1
@@ -35,7 +38,7 @@ _SETUP_FAILED: Final = 125
 _HOSTNAME: Final = b"kernos"
 
 _encode: Final = msgspec.msgpack.Encoder().encode
-_decode_spec: Final = msgspec.msgpack.Decoder(WorkerSpec).decode
+_decode_spec: Final = msgspec.msgpack.Decoder(Spec).decode
 _decode_help: Final = msgspec.msgpack.Decoder(ToChild).decode
 _HATCHED: Final = _encode(Hatched())
 
@@ -54,13 +57,15 @@ class _Orphaned(Exception):
 
 
 class Cradle(msgspec.Struct, frozen=True, kw_only=True):
-    """What a newborn child has from its zygote: descriptors, the binds all share, the filters, what it goes without."""
+    """What a newborn child has from its zygote: descriptors, the binds all share, the filters, what it goes without,
+    and whether it is to be a command, whose root has nothing in common with those of workers."""
 
     control: int
     helped: int
     binds: tuple[Bind, ...]
     filters: Mapping[str, bytes]
     without: tuple[str, ...]
+    command: bool = False
 
 
 def live(cradle: Cradle) -> NoReturn:
@@ -71,7 +76,11 @@ def live(cradle: Cradle) -> NoReturn:
     code = _SETUP_FAILED
     try:
         os.write(cradle.control, _HATCHED)
-        code = _enter(_confine(cradle))
+        spec, opened = _confine(cradle)
+        if isinstance(spec, CommandSpec):
+            assert opened is not None, "it was confined"
+            init.run(spec, SOCK_FD, opened)
+        code = _enter(spec)
     except SystemExit as leaving:
         code = _status_of(leaving)
     except _Orphaned:
@@ -84,12 +93,13 @@ def live(cradle: Cradle) -> NoReturn:
         os._exit(code)
 
 
-def _confine(cradle: Cradle) -> WorkerSpec:
+def _confine(cradle: Cradle) -> tuple[Spec, init.Opened | None]:
     os.dup2(cradle.helped, _HELP_FD, inheritable=False)
     libc.close_from(_HELP_FD + 1)
     os.closerange(SOCK_FD, _HELP_FD)
     layers = _Layers(cradle.without)
     early: _Step | None = None
+    opened: init.Opened | None = None
     helped = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, fileno=_HELP_FD)
     try:
         _put_up_common(cradle, layers, helped)
@@ -100,16 +110,20 @@ def _confine(cradle: Cradle) -> WorkerSpec:
     try:
         if early is not None:
             raise early
-        spec = _decode_spec(os.read(_STATUS_FD, MESSAGE_BYTES_MAX))
-        given: list[int] = []
-        _put_up_own(cradle, spec, layers, own if deliver.taken else None, given)
-        _say_confined(Confined(layers.costs), given)
+        spec: Spec = _decode_spec(os.read(_STATUS_FD, MESSAGE_BYTES_MAX))
+        trees, first = own if deliver.taken else None, GIVEN_FD + deliver.given
+        shown: list[int] = []
+        if isinstance(spec, CommandSpec):
+            opened = _put_up_command(cradle, spec, layers, trees, first)
+        else:
+            _put_up_own(cradle, spec, layers, trees, first, shown)
+        _say_confined(Confined(layers.costs), shown)
     except _Step as step:
         _give_up(step.layer, step.cause)
     except BaseException as error:
         _give_up("setup", error)
     os.closerange(_STATUS_FD, _HELP_FD + 1)
-    return spec
+    return spec, opened
 
 
 class _Layers:
@@ -137,25 +151,44 @@ def _put_up_common(cradle: Cradle, layers: _Layers, helped: socket.socket) -> No
     trees: list[int] = []
     layers.put_up("uid", lambda: trees.extend(_take_help(cradle.binds, helped)))
     layers.put_up("uts", _take_name)
-    layers.put_up("root", lambda: jail.begin_root(cradle.binds, trees))
+    if not cradle.command:
+        layers.put_up("root", lambda: jail.begin_root(cradle.binds, trees))
     layers.put_up("capabilities", confine.bound_capabilities)
 
 
-def _put_up_own(cradle: Cradle, spec: WorkerSpec, layers: _Layers, trees: list[int] | None, given: list[int]) -> None:
-    """The rest; `given` takes what a supervisor of the tier `files` needs: see Confined."""
+def _put_up_own(
+    cradle: Cradle, spec: WorkerSpec, layers: _Layers, trees: list[int] | None, first: int, shown: list[int]
+) -> None:
+    """The rest; `shown` takes what a supervisor of the tier `files` needs: see Confined."""
     mediated, program = spec.tier == "files", cradle.filters[spec.tier]
     binds = plan_binds(cradle.binds, spec.binds)
     layers.put_up("root", lambda: jail.finish_root(*_own(binds, cradle.binds, spec.binds, trees)))
-    layers.put_up("fds", lambda: libc.close_from(_HELP_FD + 1))
+    layers.put_up("fds", lambda: libc.close_from(first))
     layers.put_up("capabilities", confine.drop_capabilities)
     layers.put_up("privileges", confine.forbid_privileges)
     layers.put_up("limits", lambda: confine.set_limits(spec.limits, core_bytes=_CORE_BYTES if mediated else 0))
     layers.put_up("death", confine.die_with_parent)
     layers.put_up("landlock", lambda: confine.restrict_files(binds))
     if mediated:
-        layers.put_up("seccomp", lambda: given.extend(_restrict(program)))
+        layers.put_up("seccomp", lambda: shown.extend(_restrict(program)))
     else:
         layers.put_up("seccomp", lambda: confine.restrict_calls(program))
+
+
+def _put_up_command(
+    cradle: Cradle, spec: CommandSpec, layers: _Layers, trees: list[int] | None, first: int
+) -> init.Opened:
+    opened: list[init.Opened] = []
+    layers.put_up("root", lambda: rooting.build(spec, rooting.take_trees(spec.mounts) if trees is None else trees))
+    layers.put_up("fds", lambda: libc.close_from(first))
+    layers.put_up("net", lambda: opened.append(init.Opened(spec.terminal)))
+    layers.put_up("capabilities", confine.drop_capabilities)
+    layers.put_up("privileges", confine.forbid_privileges)
+    layers.put_up("limits", lambda: confine.set_limits(spec.limits))
+    layers.put_up("death", confine.die_with_parent)
+    layers.put_up("landlock", lambda: confine.restrict_command(spec.mounts))
+    layers.put_up("seccomp", lambda: confine.restrict_calls(cradle.filters["command"]))
+    return opened[0]
 
 
 def _own(
@@ -207,17 +240,18 @@ def _be_delivered(helped: socket.socket) -> tuple[Deliver, list[int]]:
     and has the trees of its own binds."""
     message, fds = _next(helped)
     assert isinstance(message, Deliver), "help comes once"
-    status, sock, output, *trees = (fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _AWAY_FD) for fd in fds)
+    status, sock, output, *rest = (fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _AWAY_FD) for fd in fds)
     # Out of the way first: one of them may sit where another has to go.
     for fd in fds:
         os.close(fd)
-    for place, fd in ((1, output), (2, output), (SOCK_FD, sock), (_STATUS_FD, status)):
+    given = enumerate(rest[: message.given], start=GIVEN_FD)
+    for place, fd in ((1, output), (2, output), (SOCK_FD, sock), (_STATUS_FD, status), *given):
         os.dup2(fd, place, inheritable=False)
-    return message, trees
+    return message, rest[message.given :]
 
 
 def _next(helped: socket.socket) -> tuple[Help | Deliver, list[int]]:
-    data, fds, _, _ = socket.recv_fds(helped, MESSAGE_BYTES_MAX, 3 + BINDS_MAX)
+    data, fds, _, _ = socket.recv_fds(helped, MESSAGE_BYTES_MAX, 3 + GIVEN_MAX + BINDS_MAX)
     if not data:
         raise _Orphaned("the zygote is gone")
     return _decode_help(data), fds
