@@ -53,6 +53,7 @@ from kernel.process_table import ProcessTable
 from kernel.requests import Requests
 from kernel.scheduler import Scheduler
 from kernel.seal import Seals
+from kernel.shelves import Shelves
 from kernel.sys import (
     account,
     admission,
@@ -218,6 +219,7 @@ async def machine_up(
         plugins=plugins,
         extensions=extensions,
         evictor=evictor,
+        shelves=Shelves(accounts=accounts, ledger=ledger, truth=truth, devices=devices, trace=trace),
     )
     permission = Permission(processes=processes, contexts=contexts, models=devices, accounts=machine.roster)
     gate = Gate(machine, permission, handlers())
@@ -234,9 +236,11 @@ async def machine_up(
         nursery.start_soon(ledger.run)
         await devices.boot(nursery)
         await contexts.boot()
+        await machine.shelves.boot()
         await requests.boot()
         nursery.start_soon(_expire, processes.capabilities, clock_)
         nursery.start_soon(contexts.run)
+        nursery.start_soon(machine.shelves.run)
         nursery.start_soon(alarms.run)
         plugins.attach(nursery, gate, init)
         trace.event("boot", pid=init.pid, version=VERSION)
