@@ -2,12 +2,15 @@
 
 import os
 import signal
+import socket
 import sys
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Final, TypeVar, final
 
 import trio
 
+from kernel.hosts.mediator import Mediator
 from kernel.loop import TRIO
 from kernel.watch.trace import Trace
 from kernel.workers.launch import CommandEnd, CommandRequest, Launched, LaunchedCommand, LaunchRequest
@@ -18,8 +21,10 @@ from sandbox.interpreter import guest_binds, guest_path
 from sandbox.spec import Bind, CommandSpec, Limits, Mount, MountKind, WorkerSpec, ZygoteSpec
 from sandbox.system import PATH, system
 from sandbox.zygote import Command, Worker, Zygote, reap
+from syscalls.calls.process import Tier
 from syscalls.errors import Invalid, IOFailed
 from syscalls.link.transport import SocketTransport
+from syscalls.mediation import Serve
 from syscalls.worker import DOOR_FD
 from syscalls.worker_limits import WorkerLimits, show_limit
 
@@ -45,10 +50,11 @@ def zygote_spec() -> ZygoteSpec:
 class JailedWorker:
     """A confined worker: its socket, its raw output, its signals, its end."""
 
-    def __init__(self, worker: Worker, limits: WorkerLimits) -> None:
+    def __init__(self, worker: Worker, limits: WorkerLimits, control: socket.socket | None = None) -> None:
         self._worker = worker
         self._limits = limits
         self.over = ""
+        self.control = control
         self.transport = SocketTransport(worker.sock, TRIO)
         self._reaped = trio.Event()
 
@@ -85,6 +91,13 @@ class JailedWorker:
         os.close(self._worker.output)
         self.transport.close()
         await trio.lowlevel.checkpoint()
+
+
+async def _end(worker: JailedWorker) -> None:
+    with trio.CancelScope(shield=True):
+        worker.signal(signal.SIGKILL)
+        await worker.wait()
+        await worker.aclose()
 
 
 @final
@@ -157,8 +170,10 @@ class JailedCommand:
 class JailLauncher:
     """Spawns workers from the zygote; a zygote that died is replaced, and nobody notices."""
 
-    def __init__(self, *, trace: Trace, without: tuple[str, ...] = ()) -> None:
+    def __init__(self, *, trace: Trace, state_folder: Path, without: tuple[str, ...] = ()) -> None:
         self._trace = trace
+        self._never = (str(state_folder),)
+        self._mediator = Mediator(trace, state_folder / "logs" / "mediation.log")
         self._without = without
         self._zygote: Zygote | None = None
         self._starting = trio.Lock()
@@ -177,8 +192,9 @@ class JailLauncher:
                 assert GIVEN_FD == DOOR_FD, "the door's worker looks for its socket where it is put"
                 spec = WorkerSpec(entry=DOOR_ENTRY, tier="door", without=self._without)
             else:
-                spec = WorkerSpec(entry=ENTRY, binds=binds, limits=_limits(request.limits), without=self._without)
-            return JailedWorker(await zygote.spawn(spec, given), request.limits)
+                limits = _limits(request.limits, request.tier)
+                spec = WorkerSpec(entry=ENTRY, binds=binds, without=self._without, tier=request.tier, limits=limits)
+            return await self._supervised(await zygote.spawn(spec, given), request, binds)
 
         return await self._made(spawn)
 
@@ -219,7 +235,26 @@ class JailLauncher:
                 raise IOFailed(f"no worker can be made: {failed}; is the limit of open files too low?") from None
         raise IOFailed(f"{_TRIES} zygotes in a row died: see 'kernos doctor'")
 
+    async def _supervised(self, worker: Worker, request: LaunchRequest, binds: tuple[Bind, ...]) -> Launched:
+        """The worker, once somebody answers it; ended if nobody does."""
+        if worker.mediated is None:
+            return JailedWorker(worker, request.limits)
+        assert request.mediated is not None, "a worker of the tier files is told what it may do"
+        notify, root = worker.mediated
+        seen = tuple(bind.target for bind in (*guest_binds(), *binds))
+        told = Serve(pid=worker.pid, binds=seen, never=self._never, grants=request.mediated)
+        try:
+            control = self._mediator.serve(told, notify=notify, root=root, pidfd=worker.pidfd)
+        except IOFailed:
+            await _end(JailedWorker(worker, request.limits))
+            raise
+        finally:
+            os.close(notify)
+            os.close(root)
+        return JailedWorker(worker, request.limits, control)
+
     async def aclose(self) -> None:
+        await self._mediator.aclose()
         if self._zygote is not None:
             await self._zygote.aclose()
             self._zygote = None
@@ -243,7 +278,7 @@ class JailLauncher:
                 await dead.aclose()
 
 
-def _limits(asked: WorkerLimits) -> Limits:
-    """Those that the system keeps; what is not said is the sandbox's own default."""
-    kept = ("cpu_s", "memory_bytes", "processes", "files", "file_bytes")
+def _limits(asked: WorkerLimits, tier: Tier) -> Limits:
+    """Those that the system keeps; what is not said is the sandbox's own default. Only plain files can be written."""
+    kept = ("cpu_s", "memory_bytes", "processes", "files", *(("file_bytes",) if tier == "files" else ()))
     return Limits(**{field: amount for field in kept if (amount := getattr(asked, field)) is not None})
