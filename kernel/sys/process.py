@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from kernel.accounts.account_record import Account
 from kernel.accounts.price import micros
-from kernel.budget import limits_of
+from kernel.budget import limits_of, narrower
 from kernel.gate import Handler
 from kernel.machine import Machine
 from kernel.process import Process
@@ -92,12 +92,16 @@ def _plan(machine: Machine, parent: Process, args: abi.Spawn | abi.SpawnMany) ->
     model = args.model or parent.model
     if model is not None:
         machine.devices.names(model)
-    limits = _NO_LIMITS if args.budget is None else limits_of(args.budget)
+    budget = args.budget
+    package = machine.plugins.find(image.package) if image.package else None
+    if package is not None and package.budget is not None:
+        budget = narrower(budget or abi.Budget(), package.budget)
+    limits = _NO_LIMITS if budget is None else limits_of(budget)
     name = short(args.name or program_name(args.program))
     packages = parent.packages if args.packages is None else _check_packages(parent, args.packages)
     if image.site:
         packages = (image.site, *(args.packages or ()))
-    return _Plan(image, name, rights, model, args.budget and args.budget.wall_s, limits, packages)
+    return _Plan(image, name, rights, model, budget and budget.wall_s, limits, packages)
 
 
 def _account(machine: Machine, parent: Process, plan: _Plan) -> Account:

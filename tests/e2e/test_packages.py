@@ -1,5 +1,6 @@
 """Packages through the real command line: from nothing to a tool that runs in the sandbox, and away again."""
 
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,6 +31,19 @@ async def loops(sys: Sys) -> None:
         except SyscallError:
             print("refused", flush=True)
         await sys.sleep(0.05)
+"""
+STARTER = """
+from kernos import Sys, program
+
+
+@program
+async def plain(sys: Sys) -> list[str]:
+    return await (await sys.spawn("words:rights")).wait()
+
+
+@program
+async def more(sys: Sys) -> list[str]:
+    return await (await sys.spawn("words:rights", rights=["topic:news"])).wait()
 """
 WHEEL = "word-count/dist/word_count-0.1.0-py3-none-any.whl"
 
@@ -171,3 +185,23 @@ def test_what_runs_loses_what_is_taken_and_ends_with_its_package(up: CommandLine
     until(lambda: "refused" in up("logs", pid).stdout)
     assert up("pkg", "remove", "words").returncode == 0
     until(lambda: pid not in up("ps", "-q").stdout.split())
+
+
+def test_a_package_is_held_to_the_limits_it_names(kernos: CommandLine) -> None:
+    asked = [{"right": "topic:sport publish", "why": "to tell of it"}, {"right": "topic:news publish", "why": "too"}]
+    manifest = {"rights": asked, "programs": {"speak": "words:speak"}, "limits": {"calls": 1}}
+    place = wheel(kernos.home, manifest=manifest, files={"words.py": MODULE + SPEAK})
+    assert kernos("pkg", "install", "--unsigned", "--yes", place).returncode == 0
+    over = kernos("run", "--budget", "calls=100", "words:speak")
+    assert over.returncode == 1 and "calls" in over.stderr, over.stderr
+
+
+def test_a_programs_rights_are_the_packages_whoever_starts_it(up: CommandLine) -> None:
+    asked = [{"right": "topic:sport publish", "why": "to tell of it"}]
+    place = wheel(up.home, manifest={"rights": asked, "programs": {"rights": "words:rights"}})
+    assert up("pkg", "install", "--unsigned", "--yes", place).returncode == 0
+    (up.home / "starter.py").write_text(STARTER)
+    allow = ("--allow", "topic:**", "--allow", "program:words:rights spawn")
+    assert json.loads(up("run", *allow, "starter.py:plain").stdout) == ["topic:sport publish"]
+    more = up("run", *allow, "starter.py:more")
+    assert more.returncode == 4 and "package words was not granted 'topic:news'" in more.stderr
