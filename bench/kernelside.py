@@ -10,15 +10,15 @@ from pathlib import Path
 
 
 @contextlib.contextmanager
-def kernel(config: str = "") -> Iterator[Path]:
+def kernel(config: str = "", *, module: str = "kernel.boot") -> Iterator[Path]:
     """A running kernel with `config` as its kernos.toml; its socket. Raises RuntimeError with what it said if it
-    fails."""
+    fails. `module` boots it."""
     with tempfile.TemporaryDirectory(prefix="kernos-bench-") as made:
         folder = Path(made)
         (folder / "kernos.toml").write_text(config)
         read, write = os.pipe()
         where = ["--socket", str(folder / "k.sock"), "--state", str(folder / "state")]
-        command = [sys.executable, "-m", "kernel.boot", *where, "--config", str(folder / "kernos.toml")]
+        command = [sys.executable, "-m", module, *where, "--config", str(folder / "kernos.toml")]
         child = subprocess.Popen([*command, "--ready-fd", str(write)], pass_fds=[write])
         os.close(write)
         with os.fdopen(read) as pipe:

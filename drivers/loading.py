@@ -2,6 +2,7 @@
 
 from importlib import import_module
 from importlib.metadata import entry_points
+from inspect import isfunction
 from typing import Any, cast
 
 import pluggy
@@ -50,6 +51,6 @@ def _plugin(name: str) -> Any:
     if not colon:
         raise NotFound(f"no driver {name!r}: there are {', '.join(names())}, or name one as MODULE:ATTRIBUTE")
     found: Any = import_module(module)
-    for part in attribute.split("."):
+    for part in filter(None, attribute.split(".")):
         found = getattr(found, part)
-    return found
+    return import_module(module) if isfunction(found) else found  # one of a module's hooks stands for them all

@@ -142,7 +142,7 @@ async def machine_up(
     """The whole machine but its front door; leaving the block takes it down: TERM, the grace time, then the end.
 
     `wall` tells the date (None: that of a virtual clock); `breaker` ends decisions of extensions that do not end."""
-    clock_ = Clock(wall)
+    clock_ = Clock(wall, ticks=None if wall is None else time.perf_counter)
     trace = Trace(clock_, config.bounds.trace_records_max, bytes_max=config.bounds.trace_bytes_max, config=config.trace)
     accounts = Accounts(clock_.now)
     ledger = Ledger(config=config, truth=truth, accounts=accounts, trace=trace)

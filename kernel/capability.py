@@ -38,6 +38,10 @@ class Holder(Protocol):
     @property
     def pid(self) -> int: ...
     @property
+    def kind(self) -> str: ...
+    @property
+    def name(self) -> str: ...
+    @property
     def parent(self) -> "Holder | None": ...
     @property
     def children(self) -> "Mapping[int, Holder]": ...
@@ -187,9 +191,20 @@ class Held:
 
 def lacking(holder: Holder, right: Right, sentence: str) -> PermissionDenied:
     """The refusal for want of `right`, with how to grant it."""
-    return PermissionDenied(f"{sentence} lacks: {how_to_grant(holder.pid, right)}")
+    return PermissionDenied(f"{sentence} lacks: {how_to_grant(holder, right)}")
 
 
-def how_to_grant(pid: int, right: Right) -> str:
-    """The words that grant `right` to process `pid`, before and after it was started."""
-    return f"grant it with --allow '{right}', or now with: kernos grant {pid} '{right}'"
+def how_to_grant(holder: Holder, right: Right) -> str:
+    """What grants `right` to `holder`, the next time and while it lives. A session has the rights of what its client
+    showed, and that of one command is gone when its refusal is read."""
+    now = f"kernos grant {holder.pid} '{right}'"
+    match holder.kind:
+        case "session":
+            return (
+                f"it comes with a credential or certificate that does not give it: get one made with --allow '{right}' "
+                f"(kernos credential new, kernos cert issue); a session that lasts can be granted it with: {now}"
+            )
+        case "tool":
+            return f'grant it in [tools.{holder.name}] of kernos.toml: rights = ["{right}"]; or now with: {now}'
+        case _:
+            return f"grant it with --allow '{right}', or now with: {now}"

@@ -43,34 +43,38 @@ class Gate:
         self._machine = machine
         self._permission = permission
         self._handlers = handlers
-        self._recorder = Recorder(machine.trace, machine.clock, machine.metrics)
+        self._rows: dict[int | str, Row] = dict(TABLE) | dict(BY_NAME)
+        self._inlines = {number: handler for number, handler in handlers.items() if TABLE[number].inline}
+        self.recorder = Recorder(machine.trace, machine.clock, machine.metrics)
 
     def enter(self, link: Duplex, call: Call, process: Process, nursery: trio.Nursery) -> trio.CancelScope | None:
         """Serves `call` of `process`: at once where it cannot wait, else in a task of its own whose scope is
         returned."""
-        try:
-            row = row_of(call.number)
-        except SyscallError as unknown:
-            link.fail(call.id, unknown)
+        row = self._rows.get(call.number)
+        if row is None:
+            link.fail(call.id, _unknown(call.number))
             self._machine.trace.event("unknown_call", pid=process.pid, call=short(call.number))
             return None
-        if row.inline and not process.stopped and self._inline(link, call, process, row):
+        handler = self._inlines.get(row.number)
+        if handler is not None and not process.stopped and self._inline(link, call, process, row, handler):
             return None
         scope = trio.CancelScope()
         nursery.start_soon(self._serve, link, call, process, row, scope)
         return scope
 
-    def _inline(self, link: Duplex, call: Call, process: Process, row: Row) -> bool:
+    def _inline(self, link: Duplex, call: Call, process: Process, row: Row, handler: Handler) -> bool:
         """Answers in the reader's task; whether it did: a process that asks waits for what it lacks."""
         trap = Trap(process=process, row=row, emit=_no_items, room=trio.lowlevel.checkpoint)
         trap.began_s = self._machine.clock.now()
+        raw = bytes(call.args)
         args: Any = None
         try:
-            args = parse_args(row, call.args)
+            args = parse_args(row, raw)
             trap.admitted = self._permission.check(process, row, args, call.channel)
             self._count(process, row)
-            self._use(process, trap.admitted)
-            result = self._handlers[row.number](self._machine, trap, args)
+            if process.package:
+                self._machine.package_use.used(process, trap.admitted)
+            result = handler(self._machine, trap, args)
             packed = link.reply(call.id, result)
         except SyscallError as refused:
             if isinstance(refused, Lacking):
@@ -78,13 +82,13 @@ class Gate:
                     return False
                 self._lacked(process, refused)
             link.fail(call.id, refused)
-            self._recorder.refused(trap, call.args, args, refused)
+            self.recorder.refused(trap, raw, args, refused)
         except Exception as bug:
             failure = self._bug(trap, bug)
             link.fail(call.id, failure)
-            self._recorder.refused(trap, call.args, args, failure)
+            self.recorder.refused(trap, raw, args, failure)
         else:
-            self._recorder.done(trap, call.args, args, packed, result)
+            self.recorder.at_once(trap, raw, args, packed, result)
         return True
 
     async def _serve(self, link: Duplex, call: Call, process: Process, row: Row, scope: trio.CancelScope) -> None:
@@ -96,7 +100,7 @@ class Gate:
             scope=scope,
         )
         trap.require = partial(self._require, trap, call.channel)
-        self._recorder.begin(trap, call.args)
+        self.recorder.begin(trap, call.args)
         args: Any = None
         outcome: SyscallError | None = None
         result: Any = None
@@ -118,16 +122,16 @@ class Gate:
             over = True
         finally:
             if not over:
-                self._recorder.failed(trap, call.args, args, Errno.EPIPE, "its caller has gone while it was under way")
+                self.recorder.failed(trap, call.args, args, Errno.EPIPE, "its caller has gone while it was under way")
         if scope.cancelled_caught:
             outcome = _withdrawn(trap) if trap.fallen else Canceled(f"{row.name} was cancelled")
         if outcome is None:
             outcome, packed = self._answer(link, call, row, result)
         if outcome is None:
-            self._recorder.done(trap, call.args, args, packed, result)
+            self.recorder.done(trap, call.args, args, packed, result)
         else:
             link.fail(call.id, outcome)
-            self._recorder.refused(trap, call.args, args, outcome)
+            self.recorder.refused(trap, call.args, args, outcome)
 
     async def _let_in(self, trap: Trap, args: Any, channel: int) -> None:
         """The right. A process that asks waits for the answer instead of being refused."""
@@ -208,18 +212,15 @@ class Gate:
 def _withdrawn(trap: Trap) -> PermissionDenied:
     """What a call is told whose right was revoked under it."""
     assert trap.fallen is not None
-    again = how_to_grant(trap.process.pid, trap.fallen.right)
+    again = how_to_grant(trap.process, trap.fallen.right)
     return PermissionDenied(f"{trap.row.name} was ended: {trap.withdrawn}; {again}")
 
 
-def row_of(number: int | str) -> Row:
-    """The row of a call by number or name. Raises NoSyscall (ENOSYS)."""
-    row = TABLE.get(number) if isinstance(number, int) else BY_NAME.get(number)
-    if row is not None:
-        return row
+def _unknown(number: int | str) -> NoSyscall:
+    """What a call is told that is in no row (ENOSYS)."""
     if isinstance(number, int) and number in RESERVED:
-        raise NoSyscall(f"{RESERVED[number]} is reserved for a later kernel")
-    raise NoSyscall(f"there is no system call {number!r}; 'kernos man' lists them all")
+        return NoSyscall(f"{RESERVED[number]} is reserved for a later kernel")
+    return NoSyscall(f"there is no system call {number!r}; 'kernos man' lists them all")
 
 
 def _no_items(item: Any) -> None:

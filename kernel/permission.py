@@ -94,7 +94,7 @@ class Permission:
         missing = Right(_writable(names[0]), (action,))
         raise Lacking(
             f"process {process.pid} ({process.name}) lacks the right '{missing}' for {row.name}: "
-            f"{how_to_grant(process.pid, missing)}",
+            f"{how_to_grant(process, missing)}",
             missing,
         )
 

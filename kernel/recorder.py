@@ -12,25 +12,37 @@ from kernel.watch.tracetext import KEPT_BYTES_MAX, has_secrets, keep_args, keep_
 from syscalls.errors import Errno, SyscallError
 from syscalls.row import Flag, Row
 
+_Jotted = tuple[int, Trap, bytes, bytes, float]
+"""A call's number, the call, its arguments and result as they crossed the wire, and when it ended."""
+PAGE = 64
+"""Calls that are jotted down, at most, before they are taken into the trace."""
+
 
 @final
 class Recorder:
     """Fills the trace as kernos.toml's [trace] says: `off` counts calls and keeps none; `calls` keeps them without
-    arguments and results; `full` with both. Of calls that succeed one in `every` is kept, of those that fail each."""
+    arguments and results; `full` with both. Of calls that succeed one in `every` is kept, of those that fail each.
+
+    What a call costs while its caller waits is code that runs cold, once: a page of calls taken in together costs a
+    third. So the many that never wait are only jotted down, until there is a page of them or somebody looks.
+    """
 
     def __init__(self, trace: Trace, clock: Clock, metrics: Metrics) -> None:
         self._trace = trace
         self._clock = clock
         self._metrics = metrics
-        self._on = trace.config.level != "off"
+        self.on = trace.config.level != "off"
         self._full = trace.config.level == "full"
         self._every = trace.config.every
         self._number = 0
-        self._opens: dict[int, bool] = {}
+        self._jotted: list[_Jotted] = []
+        self._jots: dict[int, bool] = {}
+        """Whether a row's calls may be jotted down."""
+        trace.settle = self._take_in
 
     def begin(self, trap: Trap, raw: Raw) -> None:
         """A call has begun that may wait: it is under way until it is ended."""
-        if not self._on:
+        if not self.on:
             return
         entry = trap.entry = self._entry(trap, self._clock.now())
         entry.args = keep_args(trap.row, bytes(raw), None) if self._full else ""
@@ -38,14 +50,28 @@ class Recorder:
         if self._trace.watched:
             self._trace.wake()
 
-    def done(self, trap: Trap, raw: Raw, args: Any, packed: bytes, result: Any) -> None:
-        """A call was served."""
-        self._trace.calls += 1
-        self._metrics.served[trap.row.name] += 1
-        if not self._on:
+    def at_once(self, trap: Trap, raw: bytes, args: Any, packed: bytes, result: Any) -> None:
+        """As `done`, of a call that never waited."""
+        if not self.on:
+            self._trace.count()
+            self._metrics.served[trap.row.name] += 1
             return
-        if trap.entry is None and self._full and self._every == 1:
-            self._at_once(trap, bytes(raw), args, packed, result)
+        number = trap.row.number
+        if self._jots.get(number) and len(raw) + len(packed) <= KEPT_BYTES_MAX:
+            self._number += 1
+            self._jotted.append((self._number, trap, raw, packed, self._clock.now()))
+            if len(self._jotted) >= PAGE or self._trace.watched:
+                self._take_in()
+            return
+        if number not in self._jots:
+            self._jots[number] = self._full and self._every == 1 and _open(trap.row)
+        self.done(trap, raw, args, packed, result)
+
+    def done(self, trap: Trap, raw: Raw | bytes, args: Any, packed: bytes, result: Any) -> None:
+        """A call was served."""
+        self._trace.count()
+        self._metrics.served[trap.row.name] += 1
+        if not self.on:
             return
         entry = self._end(trap)
         if self._every > 1 and entry.number % self._every:
@@ -55,12 +81,12 @@ class Recorder:
             entry.result = short(trap.detail) if trap.detail else keep_result(trap.row, packed, result)
         self._trace.add(entry)
 
-    def failed(self, trap: Trap, raw: Raw, args: Any, errno: Errno, why: str) -> None:
+    def failed(self, trap: Trap, raw: Raw | bytes, args: Any, errno: Errno, why: str) -> None:
         """A call was refused, has failed, was cancelled or has lost its caller."""
-        self._trace.calls += 1
+        self._trace.count()
         self._trace.denials += errno is Errno.EPERM
         self._metrics.failed[trap.row.name, errno] += 1
-        if not self._on:
+        if not self.on:
             return
         entry = self._end(trap)
         entry.errno = errno.name
@@ -69,45 +95,28 @@ class Recorder:
             entry.result = short(why)
         self._trace.add(entry)
 
-    def refused(self, trap: Trap, raw: Raw, args: Any, refusal: SyscallError) -> None:
+    def refused(self, trap: Trap, raw: Raw | bytes, args: Any, refusal: SyscallError) -> None:
         """As `failed`, with the error that the caller is told."""
         self.failed(trap, raw, args, refusal.errno, refusal.message)
 
-    def _at_once(self, trap: Trap, raw: bytes, args: Any, packed: bytes, result: Any) -> None:
-        """As `_end` and what follows it, for the many calls that never wait: one struct, made whole."""
-        self._number += 1
-        row, process = trap.row, trap.process
-        size = len(raw) + len(packed)
-        whole = size <= KEPT_BYTES_MAX and not trap.detail and self._open(row)
-        entry = CallEntry(
-            self._number,
-            row,
-            process.pid,
-            process.principal,
-            process.account.name,
-            trap.began_s,
-            self._clock.now(),
-            raw if whole else keep_args(row, raw, args),
-            packed if whole else short(trap.detail) if trap.detail else keep_result(row, packed, result),
-            "",
-            trap.right,
-            trap.queued_s,
-            trap.driver_s,
-            trap.prompt_tokens,
-            trap.generated_tokens,
-        )
-        if whole:
-            self._trace.add_sized(entry, ENTRY_BYTES + size)
-        else:
-            self._trace.add(entry)
-
-    def _open(self, row: Row) -> bool:
-        """Whether nothing of the row's arguments and result is secret."""
-        known = self._opens.get(row.number)
-        if known is None:
-            hidden = Flag.SECRET in row.flags or row.result is None or has_secrets(row.args) or has_secrets(row.result)
-            known = self._opens[row.number] = not hidden
-        return known
+    def _take_in(self) -> None:
+        """Adds to the trace what was jotted down."""
+        page, self._jotted = self._jotted, []
+        served = self._metrics.served
+        size = ENTRY_BYTES * len(page)
+        entries = []
+        for number, trap, raw, packed, at_s in page:
+            row, process = trap.row, trap.process
+            served[row.name] += 1
+            kept = short(trap.detail) if trap.detail else packed
+            size += len(raw) + len(kept)
+            account = process.account.name
+            entries.append(
+                CallEntry(
+                    number, row, process.pid, process.principal, account, trap.began_s, at_s, raw, kept, "", trap.right
+                )
+            )
+        self._trace.extend(entries, size)
 
     def _entry(self, trap: Trap, began_s: float) -> CallEntry:
         self._number += 1
@@ -128,3 +137,8 @@ class Recorder:
         entry.generated_tokens = trap.generated_tokens
         entry.facts = trap.facts
         return entry
+
+
+def _open(row: Row) -> bool:
+    """Whether nothing of the row's arguments and result is secret."""
+    return not (Flag.SECRET in row.flags or row.result is None or has_secrets(row.args) or has_secrets(row.result))

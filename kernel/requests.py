@@ -155,7 +155,7 @@ class Requests:
     def _refuse(self, process: Process, right: Right, why: str) -> None:
         self._trace.event("refuse", pid=process.pid, right=right, why=why)
         raise PermissionDenied(
-            f"process {process.pid} ({process.name}) does not get '{right}': {why}; {how_to_grant(process.pid, right)}"
+            f"process {process.pid} ({process.name}) does not get '{right}': {why}; {how_to_grant(process, right)}"
         )
 
     async def _record(self, process: Process, right: Right, reason: str, wait_s: float) -> Record:

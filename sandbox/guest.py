@@ -21,7 +21,7 @@ import msgspec
 
 from sandbox import confine, jail, libc
 from sandbox.limits import BINDS_MAX, MESSAGE_BYTES_MAX
-from sandbox.messages import ORPHANED, Confined, Failed, Help, Status
+from sandbox.messages import Confined, Deliver, Failed, Hatched, Help, ToChild
 from sandbox.spec import Bind, WorkerSpec, plan_binds
 
 SOCK_FD: Final = 3
@@ -35,7 +35,8 @@ _HOSTNAME: Final = b"kernos"
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode_spec: Final = msgspec.msgpack.Decoder(WorkerSpec).decode
-_decode_help: Final = msgspec.msgpack.Decoder(Help).decode
+_decode_help: Final = msgspec.msgpack.Decoder(ToChild).decode
+_HATCHED: Final = _encode(Hatched())
 
 
 class _Step(Exception):
@@ -52,23 +53,28 @@ class _Orphaned(Exception):
 
 
 class Cradle(msgspec.Struct, frozen=True, kw_only=True):
-    """What a newborn worker gets from its zygote: descriptors, the binds all share, the filters."""
+    """What a newborn child has from its zygote: descriptors, the binds all share, the filters, what it goes without."""
 
-    status: int
-    sock: int
-    output: int
+    control: int
     helped: int
     binds: tuple[Bind, ...]
     filters: Mapping[str, bytes]
+    without: tuple[str, ...]
 
 
 def live(cradle: Cradle) -> NoReturn:
-    """Confines this process and runs its entry. Call it in the child, right after the fork."""
+    """Confines this process and runs its entry. Call it in the child, right after the fork.
+
+    What all workers have in common it does at once; then it waits until there is a worker for it to be.
+    """
     code = _SETUP_FAILED
     try:
+        os.write(cradle.control, _HATCHED)
         code = _enter(_confine(cradle))
     except SystemExit as leaving:
         code = _status_of(leaving)
+    except _Orphaned:
+        pass
     except BaseException:
         code = 1
         traceback.print_exc()
@@ -78,48 +84,82 @@ def live(cradle: Cradle) -> NoReturn:
 
 
 def _confine(cradle: Cradle) -> WorkerSpec:
-    status = cradle.status
+    os.dup2(cradle.helped, _HELP_FD, inheritable=False)
+    libc.close_from(_HELP_FD + 1)
+    os.closerange(SOCK_FD, _HELP_FD)
+    layers = _Layers(cradle.without)
+    early: _Step | None = None
+    helped = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, fileno=_HELP_FD)
     try:
-        _lay_out_descriptors(cradle)
-        status = _STATUS_FD
-        spec = _decode_spec(os.read(status, MESSAGE_BYTES_MAX))
-        _send(status, Confined(_put_up(cradle, spec)))
+        _put_up_common(cradle, layers, helped)
     except _Step as step:
-        _give_up(status, step.layer, step.cause)
+        early = step  # told to whoever asks for a worker
+    deliver, own = _be_delivered(helped)
+    helped.detach()  # closed at the very end: then the zygote knows that this worker is made
+    try:
+        if early is not None:
+            raise early
+        spec = _decode_spec(os.read(_STATUS_FD, MESSAGE_BYTES_MAX))
+        _put_up_own(cradle, spec, layers, own if deliver.taken else None)
+        os.write(_STATUS_FD, _encode(Confined(layers.costs)))
+    except _Step as step:
+        _give_up(step.layer, step.cause)
     except BaseException as error:
-        _give_up(status, "setup", error)
-    os.close(_STATUS_FD)
+        _give_up("setup", error)
+    os.closerange(_STATUS_FD, _HELP_FD + 1)
     return spec
 
 
-def _put_up(cradle: Cradle, spec: WorkerSpec) -> dict[str, int]:
-    binds = plan_binds(cradle.binds, spec.binds)
-    trees: list[int] = []
-    steps: tuple[tuple[str, Callable[[], None]], ...] = (
-        ("uid", lambda: trees.extend(_take_help(cradle.binds, spec.binds, binds))),
-        ("uts", _take_name),
-        ("root", lambda: jail.build_root(binds, trees)),
-        ("fds", lambda: libc.close_from(_STATUS_FD + 1)),
-        ("capabilities", confine.drop_capabilities),
-        ("privileges", confine.forbid_privileges),
-        ("limits", lambda: confine.set_limits(spec.limits)),
-        ("death", confine.die_with_parent),
-        ("landlock", lambda: confine.restrict_files(binds)),
-        ("seccomp", lambda: confine.restrict_calls(cradle.filters[spec.tier])),
-    )
-    costs: dict[str, int] = {}
-    for layer, step in steps:
-        if layer in spec.without:
-            continue
+class _Layers:
+    """Puts up one layer after another, but for those left out, and keeps what each took, in microseconds."""
+
+    def __init__(self, without: tuple[str, ...]) -> None:
+        self._without = without
+        self.costs: dict[str, int] = {}
+
+    def put_up(self, layer: str, step: Callable[[], None]) -> None:
+        """One layer, or a part of it. Raises _Step with the reason."""
+        if layer in self._without:
+            return
         began = time.perf_counter_ns()
         try:
             step()
-        except _Orphaned as error:
-            raise _Step(ORPHANED, error) from error
+        except _Orphaned:
+            raise
         except BaseException as error:
             raise _Step(layer, error) from error
-        costs[layer] = (time.perf_counter_ns() - began) // 1000
-    return costs
+        self.costs[layer] = self.costs.get(layer, 0) + (time.perf_counter_ns() - began) // 1000
+
+
+def _put_up_common(cradle: Cradle, layers: _Layers, helped: socket.socket) -> None:
+    trees: list[int] = []
+    layers.put_up("uid", lambda: trees.extend(_take_help(cradle.binds, helped)))
+    layers.put_up("uts", _take_name)
+    layers.put_up("root", lambda: jail.begin_root(cradle.binds, trees))
+    layers.put_up("capabilities", confine.bound_capabilities)
+
+
+def _put_up_own(cradle: Cradle, spec: WorkerSpec, layers: _Layers, trees: list[int] | None) -> None:
+    binds = plan_binds(cradle.binds, spec.binds)
+    layers.put_up("root", lambda: jail.finish_root(*_own(binds, cradle.binds, spec.binds, trees)))
+    layers.put_up("fds", lambda: libc.close_from(_HELP_FD + 1))
+    layers.put_up("capabilities", confine.drop_capabilities)
+    layers.put_up("privileges", confine.forbid_privileges)
+    layers.put_up("limits", lambda: confine.set_limits(spec.limits))
+    layers.put_up("death", confine.die_with_parent)
+    layers.put_up("landlock", lambda: confine.restrict_files(binds))
+    layers.put_up("seccomp", lambda: confine.restrict_calls(cradle.filters[spec.tier]))
+
+
+def _own(
+    planned: tuple[Bind, ...], common: tuple[Bind, ...], own: tuple[Bind, ...], trees: list[int] | None
+) -> tuple[tuple[Bind, ...], list[int]]:
+    """The binds that are still to be made, and their trees, taken here if the zygote could not."""
+    binds = tuple(bind for bind in planned if bind not in common)
+    if trees is None:
+        return binds, [jail.take_tree(bind.source) for bind in binds]
+    by_bind = dict(zip(own, trees, strict=True))
+    return binds, [by_bind[bind] for bind in binds]
 
 
 def _take_name() -> None:
@@ -131,27 +171,32 @@ def _take_name() -> None:
         asked._uname_cache = None  # type: ignore[attr-defined]
 
 
-def _lay_out_descriptors(cradle: Cradle) -> None:
-    """0 stays as it is; output, socket, status and help go to their places; all else is closed."""
-    fds = (cradle.output, cradle.output, cradle.sock, cradle.status, cradle.helped)
+def _take_help(binds: tuple[Bind, ...], helped: socket.socket) -> list[int]:
+    """Waits until the zygote has written the id maps, becomes that id, and has a tree for each common bind."""
+    message, trees = _next(helped)
+    confine.take_identity()
+    return trees if message.taken else [jail.take_tree(bind.source) for bind in binds]
+
+
+def _be_delivered(helped: socket.socket) -> tuple[Deliver, list[int]]:
+    """Waits until there is a worker to be, puts its output, socket and status into their places (0 stays as it is),
+    and has the trees of its own binds."""
+    message, fds = _next(helped)
+    assert isinstance(message, Deliver), "help comes once"
+    status, sock, output, *trees = (fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _AWAY_FD) for fd in fds)
     # Out of the way first: one of them may sit where another has to go.
-    away = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _AWAY_FD) for fd in fds]
-    for place, fd in enumerate(away, start=1):
+    for fd in fds:
+        os.close(fd)
+    for place, fd in ((1, output), (2, output), (SOCK_FD, sock), (_STATUS_FD, status)):
         os.dup2(fd, place, inheritable=False)
-    libc.close_from(_HELP_FD + 1)
+    return message, trees
 
 
-def _take_help(common: tuple[Bind, ...], own: tuple[Bind, ...], planned: tuple[Bind, ...]) -> list[int]:
-    """Waits until the zygote has written the id maps, becomes that id, and has a tree for each planned bind."""
-    with socket.socket(fileno=_HELP_FD) as helped:
-        data, trees, _, _ = socket.recv_fds(helped, MESSAGE_BYTES_MAX, 2 * BINDS_MAX)
+def _next(helped: socket.socket) -> tuple[Help | Deliver, list[int]]:
+    data, fds, _, _ = socket.recv_fds(helped, MESSAGE_BYTES_MAX, 3 + BINDS_MAX)
     if not data:
         raise _Orphaned("the zygote is gone")
-    confine.take_identity()
-    if not _decode_help(data).taken:
-        return [jail.take_tree(bind.source) for bind in planned]
-    by_bind = dict(zip((*common, *own), trees, strict=True))
-    return [by_bind[bind] for bind in planned]
+    return _decode_help(data), fds
 
 
 def _enter(spec: WorkerSpec) -> int:
@@ -163,13 +208,9 @@ def _enter(spec: WorkerSpec) -> int:
     return int(entry(SOCK_FD, spec.payload) or 0)
 
 
-def _send(status: int, message: Status) -> None:
-    os.write(status, _encode(message))
-
-
-def _give_up(status: int, layer: str, cause: BaseException) -> NoReturn:
+def _give_up(layer: str, cause: BaseException) -> NoReturn:
     try:
-        _send(status, Failed(layer, str(cause) or type(cause).__name__))
+        os.write(_STATUS_FD, _encode(Failed(layer, str(cause) or type(cause).__name__)))
     except OSError:  # nobody waits for this worker any more
         pass
     os._exit(_SETUP_FAILED)

@@ -30,6 +30,7 @@ NAMESPACES: Final = {
 _READ_ONLY: Final = libc.MOUNT_ATTR_RDONLY | libc.MOUNT_ATTR_NOSUID | libc.MOUNT_ATTR_NODEV
 # Where the new root is put together before it becomes the root: a folder that every machine has.
 _SCAFFOLD: Final = "/proc"
+_CLOSED: Final = libc.MS_NOSUID | libc.MS_NODEV | libc.MS_NOEXEC
 
 
 def clone_flags(without: tuple[str, ...]) -> int:
@@ -76,39 +77,60 @@ def _map_owners(tree: int, user_namespace: int) -> bool:
 
 
 def build_root(binds: tuple[Bind, ...], trees: list[int]) -> None:
-    """Makes a read-only root that holds nothing but the trees, and leaves the host's root behind.
+    """`begin_root` and `finish_root` in one."""
+    begin_root(binds, trees)
+    finish_root((), [])
+
+
+def begin_root(binds: tuple[Bind, ...], trees: list[int]) -> None:
+    """Begins a root that holds nothing but the trees; the host's is still there.
 
     `trees[i]` belongs to `binds[i]` (see `plan_binds`) and is closed. Raises OSError, and PermissionError
     with what to do where a bind cannot be read by this worker.
     """
     libc.mount("none", "/", flags=libc.MS_REC | libc.MS_PRIVATE)
-    closed = libc.MS_NOSUID | libc.MS_NODEV | libc.MS_NOEXEC
     size = f"size={ROOT_BYTES},nr_inodes={ROOT_INODES},mode=0755"
-    libc.mount("kernos", _SCAFFOLD, kind="tmpfs", flags=closed, data=size)
-    for bind, tree in zip(binds, trees, strict=True):
-        place = _SCAFFOLD + bind.target
-        _make_place(place, folder=stat.S_ISDIR(os.fstat(tree).st_mode))
-        libc.move_mount(tree, place)
-        os.close(tree)
-        _check_readable(bind, place)
-    libc.mount("none", _SCAFFOLD, flags=libc.MS_REMOUNT | libc.MS_BIND | libc.MS_RDONLY | closed)
+    libc.mount("kernos", _SCAFFOLD, kind="tmpfs", flags=_CLOSED, data=size)
+    _attach(binds, trees)
+
+
+def finish_root(binds: tuple[Bind, ...], trees: list[int]) -> None:
+    """Adds more trees to it, as `begin_root` does, makes it read-only and leaves the host's root behind."""
+    _attach(binds, trees)
+    libc.mount("none", _SCAFFOLD, flags=libc.MS_REMOUNT | libc.MS_BIND | libc.MS_RDONLY | _CLOSED)
     os.chdir(_SCAFFOLD)
     libc.pivot_root(".", ".")
     libc.unmount(".", libc.MNT_DETACH)
     os.chdir("/")
 
 
-def _make_place(place: str, *, folder: bool) -> None:
-    os.makedirs(place if folder else os.path.dirname(place), mode=0o755, exist_ok=True)
-    if not folder:
-        os.close(os.open(place, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o644))
+def _attach(binds: tuple[Bind, ...], trees: list[int]) -> None:
+    made: set[str] = set()
+    for bind, tree in zip(binds, trees, strict=True):
+        place = _SCAFFOLD + bind.target
+        folder = stat.S_ISDIR(os.fstat(tree).st_mode)
+        _make_folder(place if folder else os.path.dirname(place), made)
+        if not folder:
+            os.close(os.open(place, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC, 0o644))
+        libc.move_mount(tree, place)
+        os.close(tree)
+        if not os.access(place, os.R_OK | os.X_OK if folder else os.R_OK):
+            raise PermissionError(
+                errno.EACCES,
+                f"{bind.source} cannot be read by the worker's own uid; run `chmod -R o+rX {bind.source}`, "
+                "or run the kernel as its owner",
+            )
 
 
-def _check_readable(bind: Bind, place: str) -> None:
-    wanted = os.R_OK | os.X_OK if os.path.isdir(place) else os.R_OK
-    if not os.access(place, wanted):
-        raise PermissionError(
-            errno.EACCES,
-            f"{bind.source} cannot be read by the worker's own uid; run `chmod -R o+rX {bind.source}`, "
-            "or run the kernel as its owner",
-        )
+def _make_folder(place: str, made: set[str]) -> None:
+    """os.makedirs, without asking the system again for what was `made`."""
+    if place == _SCAFFOLD or place in made:
+        return
+    try:
+        os.mkdir(place, 0o755)
+    except FileNotFoundError:
+        _make_folder(os.path.dirname(place), made)
+        os.mkdir(place, 0o755)
+    except FileExistsError:
+        pass
+    made.add(place)

@@ -1,24 +1,20 @@
 """What the host's half, the zygote and a worker being set up say to each other.
 
 Three sockets, all SEQPACKET. *Control*, host to zygote, carries `Begin` once and then one `Bear` per
-worker with its descriptors; only `Ready` or `Failed` ever comes back. *Status* belongs to one worker:
-the host puts its `WorkerSpec` in before the worker exists, the zygote says `Born`, the worker `Confined` or
-`Failed`; the zygote may say `Failed` in its place. The system attests the sender of each message, so the
-worker's pid is known as soon as either of the two has said anything. *Help*, zygote to worker, carries the
-mounts that only the zygote could take. So what a worker is told (its payload, its folders) never is in
-the zygote's memory, which all later workers inherit.
+worker with its descriptors; back comes `Ready` or `Failed` once, then `Hatched` of each child as it is forked and
+`Lost` of one that died before it was a worker. *Status* belongs to one worker: the host puts its `WorkerSpec` in before
+anybody reads it, the zygote says `Born`, the worker `Confined` or `Failed`; the zygote may say `Failed` in its place.
+The system attests the sender of each message, so a child's pid is known as soon as it or the zygote has said anything.
+*Help*, zygote to child, carries `Help` with the mounts that all share and, once there is a worker to be, `Deliver` with
+what is its alone. So what a worker is told (its payload, its folders) never is in the zygote's memory, which
+all later workers inherit.
 """
 
 from __future__ import annotations
 
-from typing import Final
-
 from msgspec import Struct
 
 from sandbox.spec import ZygoteSpec
-
-ORPHANED: Final = "orphaned"
-"""The layer that a worker names in `Failed` when its zygote was gone before it could help."""
 
 
 class Begin(Struct, frozen=True, tag=True):
@@ -42,8 +38,26 @@ class Bear(Struct, frozen=True, tag=True):
     without: tuple[str, ...]
 
 
+class Hatched(Struct, frozen=True, tag=True):
+    """A child is there, say itself (pid 0) and the zygote: the host's to reap, whether it becomes a worker or not."""
+
+    pid: int = 0
+
+
+class Lost(Struct, frozen=True, tag=True):
+    """A child died before it was a worker, says the zygote."""
+
+    pid: int
+
+
 class Help(Struct, frozen=True, tag=True):
-    """The worker's id maps are written. Descriptors with it: a detached mount per bind, or none."""
+    """The child's id maps are written. Descriptors with it: a detached mount per common bind, or none."""
+
+    taken: bool
+
+
+class Deliver(Struct, frozen=True, tag=True):
+    """Be a worker. Descriptors with it: status, its socket, its output, then a detached mount per own bind, or none."""
 
     taken: bool
 
@@ -68,5 +82,6 @@ class Failed(Struct, frozen=True, tag=True):
 
 
 ToZygote = Begin | Bear
-FromZygote = Ready | Failed
+FromZygote = Ready | Failed | Hatched | Lost
+ToChild = Help | Deliver
 Status = Born | Confined | Failed

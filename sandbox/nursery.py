@@ -9,20 +9,24 @@ from __future__ import annotations
 import gc
 import importlib
 import os
+import select
 import signal
 import socket
 import sys
-from typing import Final
+from collections.abc import Sequence
+from typing import Final, NamedTuple
 
 import msgspec
 
 from sandbox import guest, jail, libc
 from sandbox.limits import BINDS_MAX, MESSAGE_BYTES_MAX
-from sandbox.messages import Bear, Begin, Born, Failed, Help, Ready, Status, ToZygote
+from sandbox.messages import Bear, Begin, Born, Deliver, Failed, Hatched, Help, Lost, Ready, Status, ToChild, ToZygote
 from sandbox.spec import Bind
 
 _REQUEST_FDS: Final = 3
 _FDS_MAX: Final = _REQUEST_FDS + BINDS_MAX
+_DYING_MS_MAX: Final = 100
+_KILLED: Final = "the worker was killed before it was one"
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder(ToZygote).decode
@@ -66,6 +70,7 @@ def main(control_fd: int) -> None:
         raise
     os.dup2(1, 2)  # nobody reads the error pipe from here on
     control.send(_encode(Ready(os.getpid(), zygote.privileged)))
+    zygote.keep_spare()
     while zygote.serve_one():
         pass
 
@@ -76,6 +81,9 @@ def _prepare(control: socket.socket, begin: Begin) -> _Zygote:
     _load_libraries()
     for name in begin.spec.preload:
         importlib.import_module(name)
+    if begin.spec.rehearsal:
+        module, _, function = begin.spec.rehearsal.partition(":")
+        getattr(importlib.import_module(module), function)()
     if os.geteuid() == 0:
         os.setgroups([])
     for stream in (sys.stdout, sys.stderr):
@@ -103,14 +111,40 @@ def _load_libraries() -> None:
             continue
 
 
+class _Child(NamedTuple):
+    """A child that waits to be a worker, and what it listens to. It ends when that is closed before."""
+
+    pid: int
+    helper: socket.socket
+
+    def is_dead(self) -> bool:
+        """Whether it has hung up, or does so soon: one that is being killed has lost its memory before its files."""
+        poll = select.poll()
+        poll.register(self.helper, 0)
+        return bool(poll.poll(_DYING_MS_MAX))
+
+
+class _Unhelped(Exception):
+    """A child could not be made or helped: at which layer, and why."""
+
+    def __init__(self, layer: str, reason: str) -> None:
+        super().__init__(reason)
+        self.layer = layer
+
+
 class _Zygote:
-    """The serving loop and what it holds: the control socket, the common binds, the filters."""
+    """The serving loop and what it holds: the control socket, the common binds, the filters, a child in reserve.
+
+    Forking and what all workers have in common are more than half of what a worker takes, so one child is
+    always made ahead, when the last one needs nothing any more.
+    """
 
     def __init__(self, control: socket.socket, begin: Begin) -> None:
         self._control = control
         self._spec = begin.spec
         self._filters = begin.filters
         self._binds = tuple(sorted(begin.spec.binds, key=lambda bind: bind.target))
+        self._spare: _Child | None = None
         self.privileged = os.geteuid() == 0 and _may_take_trees(self._binds)
 
     def serve_one(self) -> bool:
@@ -118,72 +152,121 @@ class _Zygote:
         data, fds, _, _ = socket.recv_fds(self._control, MESSAGE_BYTES_MAX, _FDS_MAX)
         if not data:
             return False
+        delivered: _Child | None = None
         try:
             request = _decode(data)
             if not isinstance(request, Bear):
                 raise TypeError(f"a zygote that serves is asked to Bear, not to {type(request).__name__}")
-            self._bear(request, fds)
+            delivered = self._bear(request, fds)
         finally:
             for fd in fds:
                 os.close(fd)
+        if delivered is not None:
+            self._until_done(delivered)
+            delivered.helper.close()
+        self.keep_spare()
         return True
 
-    def _bear(self, request: Bear, fds: list[int]) -> None:
+    def _bear(self, request: Bear, fds: list[int]) -> _Child | None:
+        """The child that has become a worker; None when none could be made, which the host has been told."""
         status, sock, output, *sources = fds
-        helper, helped = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with helper, helped:
-            try:
-                pid = libc.clone(jail.clone_flags(request.without))
-            except OSError as error:
-                _say(status, Failed("clone", str(error)))
-                return
-            if pid == 0:
-                guest.live(self._cradle(status=status, sock=sock, output=output, helped=helped.fileno()))
-            helped.close()
-            _say(status, Born(pid))
-            layer = "uid"
-            try:
-                self._map_ids(pid)
-                layer = "root"
-                self._give_trees(pid, helper, sources)
-            except OSError as error:
-                _say(status, Failed(layer, str(error)))
+        try:
+            child = self._spare if not request.without else None
+            if child is not None:
+                self._spare = None
+            if child is None or not self._deliver(child, [status, sock, output], sources):
+                child = self._hatch(request.without)
+                if not self._deliver(child, [status, sock, output], sources):
+                    raise _Unhelped("clone", _KILLED)
+        except _Unhelped as unhelped:
+            _say(status, Failed(unhelped.layer, str(unhelped)))
+            return None
+        _say(status, Born(child.pid))
+        return child
 
-    def _cradle(self, *, status: int, sock: int, output: int, helped: int) -> guest.Cradle:
+    def _hatch(self, without: tuple[str, ...]) -> _Child:
+        """Forks a child and helps it to what all workers have."""
+        helper, helped = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with helped:
+            try:
+                pid = libc.clone(jail.clone_flags(without))
+            except OSError as error:
+                helper.close()
+                raise _Unhelped("clone", str(error)) from error
+            if pid == 0:
+                guest.live(self._cradle(helped.fileno(), without))
+        child = _Child(pid, helper)
+        self._control.send(_encode(Hatched(pid)))
+        layer = "uid"
+        try:
+            self._map_ids(pid)
+            layer = "root"
+            self._help(child, Help(taken=self.privileged), [], [bind.source for bind in self._binds])
+        except OSError as error:
+            dead = child.is_dead()
+            self._lose(child)
+            raise _Unhelped("clone" if dead else layer, _KILLED if dead else str(error)) from error
+        return child
+
+    def _deliver(self, child: _Child, fds: list[int], sources: list[int]) -> bool:
+        """Makes a child a worker; False if it has died while it waited."""
+        try:
+            self._help(child, Deliver(taken=self.privileged), fds, sources)
+        except OSError as error:
+            dead = child.is_dead()
+            self._lose(child)
+            if not dead:
+                raise _Unhelped("root", str(error)) from error
+            return False
+        return True
+
+    def _help(self, child: _Child, message: ToChild, fds: list[int], sources: Sequence[int | str]) -> None:
+        """Sends a message with `fds` and, where it takes privilege to take them, the mounts of `sources`."""
+        trees: list[int] = []
+        try:
+            if self.privileged and sources:
+                self._take_trees(child.pid, sources, trees)
+            socket.send_fds(child.helper, [_encode(message)], [*fds, *trees])
+        finally:
+            for tree in trees:
+                os.close(tree)
+
+    def _take_trees(self, pid: int, sources: Sequence[int | str], trees: list[int]) -> None:
+        user_namespace = os.open(f"/proc/{pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            for source in sources:
+                trees.append(jail.take_tree(source, user_namespace))
+        finally:
+            os.close(user_namespace)
+
+    def _lose(self, child: _Child) -> None:
+        """A child that is no worker has nobody else to hear of its end than the host."""
+        child.helper.close()
+        self._control.send(_encode(Lost(child.pid)))
+
+    def keep_spare(self) -> None:
+        """Makes a child ahead, if there is none."""
+        if self._spare is None:
+            try:
+                self._spare = self._hatch(())
+            except _Unhelped:  # whoever asks next for a worker is told
+                pass
+
+    def _until_done(self, child: _Child) -> None:
+        """Until a worker is made, which it shows by closing what it was helped by, or somebody wants another."""
+        poll = select.poll()
+        poll.register(child.helper, select.POLLIN)
+        poll.register(self._control, select.POLLIN)
+        poll.poll()
+
+    def _cradle(self, helped: int, without: tuple[str, ...]) -> guest.Cradle:
         return guest.Cradle(
-            status=status, sock=sock, output=output, helped=helped, binds=self._binds, filters=self._filters
+            control=self._control.fileno(), helped=helped, binds=self._binds, filters=self._filters, without=without
         )
 
     def _map_ids(self, pid: int) -> None:
         uid, gid = (self._spec.uid_base + pid,) * 2 if os.geteuid() == 0 else (os.geteuid(), os.getegid())
         jail.map_ids(pid, uid=uid, gid=gid)
-
-    def _give_trees(self, pid: int, helper: socket.socket, sources: list[int]) -> None:
-        """Hands `pid` its mounts, where it takes privilege to take them, and lets it go on.
-
-        The worker waits for it, so just before is where it would be put into a control group.
-        """
-        trees = self._take_trees(pid, sources) if self.privileged else []
-        try:
-            socket.send_fds(helper, [_encode(Help(taken=self.privileged))], trees)
-        finally:
-            for tree in trees:
-                os.close(tree)
-
-    def _take_trees(self, pid: int, sources: list[int]) -> list[int]:
-        trees: list[int] = []
-        user_namespace = os.open(f"/proc/{pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            common: list[int | str] = [bind.source for bind in self._binds]
-            for source in (*common, *sources):
-                trees.append(jail.take_tree(source, user_namespace))
-        except OSError:
-            for tree in trees:
-                os.close(tree)
-            raise
-        finally:
-            os.close(user_namespace)
-        return trees
 
 
 def _may_take_trees(binds: tuple[Bind, ...]) -> bool:

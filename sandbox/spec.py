@@ -76,12 +76,15 @@ class ZygoteSpec(Struct, frozen=True, kw_only=True):
 
     `path` is sys.path of the zygote and of every guest; what lies on it is seen by guests only as
     far as `binds` (or a worker's own) show it, at the same paths. `preload` is imported before the first
-    worker is asked for; modules in it must start no thread and open no descriptor.
+    worker is asked for; modules in it must start no thread and open no descriptor. `rehearsal` (`module:function`)
+    is called then, and leaves nothing behind either: it plays through what every worker will do, so that
+    what the interpreter writes down for itself on the way is written before the fork.
     """
 
     python: str
     path: tuple[str, ...]
     preload: tuple[str, ...] = ()
+    rehearsal: str = ""
     binds: tuple[Bind, ...] = ()
     uid_base: int = UID_BASE
 

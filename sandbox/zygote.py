@@ -19,10 +19,13 @@ from typing import Final, final
 import msgspec
 import trio
 
+from sandbox.attested import attest, receive_nowait
+from sandbox.brood import Brood
+from sandbox.ending import Exit, wait
 from sandbox.errors import JailError, ZygoteGone
 from sandbox.filter import build_filter
 from sandbox.limits import MESSAGE_BYTES_MAX, SETUP_S_MAX, SPAWNS_AT_ONCE_MAX, START_S_MAX, STOP_S_MAX
-from sandbox.messages import ORPHANED, Bear, Begin, Born, Confined, Failed, FromZygote, Status
+from sandbox.messages import Bear, Begin, Born, Confined, Failed, FromZygote, Status
 from sandbox.spec import TIERS, Bind, WorkerSpec, ZygoteSpec, plan_binds
 
 # Not -I, which would ignore the seed: what a durable program computes must not depend on the start.
@@ -30,7 +33,6 @@ _FLAGS: Final = ("-s", "-S", "-P", "-X", "utf8")
 # One thread, because a worker of the tier without threads could not import numpy otherwise.
 _ENVIRONMENT: Final = {"PYTHONHASHSEED": "0", "TZ": "UTC", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 _BOOTSTRAP: Final = "import sys; sys.path[:0] = {path!r}; from sandbox.nursery import main; main({fd})"
-_CREDENTIALS: Final = struct.Struct("iII")
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode_status: Final = msgspec.msgpack.Decoder(Status).decode
@@ -54,14 +56,6 @@ class Worker(msgspec.Struct, frozen=True, kw_only=True):
 
 
 @final
-class Exit(msgspec.Struct, frozen=True, kw_only=True):
-    """How a worker ended: by itself with `code`, or by `signal`; the other one is None."""
-
-    code: int | None = None
-    signal: int | None = None
-
-
-@final
 class Zygote:
     """A running zygote. `spawn` may be called by many tasks at once; workers outlive the zygote."""
 
@@ -69,6 +63,8 @@ class Zygote:
         self._spec = spec
         self._process = process
         self._control = trio.socket.from_stdlib_socket(control)
+        self._brood = Brood(control)
+        self._closed = False
         self._pidfd = os.pidfd_open(process.pid)
         self._sending = trio.Lock()
         self._at_once = trio.CapacityLimiter(SPAWNS_AT_ONCE_MAX)
@@ -83,6 +79,7 @@ class Zygote:
         """
         filters = await trio.to_thread.run_sync(_build_filters)
         ours, theirs = _pair(socket.SOCK_SEQPACKET)
+        attest(ours)
         with theirs:
             try:
                 process = _execute(spec, theirs)
@@ -111,6 +108,7 @@ class Zygote:
         plan_binds(self._spec.binds, worker.binds)
         async with self._at_once:
             with trio.CancelScope(shield=True):
+                await self._brood.settle()
                 try:
                     made = await self._spawn(worker)
                 except OSError as error:
@@ -119,9 +117,9 @@ class Zygote:
 
     async def aclose(self) -> None:
         """Ends the zygote and reaps it. Its workers live on. May be called again."""
-        self._control.close()
         if self._pidfd < 0:
             return
+        self._hang_up()
         with trio.move_on_after(STOP_S_MAX, shield=True):
             await trio.lowlevel.wait_readable(self._pidfd)
         await self._kill()
@@ -150,7 +148,7 @@ class Zygote:
             kept.callback(os.close, output)
             status, guest_status = _pair(socket.SOCK_SEQPACKET)
             with status:
-                status.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+                attest(status)
                 with ExitStack() as given:
                     given.callback(guest_sock.close)
                     given.callback(os.close, guest_output)
@@ -167,7 +165,7 @@ class Zygote:
         return Worker(pid=pid, pidfd=pidfd, sock=sock, output=output, layers_us=layers_us)
 
     async def _ask(self, request: Bear, fds: list[int]) -> None:
-        if self._control.fileno() < 0:
+        if self._closed:
             raise ZygoteGone("the zygote was closed; start another")
         rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack(f"{len(fds)}i", *fds))
         try:
@@ -178,24 +176,26 @@ class Zygote:
 
     async def _follow(self, status: socket.socket) -> tuple[int, dict[str, int]]:
         """The pid and the costs of a worker that got confined; raises and reaps if it did not."""
-        channel = trio.socket.from_stdlib_socket(status)
         pid = 0
         failed: Failed | None = None
         with trio.move_on_after(SETUP_S_MAX) as deadline:
-            while (received := await _next_status(channel)) is not None:
+            while (received := await _next_status(status)) is not None:
                 message, pid = self._attributed(received, pid)
                 match message:
                     case Confined(layers):
+                        self._brood.left(pid)
                         return pid, layers
                     case Failed():
                         failed = failed or message
         if deadline.cancelled_caught:
-            await self._end_stuck(channel, pid)
+            await self._end_stuck(status, pid)
             raise JailError("zygote", f"a worker was not confined within {SETUP_S_MAX} s; the zygote was ended")
-        ended = await _wait(os.pidfd_open(pid)) if pid else Exit()
+        self._brood.left(pid)
+        await self._brood.settle()
+        ended = await wait(os.pidfd_open(pid)) if pid else Exit()
         if ended.signal is not None:
             raise JailError("clone", f"the worker was killed by signal {ended.signal} while it was being set up")
-        if failed is not None and failed.layer != ORPHANED:
+        if failed is not None:
             raise JailError(failed.layer, failed.reason)
         raise ZygoteGone("the zygote died while it made a worker; start another")
 
@@ -206,26 +206,36 @@ class Zygote:
             return message, message.pid
         return message, pid if sender == self.pid else sender
 
-    async def _end_stuck(self, channel: trio.socket.SocketType, pid: int) -> None:
+    async def _end_stuck(self, status: socket.socket, pid: int) -> None:
         """Ends the zygote and the worker that it was about to make, if it comes to that."""
         self._process.kill()
         while True:
             if pid:
                 os.kill(pid, signal.SIGKILL)  # a child of ours that is not reaped: the pid is still its own
-            received = await _next_status(channel)
+            received = await _next_status(status)
             if received is None:
                 break
             _, pid = self._attributed(received, pid)
         if pid:
-            await _wait(os.pidfd_open(pid))
+            self._brood.left(pid)
+            await wait(os.pidfd_open(pid))
+
+    def _hang_up(self) -> None:
+        self._closed = True
+        try:
+            self._control.shutdown(socket.SHUT_WR)
+        except OSError:  # the zygote has
+            pass
 
     async def _kill(self) -> None:
-        self._control.close()
         if self._pidfd < 0:
             return
+        self._hang_up()
         self._process.kill()
         with trio.CancelScope(shield=True):
             await trio.lowlevel.wait_readable(self._pidfd)
+            await self._brood.end()
+        self._control.close()
         os.close(self._pidfd)
         self._pidfd = -1
         self._process.wait()
@@ -235,17 +245,7 @@ class Zygote:
 
 async def reap(worker: Worker) -> Exit:
     """Waits until a worker has ended, takes its status and closes its pidfd. Call it once per worker."""
-    return await _wait(worker.pidfd)
-
-
-async def _wait(pidfd: int) -> Exit:
-    await trio.lowlevel.wait_readable(pidfd)
-    result = os.waitid(os.P_PIDFD, pidfd, os.WEXITED)  # noqa: ASYNC222  (it has ended, so this does not wait)
-    os.close(pidfd)
-    assert result is not None, "a pidfd that is readable has a status"
-    if result.si_code == os.CLD_EXITED:
-        return Exit(code=result.si_status)
-    return Exit(signal=result.si_status)
+    return await wait(worker.pidfd)
 
 
 def _build_filters() -> dict[str, bytes]:
@@ -280,15 +280,12 @@ def _open_source(bind: Bind, opened: ExitStack) -> int:
     return source
 
 
-async def _next_status(status: trio.socket.SocketType) -> tuple[Status, int] | None:
+async def _next_status(status: socket.socket) -> tuple[Status, int] | None:
     """The next message and the pid of its sender, as the system attests it; None when all have hung up."""
-    space = socket.CMSG_SPACE(_CREDENTIALS.size)
-    try:
-        data, ancillary, _, _ = await status.recvmsg(MESSAGE_BYTES_MAX, space)
-    except ConnectionResetError:
-        # Once, when the far end closed without having read its specification; what it said comes after.
-        data, ancillary, _, _ = await status.recvmsg(MESSAGE_BYTES_MAX, space)
-    if not data:
-        return None
-    pid, _, _ = _CREDENTIALS.unpack(ancillary[0][2])
-    return _decode_status(data), pid
+    while True:
+        try:
+            received = receive_nowait(status)
+        except BlockingIOError:
+            await trio.lowlevel.wait_readable(status)
+            continue
+        return None if received is None else (_decode_status(received[0]), received[1])

@@ -13,6 +13,7 @@ from syscalls.wire import NIL
 
 _ENCODER = msgspec.msgpack.Encoder()
 EMPTY = b"\x80"
+_NIL = bytes(NIL)
 
 
 _DECODERS: dict[Any, msgspec.msgpack.Decoder[Any]] = {}
@@ -42,13 +43,14 @@ def unpack(kind: type[Any], raw: Raw | bytes) -> Any:
         raise Invalid(f"{getattr(kind, '__name__', kind)}: {bad}") from None
 
 
-def parse_args(row: Row, raw: Raw) -> Any:
+def parse_args(row: Row, raw: Raw | bytes) -> Any:
     """The typed arguments of a call. Raises Invalid that names the call and the field."""
     data = bytes(raw)
     try:
         if len(data) > FREE_FORM_BYTES_MAX:
             _bound_free_form(row.args, data)
-        return _decoder(row.args).decode(EMPTY if data == bytes(NIL) else data)
+        decoder = _DECODERS.get(row.args) or _decoder(row.args)
+        return decoder.decode(EMPTY if data == _NIL else data)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError, OverflowError) as bad:
         raise Invalid(f"{row.name}: {bad}; see 'kernos man {row.name}'") from None
 

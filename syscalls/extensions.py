@@ -5,6 +5,7 @@ and by nothing else: to be installed is no trust.
 """
 
 import importlib
+import inspect
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from importlib import metadata
@@ -103,14 +104,15 @@ def _load(trust: Trust, there: Mapping[str, Extension]) -> Loaded:
 
 
 def _imported(extension: Extension) -> Any:
-    """A package's folder comes last on the path: it hides nothing of ours."""
+    """A package's folder comes last on the path: it hides nothing of ours. A function is one of its module's hooks, and
+    stands for them all."""
     if extension.folder and extension.folder not in sys.path:
         sys.path.append(extension.folder)
     module, _, attributes = extension.value.partition(":")
     found: Any = importlib.import_module(module)
     for part in filter(None, attributes.split(".")):
         found = getattr(found, part)
-    return found
+    return importlib.import_module(module) if inspect.isfunction(found) else found
 
 
 def _unloadable(extension: Extension, trust: Trust, failed: Exception) -> Invalid:

@@ -1,6 +1,8 @@
 """A call that does nothing, with a right to check, an account and a trace record: against a bare ping-pong, gRPC, a
 design with threads, and itself without the trace."""
 
+import os
+import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -10,14 +12,17 @@ from msgspec import Raw
 
 from bench.abi.pingpong import pingpong
 from bench.abi.rpc import grpc_call
-from bench.abi.sides import CONFIG, Timed, in_turns, ratio, timed
+from bench.abi.sides import CONFIG, Timed, in_turns, quiet, ratio, timed
 from bench.abi.threads import thread_calls
 from bench.kernelside import kernel
+from kernel.config import Bounds
+from syscalls.calls import kernel as kernel_calls
 from syscalls.calls import message, process
 from syscalls.codec import pack, unpack
 from syscalls.link.blocking import BlockingLink
 
 CALLERS = 64
+CROWD_ROUND_S = 0.04
 PROGRAM = """
 import time
 
@@ -43,40 +48,58 @@ async def caller(sys: Sys) -> None:
                     nursery.start_soon(some, times // callers)
         await sys.send(order.sender, time.perf_counter() - began)
 """
-TRACE_OFF = '[trace]\nlevel = "off"\n'
 
 
 def measure(folder: Path, *, quick: bool) -> dict[str, float]:
     """The figures, and what they were made of in microseconds."""
-    rounds, times = (11, 400) if quick else (31, 1000)
+    rounds = 40 if quick else 160
     with ExitStack() as stack:
         link = _link(stack, "")
         sides: dict[str, Timed] = {
             "pingpong": stack.enter_context(pingpong()),
             "blocking": timed(_no_op(link)),
-            "untraced": timed(_no_op(_link(stack, TRACE_OFF))),
             "program": stack.enter_context(in_program(link, folder, callers=1)),
         }
-        taken = in_turns(sides, times=times, rounds=rounds)
-        many: dict[str, Timed] = {
-            "threads": stack.enter_context(thread_calls(CALLERS)),
-            "callers": stack.enter_context(in_program(link, folder, callers=CALLERS)),
-        }
-        crowd = in_turns(many, times=10 * CALLERS if quick else 20 * CALLERS, rounds=rounds)
         grpc = stack.enter_context(grpc_call())
         if grpc is not None:
-            taken |= in_turns({"grpc": grpc, "beside": sides["blocking"]}, times=times // 4, rounds=rounds // 2)
-    figures = {f"{name}_us": 1e6 * sorted(each)[len(each) // 2] for name, each in (taken | crowd).items()}
-    del figures["untraced_us"]
-    figures.pop("beside_us", None)
+            sides["grpc"] = grpc
+        taken = in_turns(sides, rounds=rounds)
+        crowd = in_turns(
+            {
+                "threads": stack.enter_context(thread_calls(CALLERS)),
+                "callers": stack.enter_context(in_program(link, folder, callers=CALLERS)),
+            },
+            rounds=rounds // 4,
+            round_s=CROWD_ROUND_S,
+            unit=CALLERS,
+        )
+    figures = {f"{name}_us": 1e6 * quiet(each) for name, each in (taken | crowd).items()}
     if grpc is not None:
-        figures["grpc_speedup"] = ratio(taken, "grpc", "beside")
+        figures["grpc_speedup"] = ratio(taken, "grpc", "blocking")
     return figures | {
         "pingpong_ratio": ratio(taken, "blocking", "pingpong"),
         "program_ratio": ratio(taken, "program", "pingpong"),
         "thread_speedup": ratio(crowd, "threads", "callers"),
-        "trace_overhead": 100 * (ratio(taken, "blocking", "untraced") - 1),
+        "trace_overhead": _trace_overhead(4 * rounds),
     }
+
+
+def _trace_overhead(rounds: int) -> float:
+    """Percent that the trace adds to a call; its ring is full, as it is in a kernel that has worked for a while."""
+    with kernel(CONFIG, module="bench.abi.switched") as socket, BlockingLink.connect(str(socket)) as link:
+        info: kernel_calls.KernelInfo = link.call(kernel_calls.INFO, kernel_calls.Info())
+        run = timed(_no_op(link))
+
+        def switched(number: signal.Signals) -> Timed:
+            def side(times: int) -> float:
+                os.kill(info.pid, number)
+                return run(times)
+
+            return side
+
+        run(Bounds().trace_records_max)
+        taken = in_turns({"on": switched(signal.SIGUSR1), "off": switched(signal.SIGUSR2)}, rounds=rounds)
+    return 100 * (ratio(taken, "on", "off") - 1)
 
 
 def _link(stack: ExitStack, config: str) -> BlockingLink:

@@ -4,9 +4,8 @@ import multiprocessing
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from statistics import median
 
 CONFIG = """
 embedding = "sim"
@@ -16,6 +15,9 @@ store = "memory"
 origin = "sim:"
 driver = "sim"
 """
+
+ROUND_S = 0.005
+WARM_UP = 20
 
 
 def pin() -> int:
@@ -42,20 +44,32 @@ def timed(once: Callable[[], object]) -> Timed:
     return run
 
 
-def in_turns(sides: dict[str, Timed], *, times: int, rounds: int) -> dict[str, list[float]]:
-    """Seconds for one go of each side, one figure a round."""
+def in_turns(
+    sides: dict[str, Timed], *, rounds: int, round_s: float = ROUND_S, unit: int = 1
+) -> dict[str, list[float]]:
+    """Seconds for one go of each side, one figure a round. In a round each side goes as often, in multiples of `unit`,
+    as takes about `round_s`: who else uses the machine disturbs a long side as often as a short one."""
     taken: dict[str, list[float]] = {name: [] for name in sides}
-    for side in sides.values():
-        side(times)
+    goes: dict[str, int] = {}
+    for name, side in sides.items():
+        side(unit * WARM_UP)
+        each_s = side(unit * WARM_UP) / WARM_UP
+        goes[name] = unit * max(1, round(round_s / each_s))
     for _ in range(rounds):
         for name, side in sides.items():
-            taken[name].append(side(times) / times)
+            taken[name].append(side(goes[name]) / goes[name])
     return taken
 
 
+def quiet(figures: Iterable[float]) -> float:
+    """The lower quartile: what it takes in rounds that nobody disturbed, of whom there are some on any machine."""
+    ranked = sorted(figures)
+    return ranked[len(ranked) // 4]
+
+
 def ratio(taken: dict[str, list[float]], above: str, below: str) -> float:
-    """The median of the rounds' ratios."""
-    return median(a / b for a, b in zip(taken[above], taken[below], strict=True))
+    """How often `below` fits into `above`, both in quiet rounds."""
+    return quiet(taken[above]) / quiet(taken[below])
 
 
 @contextmanager

@@ -55,7 +55,8 @@ def thread_calls(callers: int) -> Iterator[Timed]:
     scheduler = Scheduler()
     scheduler.start()
 
-    def agent(times: int) -> None:
+    def agent(times: int, go: threading.Event) -> None:
+        go.wait()
         for _ in range(times):
             syscall = Syscall(4, {"pid": 7, "nice": 0})
             scheduler.requests.put(syscall)
@@ -64,10 +65,12 @@ def thread_calls(callers: int) -> Iterator[Timed]:
             assert syscall.status == "done"
 
     def run(times: int) -> float:
-        agents = [threading.Thread(target=agent, args=(times // callers,)) for _ in range(callers)]
-        began = time.perf_counter()
+        go = threading.Event()
+        agents = [threading.Thread(target=agent, args=(times // callers, go)) for _ in range(callers)]
         for each in agents:
             each.start()
+        began = time.perf_counter()
+        go.set()
         for each in agents:
             each.join()
         return time.perf_counter() - began

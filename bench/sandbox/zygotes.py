@@ -2,24 +2,21 @@
 
 import os
 import signal
-import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import trio
 
-from kernel.workers.jail import ENTRY, PRELOAD
-from sandbox.interpreter import guest_binds, guest_path
-from sandbox.spec import WorkerSpec, ZygoteSpec
+from kernel.workers.jail import ENTRY, zygote_spec
+from sandbox.spec import WorkerSpec
 from sandbox.zygote import Worker, Zygote, reap
 
 
 @asynccontextmanager
 async def zygote() -> AsyncIterator[Zygote]:
     """The kernel's zygote, warm: it has made a few workers before."""
-    spec = ZygoteSpec(python=sys.executable, path=guest_path(), preload=PRELOAD, binds=guest_binds())
-    started = await Zygote.start(spec)
+    started = await Zygote.start(zygote_spec())
     try:
         for _ in range(3):
             worker, _ = await ready(started)

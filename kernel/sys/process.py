@@ -9,6 +9,7 @@ from msgspec import Struct
 from kernel.accounts.account_record import Account
 from kernel.accounts.price import micros
 from kernel.budget import limits_of, narrower
+from kernel.capability import how_to_grant
 from kernel.gate import Handler
 from kernel.machine import Machine
 from kernel.process import Process
@@ -254,7 +255,7 @@ def _given(parent: Process, texts: tuple[str, ...]) -> tuple[Right, ...]:
     if excess:
         raise PermissionDenied(
             f"a child cannot have '{excess[0]}', which process {parent.pid} ({parent.name}) does not hold: "
-            f"grant it to the parent with --allow '{excess[0]}'"
+            f"{how_to_grant(parent, excess[0])}"
         )
     return rights
 
@@ -273,7 +274,7 @@ def _check_packages(parent: Process, folders: tuple[str, ...]) -> tuple[str, ...
         if excess:
             raise PermissionDenied(
                 f"process {parent.pid} ({parent.name}) cannot show packages in {folder} without '{excess[0]}': "
-                f"grant it with --allow '{excess[0]}'"
+                f"{how_to_grant(parent, excess[0])}"
             )
         if os.path.realpath(folder) != folder or not os.path.isdir(folder):
             raise Invalid(f"{folder} is no folder of packages: name one where it really lies, not by a link")

@@ -81,6 +81,7 @@ async def _news(ring: Ring[Any], since: int) -> None:
 
 def metrics(machine: Machine, trap: Trap, args: abi.Measure) -> abi.Metrics:
     kept, now = machine.metrics, machine.clock.now()
+    machine.trace.settle()
     return abi.Metrics(
         at_s=machine.clock.unix(),
         uptime_s=now,

@@ -98,7 +98,9 @@ Entry = CallEntry | EventEntry
 class Trace:
     """A bounded ring of entries. Readers that fall behind miss the oldest and can tell by the sequence numbers.
 
-    `under_way` are the calls that have begun, may wait and have not ended, by their number.
+    `under_way` are the calls that have begun, may wait and have not ended, by their number. `watched` is whether
+    somebody waits for what comes next. `settle` has whoever jots calls down add them: before anybody looks, and before
+    anything else is added.
     """
 
     def __init__(
@@ -116,9 +118,11 @@ class Trace:
         self._next = 1
         self._news: trio.Event | None = None
         self.config = config or TraceConfig()
-        self.bytes_kept = 0
+        self._bytes_kept = 0
+        self._calls = 0
+        self.watched = False
+        self.settle: Callable[[], None] = _nothing
         self.under_way: dict[int, CallEntry] = {}
-        self.calls = 0
         self.denials = 0
         self.faults = 0
         self.on_event: Callable[[EventEntry], None] | None = None
@@ -135,22 +139,30 @@ class Trace:
 
     def add(self, entry: Entry) -> None:
         """Takes an entry; the oldest fall out beyond the bounds."""
-        self.add_sized(entry, entry.bytes_kept())
+        self.settle()
+        self._ring.append(entry)
+        self._added(1, entry.bytes_kept())
 
-    def add_sized(self, entry: Entry, size: int) -> None:
-        """As `add`, for who knows what the entry takes."""
+    def extend(self, entries: list[CallEntry], size: int) -> None:
+        """As `add`, of calls that were jotted down and are counted now; they take `size` bytes."""
+        if entries:
+            self._calls += len(entries)
+            self._ring += entries
+            self._added(len(entries), size)
+
+    def _added(self, count: int, size: int) -> None:
         ring = self._ring
-        ring.append(entry)
-        self._next += 1
-        self.bytes_kept += size
-        while len(ring) > self._records_max or self.bytes_kept > self._bytes_max:
-            self.bytes_kept -= ring.popleft().bytes_kept()
-        if self._news is not None:
+        self._next += count
+        self._bytes_kept += size
+        while len(ring) > self._records_max or self._bytes_kept > self._bytes_max:
+            self._bytes_kept -= ring.popleft().bytes_kept()
+        if self.watched:
             self.wake()
 
     def since(self, seq: int, wanted: Callable[[Entry], bool] | None = None) -> Iterator[TraceRecord]:
         """Records after `seq`, oldest first: all, or those whose entry is `wanted`. What is added while it is read is
         not among them."""
+        self.settle()
         newest, ring = self._next - 1, self._ring
         fresh = min(max(newest - seq, 0), len(ring))
         skipped = len(ring) - fresh
@@ -162,16 +174,29 @@ class Trace:
     @property
     def newest(self) -> int:
         """The sequence number of the newest record, 0 before the first."""
+        self.settle()
         return self._next - 1
 
     @property
-    def watched(self) -> bool:
-        """Whether somebody waits for what comes next."""
-        return self._news is not None
+    def bytes_kept(self) -> int:
+        """What the ring takes, about."""
+        self.settle()
+        return self._bytes_kept
+
+    @property
+    def calls(self) -> int:
+        """Calls that have ended, kept or not."""
+        self.settle()
+        return self._calls
+
+    def count(self) -> None:
+        """One more call has ended."""
+        self._calls += 1
 
     def wake(self) -> None:
         """There is something to see for whoever waits."""
         news, self._news = self._news, None
+        self.watched = False
         if news is not None:
             news.set()
 
@@ -179,4 +204,9 @@ class Trace:
         """Waits for the next record, or for the next call that begins to wait."""
         if self._news is None:
             self._news = trio.Event()
+            self.watched = True
         await self._news.wait()
+
+
+def _nothing() -> None:
+    """Nobody jots anything down."""

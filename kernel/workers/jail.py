@@ -19,9 +19,17 @@ from syscalls.errors import Invalid, IOFailed
 from syscalls.link.transport import SocketTransport
 
 ENTRY: Final = "userland.worker:main"
+REHEARSAL: Final = "userland.rehearsal:play"
 PRELOAD: Final = ("userland.worker", "kernos", "userland.agent", "userland.documents")
 _TRIES: Final = 3
 _OUTPUT_BYTES: Final = 16 * 1024
+
+
+def zygote_spec() -> ZygoteSpec:
+    """The interpreter environment that the kernel itself runs in, as workers get it."""
+    return ZygoteSpec(
+        python=sys.executable, path=guest_path(), preload=PRELOAD, rehearsal=REHEARSAL, binds=guest_binds()
+    )
 
 
 @final
@@ -105,7 +113,7 @@ class JailLauncher:
     async def _ready(self) -> Zygote:
         async with self._starting:
             if self._zygote is None:
-                spec = ZygoteSpec(python=sys.executable, path=guest_path(), preload=PRELOAD, binds=guest_binds())
+                spec = zygote_spec()
                 try:
                     self._zygote = await Zygote.start(spec)
                 except (JailError, OSError) as failed:

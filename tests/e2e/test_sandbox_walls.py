@@ -20,8 +20,8 @@ from typing import Any, NamedTuple
 import pytest
 import trio
 
+from sandbox.ending import Exit
 from sandbox.spec import Bind
-from sandbox.zygote import Exit
 from tests.e2e.sandbox_guests.host import (
     GUESTS,
     attempt_unsandboxed,

@@ -2,6 +2,7 @@
 child holds no more than its parent, and what is revoked takes all that was made from it."""
 
 import gc
+import re
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from kernel.capability import Capability, Held
+from kernel.capability import Capability, Held, how_to_grant
 from kernel.derivation import DEPTH_MAX, HELD_MAX, Capabilities
 from syscalls.errors import Invalid, PermissionDenied, TryAgain
 from syscalls.rights import Right, parse_rights, uncovered
@@ -28,6 +29,8 @@ class Who:
         self.pid = pid
         self.parent = parent
         self.held = held
+        self.kind = "program"
+        self.name = "who"
         self.children: dict[int, Who] = {}
         if parent is not None:
             parent.children[pid] = self
@@ -137,6 +140,26 @@ def test_nobody_is_given_what_its_parent_lacks() -> None:
         world.give(world.init, child, "file:/a/** read")
     with pytest.raises(PermissionDenied, match="a child cannot have"):
         world.spawn(parent, "file:/a/** read")
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        ("program", r"^grant it with --allow 'model:a read', or now with: kernos grant 1 'model:a read'$"),
+        (
+            "session",
+            r"get one made with --allow 'model:a read' \(kernos credential new, kernos cert issue\); a session th",
+        ),
+        (
+            "tool",
+            r"^grant it in \[tools.who\] of kernos.toml: rights = \[\"model:a read\"\]; or now with: kernos grant 1",
+        ),
+    ],
+)
+def test_how_to_grant_depends_on_where_the_rights_come_from(kind: str, told: str) -> None:
+    holder = World().init
+    holder.kind = kind
+    assert re.search(told, how_to_grant(holder, Right.parse("model:a read")))
 
 
 def test_what_was_given_stays_when_the_giver_ends_and_can_still_be_taken_from_above() -> None:

@@ -71,13 +71,13 @@ async def test_those_who_differ_in_rights_or_program_do_not_share(autojump_clock
 
 async def test_one_that_was_granted_more_is_no_equal_of_the_next(autojump_clock: trio.testing.MockClock) -> None:
     async with up() as machine:
-        first = await machine.spawn(waits, rights=("process:children",))
+        first, equal = [await machine.spawn(waits, rights=("process:children",)) for _ in range(2)]
         await trio.testing.wait_all_tasks_blocked()
         await machine.sys.call("capability.grant", pid=first.pid, right="model:*")
-        second = await machine.spawn(waits, rights=("process:children",))
+        newcomer = await machine.spawn(waits, rights=("process:children",))
         await trio.testing.wait_all_tasks_blocked()
-        hosts = {machine.machine.processes.get(child.pid).host._worker for child in (first, second)}
-        assert len(hosts) == 2
+        hosts = [machine.machine.processes.get(child.pid).host._worker for child in (first, equal, newcomer)]
+        assert hosts[0] is hosts[1] is not hosts[2]
         await first.send("x")
         assert (await first.wait()).startswith("x"), "and it lives on"
 
@@ -97,9 +97,11 @@ async def test_one_that_does_not_end_in_the_grace_time_costs_the_others_their_wo
         stuck, other = await machine.spawn(clings), await machine.spawn(clings)
         apart = await machine.spawn(waits)
         await trio.testing.wait_all_tasks_blocked()
+        began, grace_s = trio.current_time(), machine.machine.executor.grace_s
         await stuck.kill(Signal.TERM)
         assert (await stuck.ended()).status == "terminated"
         assert (await other.ended()).status == "worker_lost"
+        assert trio.current_time() - began < 2 * grace_s, "one grace time, not another one after it"
         await apart.send("alive")
         assert (await apart.wait()).startswith("alive")
 

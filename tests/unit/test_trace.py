@@ -15,7 +15,7 @@ from msgspec import Raw
 from kernel.clock import Clock
 from kernel.config import Bounds, Config, TraceConfig, load
 from kernel.process import Process
-from kernel.recorder import Recorder
+from kernel.recorder import PAGE, Recorder
 from kernel.trap import Trap
 from kernel.watch.metrics import Metrics
 from kernel.watch.trace import CallEntry, Trace
@@ -201,6 +201,68 @@ async def recorded(level: str, row: Row, args: Any, result: Any, **config: Any) 
         else:
             keeper.done(trap, Raw(pack(args)), args, pack(result), result)
     return trace, list(trace.since(0))
+
+
+@final
+class Kept:
+    """A recorder, and calls that never waited."""
+
+    def __init__(self, **config: Any) -> None:
+        self.trace = Trace(Clock(), 1000, config=TraceConfig(**config))
+        self.metrics = Metrics()
+        self.recorder = Recorder(self.trace, Clock(), self.metrics)
+
+    def call(self, row: Row, args: Any, result: Any, detail: str = "") -> None:
+        owner: Any = Process.__new__(Process)
+        owner.pid, owner.principal, owner.account = 7, "ada", type("A", (), {"name": "work"})()
+        trap = Trap(process=owner, row=row, emit=lambda item: None, room=trio.lowlevel.checkpoint)
+        trap.detail = detail
+        self.recorder.at_once(trap, pack(args), args, pack(result), result)
+
+    def now(self) -> None:
+        self.call(clock.NOW, clock.Now(), clock.Time(monotonic_s=1.0, unix_s=2.0))
+
+
+async def test_calls_that_never_wait_are_jotted_down_and_there_for_whoever_looks(autojump_clock: Any) -> None:
+    kept = Kept()
+    for _ in range(3 * PAGE + 5):
+        kept.now()
+    kept.trace.event("note", text="after them")
+    kept.now()
+    kept.call(process.NICE, process.Nice(pid=8, nice=3), process.Nothing(), detail="eight is nicer")
+    shown = list(kept.trace.since(0))
+    assert [record.kind for record in shown] == ["call"] * (3 * PAGE + 5) + ["note", "call", "call"]
+    assert [record.seq for record in shown] == list(range(1, len(shown) + 1))
+    numbers = [record.call for record in shown if record.kind == "call"]
+    assert numbers == sorted(set(numbers)), "each its own, in the order in which they were made"
+    last = shown[-1]
+    assert (last.pid, last.name, last.args, last.result) == (7, "process.nice", "pid=8, nice=3", "eight is nicer")
+    assert kept.trace.calls == sum(kept.metrics.served.values()) == 3 * PAGE + 7
+    assert kept.trace.bytes_kept > 0
+
+
+async def test_a_page_is_all_that_is_jotted_down_and_nothing_long_or_secret(autojump_clock: Any) -> None:
+    kept = Kept()
+    for _ in range(2 * PAGE):
+        kept.now()
+        assert len(kept.recorder._jotted) < PAGE
+    kept.trace.settle()
+    login = LOGIN, Login(name="ada", credential="hunter2"), LoggedIn(token="hunter3")
+    note = process.NOTE, process.Note(note="x" * KEPT_BYTES_MAX), process.Nothing()
+    for row, args, result in (login, note, login, note):
+        kept.call(row, args, result)
+        assert not kept.recorder._jotted
+    assert "hunter" not in "".join(record.args + record.result for record in kept.trace.since(0))
+
+
+async def test_who_follows_is_told_of_each_at_once(autojump_clock: Any) -> None:
+    kept = Kept()
+    kept.now()
+    kept.trace.settle()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(kept.trace.changed)
+        await trio.testing.wait_all_tasks_blocked()
+        kept.now()
 
 
 async def test_results_that_are_secret_do_not_enter_either() -> None:

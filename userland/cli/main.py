@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import click
 
@@ -36,6 +36,7 @@ COMMANDS = {
     "context": (f"{_AT}.context:context", "List, show and forget named conversations", _MACHINE),
     "pkg": (f"{_AT}.pkg:pkg", "Build, sign, install and audit packages", _MACHINE),
     "device": (f"{_AT}.device:device", "List devices (models, stores, tools) and call tools", _MACHINE),
+    "driver": (f"{_AT}.driver:driver", "Begin, run and test drivers", _MACHINE),
     "console": (f"{_AT}.console:console", "A prompt on the kernel", _MACHINE),
     "cert": (f"{_AT}.cert:cert", "Certificates of clients from elsewhere", _MACHINE),
     "credential": (f"{_AT}.credential:credential", "Signed permissions for clients from elsewhere", _MACHINE),
@@ -60,7 +61,19 @@ Exit codes: 0 ok, 1 error, 2 usage, 3 not found, 4 denied, 5 conflict, 6 no conn
 """
 
 
-@click.group(cls=LazyGroup, lazy=COMMANDS, context_settings=SETTINGS, epilog=_EPILOG, no_args_is_help=True)
+def _further(ctx: click.Context) -> Mapping[str, click.Command]:
+    """The commands of extensions, where the configuration trusts any."""
+    session = ctx.ensure_object(Session)
+    if not session.trusts:
+        return {}
+    from userland.cli.extensions import commands
+
+    return commands(session, COMMANDS)
+
+
+@click.group(
+    cls=LazyGroup, lazy=COMMANDS, further=_further, context_settings=SETTINGS, epilog=_EPILOG, no_args_is_help=True
+)
 @which_kernel
 def cli() -> None:
     """kernos runs language-model programs as processes: isolated, scheduled, budgeted, traced, killable."""

@@ -12,6 +12,10 @@ from syscalls.paths import PACKAGES, SOCKET_BYTES_MAX, config_path, socket_path,
 from userland.cli.failures import USAGE, Failure
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import click
+
     from syscalls.link.blocking import BlockingLink
     from syscalls.link.lasting import LastingSocket
 
@@ -26,6 +30,8 @@ class Session:
         self._socket: str | None = None
         self._host: str | None = None
         self.config: Path | None = None
+        self.further: Mapping[str, click.Command] | None = None
+        """The commands of extensions, once they were looked for."""
         self.typed = True
         """Whether stdin is for the programs that are run; in a console fed by a pipe it holds commands."""
 
@@ -33,6 +39,8 @@ class Session:
         """What the options said; the later, the stronger. A kept link to another kernel is given up."""
         before = (self.host, self.path)
         self._socket = socket or self._socket
+        if config is not None and config != self.config:
+            self.further = None
         self.config = config or self.config
         if socket or host:
             self._host = host or ""
@@ -77,6 +85,15 @@ class Session:
     def state(self) -> Path:
         """Where a kernel started from here keeps its state: what the configuration says, or the XDG place."""
         return Path(_configured(self.config_file, "state") or state_dir()).absolute()
+
+    @property
+    def trusts(self) -> bool:
+        """Whether there may be a word of trust for an extension: a quick look, so that few commands look for one."""
+        config = self.config_file
+        try:
+            return config is not None and b"trust" in config.read_bytes()
+        except OSError:
+            return False
 
     @property
     def packages(self) -> Path:

@@ -10,6 +10,7 @@ from syscalls.calls import model, process
 from syscalls.errors import SyscallError
 from syscalls.signals import Signal
 from syscalls.table import BY_NAME
+from userland.cli.extensions import commands
 from userland.cli.failures import Failure
 from userland.cli.main import COMMANDS, cli
 from userland.cli.session import Session
@@ -36,10 +37,11 @@ class Candidates:
     def _all(self, words: list[str], word: str) -> Iterator[Candidate]:
         if not words or words == ["help"]:
             yield from ((name, line) for name, (_, line, _) in COMMANDS.items() if name != "console")
+            yield from self._extensions()
             if not words:
                 yield from (("help", "the commands"), ("exit", "leave"))
             return
-        command = _command(words)
+        command = _command(words, self._session)
         if command is None:
             return
         option = _waiting_option(command, words[-1])
@@ -54,6 +56,11 @@ class Candidates:
                 yield name, found.get_short_help_str() if found else ""
         else:
             yield from self._arguments(words, word)
+
+    def _extensions(self) -> Iterator[Candidate]:
+        if self._session.trusts:
+            for name, command in commands(self._session, COMMANDS).items():
+                yield name, command.get_short_help_str(80)
 
     def _arguments(self, words: list[str], word: str) -> Iterator[Candidate]:
         name = words[0]
@@ -105,9 +112,9 @@ def _registered(session: Session) -> list[Candidate]:
     return [(info.ref.partition("@")[0], f"{info.ref} {info.state}") for info in found.models]
 
 
-def _command(words: list[str]) -> click.Command | None:
+def _command(words: list[str], session: Session) -> click.Command | None:
     """The command that the words name, a subcommand where one is named."""
-    command = cli.get_command(click.Context(cli), words[0])
+    command = cli.get_command(click.Context(cli, obj=session), words[0])
     for word in words[1:]:
         if not isinstance(command, click.Group):
             break

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable
 
 from syscalls.errors import SyscallError
+from userland.cli.extensions import commands
 from userland.cli.failures import INTERRUPTED, OK, USAGE, say
 from userland.cli.main import COMMANDS, execute
 from userland.cli.session import Session
@@ -86,6 +87,9 @@ def _help(session: Session, words: list[str]) -> int:
     for name, (_, line, _) in COMMANDS.items():
         if name != "console":
             print(f"{name:<20}{line}")
+    if session.trusts:
+        for name, command in commands(session, COMMANDS).items():
+            print(f"{name:<20}{command.get_short_help_str(80)}")
     print(_HELP, end="")
     return OK
 

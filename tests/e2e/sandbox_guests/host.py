@@ -13,9 +13,10 @@ from typing import Any
 
 import trio
 
+from sandbox.ending import Exit
 from sandbox.interpreter import guest_binds, guest_path
 from sandbox.spec import Bind, WorkerSpec, ZygoteSpec
-from sandbox.zygote import Exit, Worker, Zygote, reap
+from sandbox.zygote import Worker, Zygote, reap
 
 GUESTS = str(Path(__file__).parent)
 GUESTS_BIND = Bind(GUESTS, GUESTS)

@@ -1,0 +1,69 @@
+"""The children of a zygote that are no workers yet: the host's, like all its children, to reap.
+
+Each says itself that it is there, on the control socket that it has from the zygote, before it does anything
+else, and the zygote says so too: either may be killed right after the fork. What is read there at the zygote's
+end is therefore all there were.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from typing import final
+
+import msgspec
+import trio
+
+from sandbox.attested import receive_nowait
+from sandbox.ending import wait
+from sandbox.messages import FromZygote, Hatched, Lost
+
+_decode = msgspec.msgpack.Decoder(FromZygote).decode
+
+
+@final
+class Brood:
+    """What is known of them, by what the control socket says."""
+
+    def __init__(self, control: socket.socket) -> None:
+        self._control = control
+        self._alive: set[int] = set()
+        self._lost: set[int] = set()
+
+    def left(self, pid: int) -> None:
+        """`pid` is a worker now. That it was there has been said before."""
+        self._hear()
+        self._alive.discard(pid)
+
+    async def settle(self) -> None:
+        """Hears what there is to hear, and reaps those that died before they were workers."""
+        self._hear()
+        while self._lost:
+            await wait(os.pidfd_open(self._lost.pop()))
+
+    async def end(self) -> None:
+        """The zygote is dead, which ends them: reaps all."""
+        while not self._hear():
+            await trio.lowlevel.wait_readable(self._control)
+        self._lost |= self._alive
+        self._alive.clear()
+        await self.settle()
+
+    def _hear(self) -> bool:
+        """Whether that was all there will ever be."""
+        while True:
+            try:
+                received = receive_nowait(self._control)
+            except BlockingIOError:
+                return False
+            except OSError:
+                return True
+            if received is None:
+                return True
+            data, sender = received
+            message = _decode(data)
+            if isinstance(message, Hatched):
+                self._alive.add(message.pid or sender)
+            elif isinstance(message, Lost):
+                self._alive.discard(message.pid)
+                self._lost.add(message.pid)

@@ -1,0 +1,28 @@
+"""How a child of the host ended, and the wait for it."""
+
+from __future__ import annotations
+
+import os
+from typing import final
+
+import trio
+from msgspec import Struct
+
+
+@final
+class Exit(Struct, frozen=True, kw_only=True):
+    """How a worker ended: by itself with `code`, or by `signal`; the other one is None."""
+
+    code: int | None = None
+    signal: int | None = None
+
+
+async def wait(pidfd: int) -> Exit:
+    """Waits until a child has ended, takes its status and closes its pidfd."""
+    await trio.lowlevel.wait_readable(pidfd)
+    result = os.waitid(os.P_PIDFD, pidfd, os.WEXITED)  # noqa: ASYNC222  (it has ended, so this does not wait)
+    os.close(pidfd)
+    assert result is not None, "a pidfd that is readable has a status"
+    if result.si_code == os.CLD_EXITED:
+        return Exit(code=result.si_status)
+    return Exit(signal=result.si_status)
