@@ -53,11 +53,13 @@ from kernel.process_table import ProcessTable
 from kernel.requests import Requests
 from kernel.scheduler import Scheduler
 from kernel.seal import Seals
+from kernel.shelves import Shelves
 from kernel.sys import (
     account,
     admission,
     capability,
     clock,
+    command,
     context,
     device,
     file,
@@ -90,6 +92,7 @@ _GARBAGE_THRESHOLD = 10_000
 
 FAMILIES = (
     process,
+    command,
     signalling,
     context,
     generate,
@@ -168,6 +171,7 @@ async def machine_up(
         ledger=ledger,
     )
     launcher = make_launcher(trace)
+    pipes = Pipes(pipes_max=config.bounds.pipes_max)
     packages = Packages(config.packages_folder, tell=partial(_unread, trace))
     executor = Executor(
         config=config,
@@ -177,6 +181,7 @@ async def machine_up(
         processes=processes,
         contexts=contexts,
         launcher=launcher,
+        pipes=pipes,
         packages=packages,
     )
     plugins = Plugins(
@@ -188,7 +193,6 @@ async def machine_up(
         processes=processes,
         launcher=launcher,
     )
-    pipes = Pipes(pipes_max=config.bounds.pipes_max)
     alarms = Alarms(
         clock=clock_, ring=lambda whose: executor.signal(whose, Signal.ALRM), alarms_max=config.bounds.alarms_max
     )
@@ -218,6 +222,7 @@ async def machine_up(
         package_use=package_use,
         extensions=extensions,
         evictor=evictor,
+        shelves=Shelves(accounts=accounts, ledger=ledger, truth=truth, devices=devices, trace=trace),
     )
     gate = Gate(
         machine, Permission(processes=processes, contexts=contexts, models=devices, accounts=machine.roster), handlers()
@@ -235,9 +240,11 @@ async def machine_up(
         nursery.start_soon(ledger.run)
         await devices.boot(nursery)
         await contexts.boot()
+        await machine.shelves.boot()
         await requests.boot()
         nursery.start_soon(_expire, processes.capabilities, clock_)
         nursery.start_soon(contexts.run)
+        nursery.start_soon(machine.shelves.run)
         nursery.start_soon(alarms.run)
         nursery.start_soon(package_use.run)
         plugins.attach(nursery, gate, init)

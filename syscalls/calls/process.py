@@ -383,6 +383,6 @@ SPAWN_MANY = Row(
         ),
     ),
 )
-# 0x0A process.exec, 0x0B process.fork and 0x0C process.checkpoint are reserved.
+# 0x0A process.exec is in syscalls/calls/command.py; 0x0B process.fork and 0x0C process.checkpoint are reserved.
 
 ROWS = (SELF, SPAWN, WAIT, KILL, NICE, LIST, OUTPUT, NOTE, LOGS, SPAWN_MANY)
