@@ -148,7 +148,7 @@ class ListProcesses(Args, frozen=True, kw_only=True):
 
 
 @final
-class ProcessInfo(Result, frozen=True, kw_only=True):
+class ProcessInfo(Result, frozen=True, kw_only=True, gc=False):
     """One line of `ps`. Times in seconds of the kernel's clock; `tokens` prompt + generated, charged so far;
     `queued` requests of it wait for a device; `money_micros` was spent by its account and all below."""
 
