@@ -90,6 +90,8 @@ class Plan(Struct, frozen=True):
 
 def plan_child(machine: Machine, parent: Process, args: abi.Spawn | abi.SpawnMany | Exec) -> Plan:
     """What a child of `parent` will be. Raises PermissionDenied (EPERM), NotFound (ENOENT) and Invalid (EINVAL)."""
+    if not isinstance(args, Exec) and args.shared and args.tier == "files":
+        raise Invalid("a program of the tier files has a worker to itself: leave shared out")
     image = Image(args.path) if isinstance(args, Exec) else machine.executor.image(args.program)
     rights = _rights(machine, parent, image, args.rights)
     model = args.model or parent.model
@@ -148,6 +150,7 @@ def add_child(
         _give_back(machine, account)
         raise
     child.detached = args.detach
+    child.tier = "pure" if isinstance(args, Exec) else args.tier
     child.asks = isinstance(args, abi.Spawn) and args.ask
     return child
 
@@ -320,6 +323,7 @@ def describe(machine: Machine, process: Process, queues: dict[int, int], now: fl
         worker=process.worker_pid,
         queued=queues.get(process.pid, 0),
         money_micros=micros(process.account.used[Resource.MONEY]),
+        tier=process.tier,
     )
 
 
