@@ -31,6 +31,7 @@ VERBS = {
     abi.QUERY.number: "query",
     abi.DELETE.number: "delete",
     abi.IDS.number: "ids",
+    abi.SIZE.number: "size",
     filing.OPEN.number: "open",
     filing.READ.number: "read",
     filing.WRITE.number: "write",
@@ -45,6 +46,7 @@ VERBS = {
     fetching.BEGIN.number: "begin",
     fetching.PULL.number: "pull",
     fetching.RELEASE.number: "release",
+    fetching.RESOLVE.number: "resolve",
 }
 """Rows that are one method of the device they name. OPEN, CLOSE, LEDGER and GENERATE are the host's own."""
 

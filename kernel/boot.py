@@ -38,6 +38,7 @@ from kernel.handles import Handles
 from kernel.hosts.host_process import StartHost, start_child
 from kernel.ledger import Ledger
 from kernel.machine import Machine
+from kernel.mediation import Mediation
 from kernel.messages.alarm import Alarms
 from kernel.messages.pipe import Pipes
 from kernel.messages.topic import Topics
@@ -52,6 +53,7 @@ from kernel.process_table import ProcessTable
 from kernel.requests import Requests
 from kernel.scheduler import Scheduler
 from kernel.seal import Seals
+from kernel.shelves import Shelves
 from kernel.sys import (
     account,
     admission,
@@ -217,10 +219,10 @@ async def machine_up(
         plugins=plugins,
         extensions=extensions,
         evictor=evictor,
+        shelves=Shelves(accounts=accounts, ledger=ledger, truth=truth, devices=devices, trace=trace),
     )
-    gate = Gate(
-        machine, Permission(processes=processes, contexts=contexts, models=devices, accounts=machine.roster), handlers()
-    )
+    permission = Permission(processes=processes, contexts=contexts, models=devices, accounts=machine.roster)
+    gate = Gate(machine, permission, handlers())
     init = processes.add(
         parent=None, principal="kernel", kind="session", name="kernos", account=ledger.root, rights=OPERATOR
     )
@@ -228,15 +230,17 @@ async def machine_up(
     async with _kept(ledger, trace), _ending(launcher), trio.open_nursery() as nursery:
         if config.trace.file:
             nursery.start_soon(TraceFile(config.state_folder / config.trace.file, config.trace, trace).run)
-        executor.attach(nursery, gate)
+        executor.attach(nursery, gate, Mediation(machine, permission, gate.recorder))
         await ledger.boot()
         growth.booted(machine)
         nursery.start_soon(ledger.run)
         await devices.boot(nursery)
         await contexts.boot()
+        await machine.shelves.boot()
         await requests.boot()
         nursery.start_soon(_expire, processes.capabilities, clock_)
         nursery.start_soon(contexts.run)
+        nursery.start_soon(machine.shelves.run)
         nursery.start_soon(alarms.run)
         plugins.attach(nursery, gate, init)
         trace.event("boot", pid=init.pid, version=VERSION)
@@ -304,7 +308,7 @@ async def _serve(config: Config, switch: Switch, ready_fd: int | None) -> None:
             config,
             truth=truth,
             seals=seals,
-            make_launcher=lambda trace: JailLauncher(trace=trace, without=config.weak_sandbox),
+            make_launcher=lambda trace: JailLauncher(trace=trace, state_folder=state, without=config.weak_sandbox),
             wall=time.time,
             breaker=Interrupter.made(),
         ) as running:

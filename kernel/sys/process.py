@@ -36,7 +36,7 @@ _NO_LIMITS: Mapping[Resource, int] = {}
 
 
 def self_(machine: Machine, trap: Trap, args: abi.Self) -> abi.ProcessInfo:
-    return describe(machine, trap.process, machine.scheduler.queues())
+    return describe(machine, trap.process, machine.scheduler.queues(), machine.clock.now())
 
 
 def spawn(machine: Machine, trap: Trap, args: abi.Spawn) -> abi.Spawned:
@@ -90,6 +90,8 @@ class Plan(Struct, frozen=True):
 
 def plan_child(machine: Machine, parent: Process, args: abi.Spawn | abi.SpawnMany | Exec) -> Plan:
     """What a child of `parent` will be. Raises PermissionDenied (EPERM), NotFound (ENOENT) and Invalid (EINVAL)."""
+    if not isinstance(args, Exec) and args.shared and args.tier == "files":
+        raise Invalid("a program of the tier files has a worker to itself: leave shared out")
     image = Image(args.path) if isinstance(args, Exec) else machine.executor.image(args.program)
     rights = _rights(machine, parent, image, args.rights)
     model = args.model or parent.model
@@ -144,6 +146,7 @@ def add_child(
         _give_back(machine, account)
         raise
     child.detached = args.detach
+    child.tier = "pure" if isinstance(args, Exec) else args.tier
     child.asks = isinstance(args, abi.Spawn) and args.ask
     return child
 
@@ -192,8 +195,8 @@ def nice(machine: Machine, trap: Trap, args: abi.Nice) -> abi.Nothing:
 def list_(machine: Machine, trap: Trap, args: abi.ListProcesses) -> abi.Processes:
     mine = trap.process.principal
     shown = (p for p in machine.processes if args.all or (p.principal == mine and p.kind == "program"))
-    queues = machine.scheduler.queues()
-    return abi.Processes(processes=tuple(describe(machine, process, queues) for process in shown))
+    queues, now = machine.scheduler.queues(), machine.clock.now()
+    return abi.Processes(processes=tuple([describe(machine, process, queues, now) for process in shown]))
 
 
 def output(machine: Machine, trap: Trap, args: abi.Output) -> abi.Nothing:
@@ -288,8 +291,8 @@ def _check_packages(parent: Process, folders: tuple[str, ...]) -> tuple[str, ...
     return folders
 
 
-def describe(machine: Machine, process: Process, queues: dict[int, int]) -> abi.ProcessInfo:
-    """One line of ps; `queues` are the scheduler's."""
+def describe(machine: Machine, process: Process, queues: dict[int, int], now: float) -> abi.ProcessInfo:
+    """One line of ps; `queues` are the scheduler's. Ten thousand of them are asked for at once."""
     held, window = machine.contexts.sizes(process)
     return abi.ProcessInfo(
         pid=process.pid,
@@ -307,15 +310,16 @@ def describe(machine: Machine, process: Process, queues: dict[int, int]) -> abi.
         tokens=process.prompt_tokens + process.generated_tokens,
         tokens_max=process.account.limits.get(Resource.TOKENS),
         started_s=process.started_s,
-        wall_s=machine.clock.now() - process.started_s,
+        wall_s=now - process.started_s,
         faults=process.faults,
         note=process.note,
         done=process.done,
         total=process.total,
-        rights=tuple(str(right) for right in process.rights),
+        rights=process.held.written,
         worker=process.worker_pid,
         queued=queues.get(process.pid, 0),
         money_micros=micros(process.account.used[Resource.MONEY]),
+        tier=process.tier,
     )
 
 
