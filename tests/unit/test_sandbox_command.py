@@ -70,7 +70,7 @@ def test_a_foreign_architecture_is_killed() -> None:
 
 
 def test_the_door_accepts_and_opens_no_socket() -> None:
-    assert decide("door", 288) == ALLOW and decide("loop", 288) == REFUSED
+    assert decide("door", 288) == ALLOW and decide("pure", 288) == REFUSED
     assert decide("door", SOCKET, 2, 1, 0) == REFUSED and decide("door", 42) == REFUSED
 
 
