@@ -32,6 +32,7 @@ from syscalls.rights import Right
 from syscalls.signals import CATCHABLE, Signal
 from syscalls.wire import Error, Hello
 
+DYING_S_MAX = 0.5
 LINGER_S = 1.0
 """So long an empty worker waits for the next process."""
 Ended = Callable[[Process, Exit], None]
@@ -210,11 +211,19 @@ class SharedWorker:
             self._closing = True
             launched.signal(os_signals.SIGKILL)
             with trio.CancelScope(shield=True):
-                await launched.wait()
-                if launched.over:
-                    for seat in tuple(self._seats.values()):
-                        seat.process.limiter.over(seat.process, launched.over)
+                await self._reap(launched)
                 await launched.aclose()
+
+    async def _reap(self, launched: Launched) -> None:
+        """Waits for its end; who lived there need not wait longer than it takes to see why it came."""
+        with trio.move_on_after(DYING_S_MAX):
+            await launched.wait()
+            for seat in tuple(self._seats.values()) if launched.over else ():
+                seat.process.limiter.over(seat.process, launched.over)
+            return
+        for seat in tuple(self._seats.values()):
+            self.gone(seat, lost(seat.process))
+        await launched.wait()
 
     async def _serve(self, scope: trio.CancelScope) -> None:
         await self.link.run(handshake_s=self._bounds.worker_ready_s)
