@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from kernel.accounts.account_record import Account
 from kernel.accounts.price import micros
-from kernel.budget import limits_of
+from kernel.budget import limits_of, narrower
 from kernel.capability import how_to_grant
 from kernel.gate import Handler
 from kernel.machine import Machine
@@ -97,7 +97,11 @@ def plan_child(machine: Machine, parent: Process, args: abi.Spawn | abi.SpawnMan
     model = args.model or parent.model
     if model is not None:
         machine.devices.names(model)
-    limits = _NO_LIMITS if args.budget is None else limits_of(args.budget)
+    budget = args.budget
+    package = machine.plugins.find(image.package) if image.package else None
+    if package is not None and package.budget is not None:
+        budget = narrower(budget or abi.Budget(), package.budget)
+    limits = _NO_LIMITS if budget is None else limits_of(budget)
     packages: tuple[str, ...] = ()
     if isinstance(args, Exec):
         name = args.path.rpartition("/")[2]
@@ -107,7 +111,7 @@ def plan_child(machine: Machine, parent: Process, args: abi.Spawn | abi.SpawnMan
         if image.site:
             packages = (image.site, *(args.packages or ()))
     name = short(args.name or name or "command")
-    return Plan(image, name, rights, model, args.budget and args.budget.wall_s, limits, packages)
+    return Plan(image, name, rights, model, budget and budget.wall_s, limits, packages)
 
 
 def child_account(machine: Machine, parent: Process, plan: Plan) -> Account:
