@@ -2,10 +2,10 @@
 
 `filter_overhead` is what the filter adds to a program that reads a folder of small files (list, stat, open, fstat,
 read, close, and little else), in percent over the same jail without a filter: the two run in turns, in workers of one
-zygote, and the best of many short rounds of each counts. `filter_call_ns` is what it adds to one call: any filter costs
-that, also one that allows everything. `mediated_open_us` is the median of `os.open` of a file that a right covers, until its
-descriptor is there; deeds are told to somebody who takes them; worker and supervisor share a core, as across cores one
-would measure how long the machine sleeps. `direct_open_us` is the same open without a supervisor.
+zygote, and the best of many short rounds of each counts. `filter_call_ns` is what it adds to one call: any filter
+costs that, also one that allows everything. `mediated_open_us` is the median of `os.open` of a file that a right
+covers, until its descriptor is there; deeds are told to somebody who takes them; worker and supervisor share a core,
+as across cores one would measure how long the machine sleeps. `direct_open_us` is the same open without a supervisor.
 """
 
 import encodings
