@@ -174,7 +174,7 @@ def _landlock() -> Layer:
 
 def _seccomp() -> Layer:
     try:
-        program = build_filter("loop")
+        program = build_filter("pure")
         version = libseccomp_version()
     except JailError as error:
         return Layer("seccomp", False, error.reason, _SECCOMP_FIX)

@@ -68,18 +68,27 @@ class Plugins:
         """The installed packages, by name."""
         return self._packages.all()
 
-    def look(self) -> None:
-        """Reads the records again. Tools that are gone or are others now end, with the calls they serve."""
+    def look(self) -> dict[str, tuple[Package, Package | None]]:
+        """Reads the records again. Tools that are gone or are others now end, with the calls they serve. Returns what
+        the packages were that are gone or hold other rights now, and what they are."""
+        before = {package.name: package for package in self._packages.all()}
         self._packages.look()
         self._follow()
+        after = {name: self._packages.find(name) for name in before}
+        return {
+            name: (package, now)
+            for name, package in before.items()
+            for now in [after[name]]
+            if now is None or now.rights != package.rights
+        }
 
     def _follow(self) -> None:
         wanted = self._wanted()
         for name, (served, scope) in tuple(self._served.items()):
             if wanted.get(name) != served:
                 scope.cancel()
+                self._tools.pop(name).retire()
                 del self._served[name]
-                del self._tools[name]
         for name, tool in wanted.items():
             if name not in self._served:
                 self._serve(name, tool)
