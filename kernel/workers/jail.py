@@ -6,7 +6,7 @@ import socket
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Final, TypeVar, final
+from typing import Final, Literal, TypeVar, final
 
 import trio
 
@@ -182,7 +182,8 @@ class JailLauncher:
         async def spawn(zygote: Zygote) -> Launched:
             if given:
                 assert GIVEN_FD == DOOR_FD, "the door's worker looks for its socket where it is put"
-                spec = WorkerSpec(entry=DOOR_ENTRY, tier="door", without=self._without)
+                tier: Literal["files", "door"] = "files" if request.tier == "files" else "door"
+                spec = WorkerSpec(entry=DOOR_ENTRY, tier=tier, without=self._without, limits=_LIMITS[request.tier])
             else:
                 limits = _LIMITS[request.tier]
                 spec = WorkerSpec(entry=ENTRY, binds=binds, without=self._without, tier=request.tier, limits=limits)
