@@ -287,6 +287,11 @@ def test_it_has_so_long_and_no_longer(up: CommandLine) -> None:
     assert up("exec", "--timeout", "0.2", "--", "sleep", "1000").returncode == 124
 
 
+def test_its_limits_are_the_system_s(up: CommandLine) -> None:
+    done = up("exec", "--limit", "files=20,processes=9,cpu=7s", "--", "sh", "-c", "ulimit -n; ulimit -t")
+    assert done.stdout.split() == ["20", "7"], done.stderr
+
+
 def test_detached_its_output_is_its_log(up: CommandLine) -> None:
     pid = up("exec", "--detach", "--", "sh", "-c", "echo to the log").stdout.strip()
     until(lambda: up("logs", pid).stdout == "to the log\n")
