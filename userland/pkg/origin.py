@@ -1,7 +1,7 @@
 """Where a package comes from: a file, an address on the web, or a name that an index knows.
 
-What is not here is fetched into a folder first, with the signature and the attestation that lie beside it, and is a file
-like any other from there on: an address is believed no more than a file is.
+What is not here is fetched into a folder first, with the signature and the attestation that lie beside it, and is a
+file like any other from there on: an address is believed no more than a file is.
 """
 
 import re
