@@ -43,7 +43,7 @@ _CHUNK: Final = 1 << 20
 @final
 class Wheel(Struct, frozen=True, kw_only=True):
     """What was read of a wheel. `python` and `tags` say for which Pythons and machines it is; `manifest` is None for
-    one that is no package of kernos: a dependency. `recorded` are the sha256 of its files as its own RECORD has them."""
+    one that is no package of kernos: a dependency. `recorded` are the sha256 of its files, as its own RECORD has it."""
 
     path: Path
     name: str
