@@ -68,7 +68,7 @@ class Executor:
         self._pipes = pipes
         self._nursery: trio.Nursery | None = None
         self._gate: Entrance | None = None
-        self._judge: Judge | None = None
+        self.judge: Judge | None = None
         self._supervised: dict[int, Supervision] = {}
         self._running: dict[int, Ticket | Seat | CommandHost] = {}
         self._shared: dict[GroupKey, SharedWorker] = {}
@@ -79,7 +79,7 @@ class Executor:
         """Boot's last step: where the tasks live, where the workers' calls go, and what they do with plain files."""
         self._nursery = nursery
         self._gate = gate
-        self._judge = judge
+        self.judge = judge
         self._processes.capabilities.changed = self._tell_supervisors
 
     def image(self, program: str) -> Image:
@@ -109,6 +109,7 @@ class Executor:
             bounds=self._config.bounds,
             clock=self._clock,
             default_model=default_model,
+            supervise=self._supervise,
         )
         self._nursery.start_soon(self._live, process, host.run)
 
@@ -301,8 +302,8 @@ class Executor:
 
     async def _supervise(self, process: Process, launched: Launched, work: Awaitable[None]) -> bool:
         """Does `work` while somebody answers the worker's plain calls; whether nobody did any more."""
-        assert self._judge is not None and launched.control is not None
-        supervision = Supervision(process, launched.control, grants_of(process), self._judge)
+        assert self.judge is not None and launched.control is not None
+        supervision = Supervision(process, launched.control, grants_of(process), self.judge)
         self._supervised[process.pid] = supervision
         error: BaseExceptionGroup[SyscallError] | None = None
         try:

@@ -154,7 +154,8 @@ class SharedWorker:
         process.host = seat
         if self._ready:
             seat.begin()
-        self._tell()
+        if len(self._seats) == 1:
+            self._tell()  # it was empty, and about to end
         return seat
 
     def process_on(self, channel: int) -> Process | None:
