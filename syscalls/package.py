@@ -28,6 +28,7 @@ ENTRIES_MAX: Final = 64
 ASKS_MAX: Final = 64
 WHY_CHARS_MAX: Final = 300
 LOCK_MAX: Final = 256
+MEMORY_MIB_MIN: Final = 128
 EXTENSIONS: Final = ("drivers", "policies", "commands", "sources")
 """What runs outside the sandbox, and therefore needs a word of trust."""
 
@@ -111,6 +112,8 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True
             value = getattr(self, name)
             if value is not None and not 0 < value < 2**40:
                 raise ValueError(f"{name} in limits is a number above 0")
+        if self.memory_mib is not None and self.memory_mib < MEMORY_MIB_MIN:
+            raise ValueError(f"memory_mib in limits: {MEMORY_MIB_MIN} at least, or no worker can start")
 
 
 @final

@@ -115,6 +115,8 @@ def plan_child(machine: Machine, parent: Process, args: abi.Spawn | abi.SpawnMan
         if image.site:
             packages = (image.site, *(args.packages or ()))
     name = short(args.name or name or "command")
+    if package is not None:
+        worker = package.limited(worker)
     return Plan(image, name, rights, model, budget and budget.wall_s, limits, packages, worker)
 
 
