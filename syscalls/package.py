@@ -5,7 +5,7 @@ and why. The installer (userland.pkg) writes records, the kernel reads them; nei
 """
 
 import re
-from typing import Final, TypeVar, final
+from typing import Final, Literal, TypeVar, final
 
 import msgspec
 from msgspec import Struct
@@ -120,7 +120,8 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True
 class Manifest(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
     """What a package adds and asks for. References are `MODULE:NAME`; of tools `MODULE:*` is all of a module.
 
-    `abi` is the version of the system calls that it was built for. Programs, tools and system calls are plugins and run
+    `abi` is the version of the system calls that it was built for, `tier` that of its workers (process.spawn says which
+    there are). Programs, tools and system calls are plugins and run
     in the sandbox; drivers, policies, commands and model sources are extensions. Raises ValueError for what makes no
     sense."""
 
@@ -137,6 +138,7 @@ class Manifest(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
     sources: dict[str, str] = {}
     rights: tuple[Ask, ...] = ()
     limits: Limits = Limits()
+    tier: Literal["pure", "threads"] = "pure"
     lock: tuple[Locked, ...] = ()
 
     def __post_init__(self) -> None:

@@ -15,7 +15,7 @@ from kernel.process_table import ProcessTable
 from kernel.watch.trace import Trace
 from kernel.workers.launch import Launcher
 from kernel.workers.tool import Tool
-from syscalls.package import Limits
+from syscalls.package import Manifest
 
 TOOLS_GROUP = "kernos.tools"
 
@@ -27,7 +27,7 @@ class _Wanted(Struct, frozen=True):
     config: ToolConfig
     package: str = ""
     site: str = ""
-    limits: Limits = Limits()
+    manifest: Manifest | None = None
 
 
 @final
@@ -106,7 +106,7 @@ class Plugins:
                     self._trace.event("tool_hidden", tool=name, package=package.name)
                     continue
                 config = ToolConfig(program=program, rights=package.record.granted)
-                wanted[name] = _Wanted(config, package.name, package.site, package.record.manifest.limits)
+                wanted[name] = _Wanted(config, package.name, package.site, package.record.manifest)
         return wanted
 
     def _serve(self, name: str, wanted: _Wanted) -> None:

@@ -169,7 +169,10 @@ class Tool:
 
     async def _live(self, process: Process, gate: Entrance) -> None:
         folders = (*folders_of(self._rights), *self._packages)
-        request = LaunchRequest(pid=process.pid, name=self.name, folders=folders, limits=process.limits)
+        process.tier = self._package.record.manifest.tier if self._package is not None else "pure"
+        request = LaunchRequest(
+            pid=process.pid, name=self.name, folders=folders, limits=process.limits, tier=process.tier
+        )
         launched = await self._launcher.launch(request)
         worker = WorkerHost(process, launched, gate, bounds=self._bounds, clock=self._clock)
         await worker.serve(self._serve)

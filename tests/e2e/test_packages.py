@@ -27,6 +27,11 @@ EATS = """
 
 @program
 async def eats(sys: Sys, mib: int) -> int:
+    import threading
+
+    thread = threading.Thread(target=print)
+    thread.start()
+    thread.join()
     return len(bytearray(mib << 20))
 
 
@@ -244,7 +249,10 @@ def test_a_package_is_held_to_the_limits_it_names(kernos: CommandLine) -> None:
 
 
 def test_a_worker_of_a_package_has_the_memory_that_it_names(up: CommandLine) -> None:
-    manifest = {"tools": {"words": "words:*"}, "programs": {"eats": "words:eats"}, "limits": {"memory_mib": 256}}
+    manifest = {
+        "tools": {"words": "words:*"}, "programs": {"eats": "words:eats"}, "limits": {"memory_mib": 256},
+        "tier": "threads",
+    }  # fmt: skip
     place = wheel(up.home, manifest=manifest, files={"words.py": MODULE + EATS})
     assert up("pkg", "install", "--unsigned", "--yes", place).returncode == 0
     for mib, code in ((16, 0), (400, 1)):
