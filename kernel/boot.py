@@ -67,6 +67,7 @@ from kernel.sys import (
     model,
     net,
     package,
+    plugin,
     process,
     signalling,
     watch,
@@ -104,6 +105,7 @@ FAMILIES = (
     admission,
     watch,
     package,
+    plugin,
 )
 
 
@@ -223,7 +225,10 @@ async def machine_up(
         evictor=evictor,
     )
     gate = Gate(
-        machine, Permission(processes=processes, contexts=contexts, models=devices, accounts=machine.roster), handlers()
+        machine,
+        Permission(processes=processes, contexts=contexts, models=devices, accounts=machine.roster),
+        handlers(),
+        further=plugin.serve,
     )
     init = processes.add(
         parent=None, principal="kernel", kind="session", name="kernos", account=ledger.root, rights=OPERATOR

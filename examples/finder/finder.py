@@ -10,7 +10,7 @@ LINE_CHARS_MAX = 200
 
 
 @tool
-async def search(sys: Sys, words: str, hits: int = 5) -> list[str]:
+async def search(sys: Sys, words: str, hits: int = 5) -> str:
     """Finds lines that hold all of the words, in the files of the granted folders: FILE:LINE: TEXT."""
     wanted = words.lower().split()
     found: list[str] = []
@@ -20,8 +20,8 @@ async def search(sys: Sys, words: str, hits: int = 5) -> list[str]:
                 if all(word in line.lower() for word in wanted):
                     found.append(f"{file.relative_to(folder)}:{number}: {line.strip()[:LINE_CHARS_MAX]}")
                     if len(found) >= hits:
-                        return found
-    return found
+                        return "\n".join(found)
+    return "\n".join(found) or "nothing was found"
 
 
 @tool
