@@ -9,7 +9,19 @@ from pathlib import Path
 from typing import Any, final
 
 from drivers.lane import Lane
-from syscalls.driver import Ids, Kind, Open, Opened, StoreAdd, StoreDelete, StoreHits, StoreIds, StoreQuery
+from syscalls.driver import (
+    Ids,
+    Kind,
+    Open,
+    Opened,
+    Sized,
+    StoreAdd,
+    StoreDelete,
+    StoreHits,
+    StoreIds,
+    StoreQuery,
+    StoreSize,
+)
 from syscalls.errors import Invalid, NotFound
 from syscalls.hooks import Device, hookimpl
 
@@ -38,6 +50,9 @@ class ChromaStore:
 
     async def ids(self, call: StoreIds, /) -> Ids:
         return Ids(ids=await self._lane.run(lambda: self._collections.ids(call.collection)))
+
+    async def size(self, call: StoreSize, /) -> Sized:
+        return Sized(bytes=await self._lane.run(lambda: self._collections.size(call)))
 
     async def close(self) -> None:
         if not self._closed:

@@ -12,8 +12,20 @@ from typing import final
 
 import anyio.lowlevel
 
-from drivers.vectors import FLOAT_BYTES, check_dimensions, dimensions_of, floats_of, unit
-from syscalls.driver import Ids, Kind, Open, Opened, StoreAdd, StoreDelete, StoreHits, StoreIds, StoreQuery
+from drivers.vectors import FLOAT_BYTES, check_dimensions, dimensions_of, floats_of, size_of, unit
+from syscalls.driver import (
+    Ids,
+    Kind,
+    Open,
+    Opened,
+    Sized,
+    StoreAdd,
+    StoreDelete,
+    StoreHits,
+    StoreIds,
+    StoreQuery,
+    StoreSize,
+)
 from syscalls.errors import Invalid
 from syscalls.hooks import Device, hookimpl
 
@@ -64,6 +76,12 @@ class MemoryStore:
     async def ids(self, call: StoreIds, /) -> Ids:
         await anyio.lowlevel.checkpoint()
         return Ids(ids=tuple(sorted(self._collections.get(call.collection, {}))))
+
+    async def size(self, call: StoreSize, /) -> Sized:
+        await anyio.lowlevel.checkpoint()
+        rows = self._collections.get(call.collection, {})
+        ids = rows if call.ids is None else {each for each in call.ids if each in rows}
+        return Sized(bytes=size_of(ids, _dimensions(rows)))
 
     async def close(self) -> None:
         await anyio.lowlevel.checkpoint()

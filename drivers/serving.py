@@ -31,6 +31,7 @@ VERBS = {
     abi.QUERY.number: "query",
     abi.DELETE.number: "delete",
     abi.IDS.number: "ids",
+    abi.SIZE.number: "size",
     filing.OPEN.number: "open",
     filing.READ.number: "read",
     filing.WRITE.number: "write",

@@ -1,9 +1,9 @@
 """The simulated devices: a model and an embedding that are pure functions of what they are given, on any clock.
 
-One token is one byte. The model works in virtual steps of `step_tokens`, and emits one item per step; a step takes
-`step_tokens / tokens_per_second` by the loop's clock (trio's MockClock in tests, real time in a host), or one
-checkpoint where no rate is given. It resumes exactly. Options, all text: `window`, `slots`, `step_tokens`,
-`tokens_per_second`, `prefill_tokens_per_second`, `seed`, `script` (see drivers/simulated/script.py).
+One token is one byte. The model works in virtual steps of `step_tokens`, and emits one item per step; a step ends
+`step_tokens / tokens_per_second` after the one before by the loop's clock (trio's MockClock in tests, real time in a
+host), or takes one checkpoint where no rate is given. It resumes exactly. Options, all text: `window`, `slots`,
+`step_tokens`, `tokens_per_second`, `prefill_tokens_per_second`, `seed`, `script` (see drivers/simulated/script.py).
 """
 
 import codecs
@@ -102,8 +102,9 @@ class SimModel:
         for token in call.generated:
             said.take(token)
         made = 0
+        due = anyio.current_time()
         while not said.ended and len(call.generated) + made < len(ids):
-            await self._step()
+            due = await self._step(due)
             start = len(call.generated) + made
             fresh, text = said.take_until_end(ids[start : start + self._options.step_tokens])
             made += len(fresh)
@@ -111,12 +112,16 @@ class SimModel:
             emit(Tokens(ids=fresh, text=text + (said.rest() if done else "")))
         return said.finished(read=len(call.prompt) + len(call.generated), made=made, emit=emit)
 
-    async def _step(self) -> None:
+    async def _step(self, due: float) -> float:
+        """Waits for the end of a step that begins at `due`; when that is. A step that ended late does not make the
+        next one late: the rate is kept."""
         rate = self._options.tokens_per_second
         if rate:
-            await anyio.sleep(self._options.step_tokens / rate)
+            due += self._options.step_tokens / rate
+            await anyio.sleep_until(due)
         else:
             await anyio.lowlevel.checkpoint()
+        return due
 
     async def tokenize(self, call: Tokenize, /) -> Tokenized:
         await anyio.lowlevel.checkpoint()

@@ -3,6 +3,7 @@
 import math
 import sys
 from array import array
+from collections.abc import Iterable
 
 from syscalls.errors import Invalid
 
@@ -37,6 +38,11 @@ def check_dimensions(collection: str, *, has: int, got: int) -> None:
             f"collection {collection} holds vectors of {has} numbers, not {got}: "
             "use one collection for each embedding model"
         )
+
+
+def size_of(ids: Iterable[str], dimensions: int) -> int:
+    """The bytes of rows of so many numbers, under `ids`: see syscalls.driver.Sized."""
+    return sum(len(each.encode()) + FLOAT_BYTES * dimensions for each in ids)
 
 
 def unit(values: "array[float]") -> "array[float]":

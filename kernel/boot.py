@@ -52,11 +52,13 @@ from kernel.process_table import ProcessTable
 from kernel.requests import Requests
 from kernel.scheduler import Scheduler
 from kernel.seal import Seals
+from kernel.shelves import Shelves
 from kernel.sys import (
     account,
     admission,
     capability,
     clock,
+    command,
     context,
     device,
     file,
@@ -90,6 +92,7 @@ _GARBAGE_THRESHOLD = 10_000
 
 FAMILIES = (
     process,
+    command,
     signalling,
     context,
     generate,
@@ -177,6 +180,11 @@ async def machine_up(
         ledger=ledger,
     )
     launcher = make_launcher(trace)
+<<<<<<< HEAD
+=======
+    pipes = Pipes(pipes_max=config.bounds.pipes_max)
+    packages = Packages(config.packages_folder, tell=partial(_unread, trace))
+>>>>>>> main
     executor = Executor(
         config=config,
         clock=clock_,
@@ -185,6 +193,7 @@ async def machine_up(
         processes=processes,
         contexts=contexts,
         launcher=launcher,
+        pipes=pipes,
         packages=packages,
     )
     plugins = Plugins(
@@ -196,7 +205,6 @@ async def machine_up(
         processes=processes,
         launcher=launcher,
     )
-    pipes = Pipes(pipes_max=config.bounds.pipes_max)
     alarms = Alarms(
         clock=clock_, ring=lambda whose: executor.signal(whose, Signal.ALRM), alarms_max=config.bounds.alarms_max
     )
@@ -223,6 +231,7 @@ async def machine_up(
         plugins=plugins,
         extensions=extensions,
         evictor=evictor,
+        shelves=Shelves(accounts=accounts, ledger=ledger, truth=truth, devices=devices, trace=trace),
     )
     gate = Gate(
         machine,
@@ -243,9 +252,11 @@ async def machine_up(
         nursery.start_soon(ledger.run)
         await devices.boot(nursery)
         await contexts.boot()
+        await machine.shelves.boot()
         await requests.boot()
         nursery.start_soon(_expire, processes.capabilities, clock_)
         nursery.start_soon(contexts.run)
+        nursery.start_soon(machine.shelves.run)
         nursery.start_soon(alarms.run)
         plugins.attach(nursery, gate, init)
         trace.event("boot", pid=init.pid, version=VERSION)

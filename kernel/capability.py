@@ -137,7 +137,7 @@ class Capability:
 class Held:
     """What a process holds: a set that never changes, shared by all who hold the same; its decisions are remembered."""
 
-    __slots__ = ("_capabilities", "_found", "_rights", "_rights_at", "_table")
+    __slots__ = ("_capabilities", "_found", "_rights", "_rights_at", "_table", "_written")
 
     def __init__(self, table: Table, capabilities: tuple[Capability, ...]) -> None:
         self._table = table
@@ -145,6 +145,7 @@ class Held:
         self._found: dict[tuple[str, tuple[str, ...]], Capability] = {}
         self._rights: tuple[Right, ...] = ()
         self._rights_at = -1
+        self._written: tuple[str, ...] | None = None
 
     def __iter__(self) -> Iterator[Capability]:
         """Those that let calls in, the oldest first."""
@@ -161,7 +162,16 @@ class Held:
         if self._rights_at != self._table.changes:
             self._rights = tuple(dict.fromkeys(each.right for each in self._capabilities if each.usable))
             self._rights_at = self._table.changes
+            self._written = None
         return self._rights
+
+    @property
+    def written(self) -> tuple[str, ...]:
+        """The same as text."""
+        rights = self.rights
+        if self._written is None:
+            self._written = tuple(map(str, rights))
+        return self._written
 
     def find(self, action: str, names: tuple[str, ...]) -> Capability | None:
         """The capability that allows `action` on what goes by any of `names`; one without limits before one with."""

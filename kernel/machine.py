@@ -21,6 +21,7 @@ from kernel.process_table import ProcessTable
 from kernel.requests import Requests
 from kernel.roster import Roster
 from kernel.scheduler import Scheduler
+from kernel.shelves import Shelves
 from kernel.truth import Truth
 from kernel.watch.klog import Klog
 from kernel.watch.metrics import Metrics
@@ -56,6 +57,7 @@ class Machine:
         plugins: Plugins,
         extensions: Extensions,
         evictor: Evictor,
+        shelves: Shelves,
     ) -> None:
         self.config = config
         self.clock = clock
@@ -88,6 +90,7 @@ class Machine:
         self.plugins = plugins
         self.extensions = extensions
         self.evictor = evictor
+        self.shelves = shelves
         self.power = trio.Event()
         self.hurry = trio.Event()
         self.grace_s = config.bounds.grace_s

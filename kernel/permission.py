@@ -123,7 +123,7 @@ class Permission:
                 return self._models.device_names(args.device, args.method)
             case "device" if rest == "{device}":
                 return self._models.device_names(args.device)
-            case "program" | "topic" | "context" if "{" in rest:
+            case "program" | "command" | "topic" | "context" if "{" in rest:
                 return (resource.format_map(_Fields(args)),)
             case _ if "{" not in rest:
                 return (resource,)

@@ -8,7 +8,7 @@ import signal
 from typing import Final
 
 from sandbox import landlock, libc
-from sandbox.spec import Bind, Limits
+from sandbox.spec import Bind, Limits, Mount
 
 # noroot, no_setuid_fixup, keep_caps off and no_cap_ambient_raise, each locked: uid 0 inside means nothing.
 _SECUREBITS: Final = 0b1110_1111
@@ -50,6 +50,8 @@ def set_limits(limits: Limits) -> None:
         resource.RLIMIT_MEMLOCK: 0,
         resource.RLIMIT_MSGQUEUE: 0,
     }
+    if limits.data_bytes is not None:
+        wanted[resource.RLIMIT_DATA] = limits.data_bytes
     for kind, most in wanted.items():
         _, hard = resource.getrlimit(kind)
         bound = most if hard == resource.RLIM_INFINITY else min(most, hard)
@@ -68,6 +70,17 @@ def die_with_parent() -> None:
 def restrict_files(binds: tuple[Bind, ...]) -> None:
     """Landlock: reads below the binds, and folders of the skeleton can be listed (imports need that)."""
     landlock.restrict(readable=tuple(bind.target for bind in binds), listable=("/",))
+
+
+def restrict_command(mounts: tuple[Mount, ...]) -> None:
+    """Landlock for a command: what it was given, as it was given it, and the folders that are its own. Its network
+    is its own, so TCP is left to it."""
+    landlock.restrict_command(
+        usable=tuple(mount.path for mount in mounts if mount.kind in ("system", "read")),
+        writable=("/tmp", "/dev", *(mount.path for mount in mounts if mount.kind == "write")),
+        readable=("/proc", "/etc"),
+        listable=("/",),
+    )
 
 
 def restrict_calls(program: bytes) -> None:

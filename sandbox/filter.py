@@ -15,6 +15,7 @@ import os
 from types import ModuleType
 from typing import Any, Final
 
+from sandbox import calls
 from sandbox.errors import JailError
 from sandbox.spec import Tier
 
@@ -62,6 +63,8 @@ _AF_UNIX: Final = 1
 _SOCK_STREAM: Final = 1
 _SOCK_TYPE_MASK: Final = 0xF
 _SOL_SOCKET: Final = 1
+_IPPROTO_TCP: Final = 6
+_TCP_NODELAY: Final = 1
 _BUFFER_OPTIONS: Final = (7, 8)  # SO_SNDBUF, SO_RCVBUF: trio trims its wake-up pair
 # SO_TYPE, SO_ERROR, the buffers, SO_ACCEPTCONN, SO_PROTOCOL, SO_DOMAIN; not SO_PEERPIDFD, a handle on the kernel.
 _SOCKET_QUESTIONS: Final = (3, 4, 7, 8, 30, 38, 39)
@@ -71,15 +74,23 @@ _CLONE_NAMESPACES: Final = 0x7E020080
 _GUEST_PID: Final = 1  # in its own pid namespace, always
 
 
+def _new_filter(seccomp: ModuleType, default: int) -> Any:
+    """A filter with nothing in it but what happens to calls that no rule names."""
+    building = seccomp.SyscallFilter(default)
+    building.set_attr(seccomp.Attr.ACT_BADARCH, seccomp.KILL_PROCESS)
+    building.set_attr(seccomp.Attr.CTL_OPTIMIZE, _BINARY_TREE)
+    return building
+
+
 def build_filter(tier: Tier) -> bytes:
     """The seccomp program of `tier`, an array of sock_filter. Takes about 50 ms the first time.
 
     Raises JailError at layer `seccomp` where the system's libseccomp is absent.
     """
     seccomp = _load_pyseccomp()
-    building = seccomp.SyscallFilter(seccomp.ERRNO(errno.EPERM))
-    building.set_attr(seccomp.Attr.ACT_BADARCH, seccomp.KILL_PROCESS)
-    building.set_attr(seccomp.Attr.CTL_OPTIMIZE, _BINARY_TREE)
+    if tier == "command":
+        return _command_filter(seccomp)
+    building = _new_filter(seccomp, seccomp.ERRNO(errno.EPERM))
     for call in _ALLOWED:
         _rule(seccomp, building, seccomp.ALLOW, call)
     _allow_with_arguments(seccomp, building)
@@ -87,6 +98,33 @@ def build_filter(tier: Tier) -> bytes:
     if tier == "threads":
         one_more_thread = (seccomp.MASKED_EQ, _CLONE_THREAD | _CLONE_NAMESPACES, _CLONE_THREAD)
         _rule(seccomp, building, seccomp.ALLOW, "clone", (0, *one_more_thread))
+    if tier == "door":
+        _rule(seccomp, building, seccomp.ALLOW, "accept4")
+        _rule(
+            seccomp, building, seccomp.ALLOW, "setsockopt", (1, seccomp.EQ, _IPPROTO_TCP), (2, seccomp.EQ, _TCP_NODELAY)
+        )
+    return _export(building)
+
+
+def _command_filter(seccomp: ModuleType) -> bytes:
+    """For executables in any language: what `sandbox.calls` lists. What it does not is unknown to them (ENOSYS), so
+    that they fall back; what it refuses by name is EPERM."""
+    building = _new_filter(seccomp, seccomp.ERRNO(errno.ENOSYS))
+    for call in calls.ALLOWED:
+        _rule(seccomp, building, seccomp.ALLOW, call)
+    for call in calls.REFUSED:
+        _rule(seccomp, building, seccomp.ERRNO(errno.EPERM), call)
+    refuse = seccomp.ERRNO(errno.EAFNOSUPPORT)
+    for family in calls.SOCKET_FAMILIES:
+        _rule(seccomp, building, seccomp.ALLOW, "socket", (0, seccomp.EQ, family))
+    _rule(seccomp, building, seccomp.ALLOW, "socket", (0, seccomp.EQ, calls.NETLINK), (2, seccomp.EQ, calls.ROUTE))
+    _rule(seccomp, building, refuse, "socket", (0, seccomp.EQ, _AF_UNIX))
+    for kind in calls.PAIRS:
+        pair = (0, seccomp.EQ, _AF_UNIX), (1, seccomp.MASKED_EQ, _SOCK_TYPE_MASK, kind)
+        _rule(seccomp, building, seccomp.ALLOW, "socketpair", *pair)
+    _rule(seccomp, building, seccomp.ALLOW, "clone", (0, seccomp.MASKED_EQ, _CLONE_NAMESPACES, 0))
+    for value in calls.PERSONALITIES:
+        _rule(seccomp, building, seccomp.ALLOW, "personality", (0, seccomp.EQ, value))
     return _export(building)
 
 
@@ -129,6 +167,7 @@ def _allow_with_arguments(seccomp: ModuleType, building: Any) -> None:
 
 
 def _rule(seccomp: ModuleType, building: Any, action: int, call: str, *arguments: tuple[int, ...]) -> None:
+    """Adds a rule for `call` where this architecture has it. Raises JailError where libseccomp does not know it."""
     number = seccomp.resolve_syscall(seccomp.Arch.NATIVE, call)
     if number == -1:
         raise JailError("seccomp", f"libseccomp does not know the system call {call}; install a newer libseccomp2")
@@ -138,6 +177,7 @@ def _rule(seccomp: ModuleType, building: Any, action: int, call: str, *arguments
 
 
 def _export(building: Any) -> bytes:
+    """The program as an array of sock_filter."""
     with os.fdopen(os.memfd_create("kernos-filter", os.MFD_CLOEXEC), "r+b") as file:
         building.export_bpf(file)
         file.seek(0)

@@ -19,13 +19,16 @@ from typing import Final, NoReturn
 
 import msgspec
 
-from sandbox import confine, jail, libc
-from sandbox.limits import BINDS_MAX, MESSAGE_BYTES_MAX
+from sandbox import confine, init, jail, libc, rooting
+from sandbox.limits import BINDS_MAX, GIVEN_MAX, MESSAGE_BYTES_MAX
 from sandbox.messages import Confined, Deliver, Failed, Hatched, Help, ToChild
-from sandbox.spec import Bind, WorkerSpec, plan_binds
+from sandbox.spec import Bind, CommandSpec, Spec, WorkerSpec, plan_binds
 
 SOCK_FD: Final = 3
-"""Where a guest finds its socket; 0 reads nothing, 1 and 2 are its output, nothing else is open."""
+"""Where a guest finds its socket; 0 reads nothing, 1 and 2 are its output, nothing else is open but what it was
+given: that begins at GIVEN_FD."""
+
+GIVEN_FD: Final = 6
 
 _STATUS_FD: Final = 4
 _HELP_FD: Final = 5
@@ -34,7 +37,7 @@ _SETUP_FAILED: Final = 125
 _HOSTNAME: Final = b"kernos"
 
 _encode: Final = msgspec.msgpack.Encoder().encode
-_decode_spec: Final = msgspec.msgpack.Decoder(WorkerSpec).decode
+_decode_spec: Final = msgspec.msgpack.Decoder(Spec).decode
 _decode_help: Final = msgspec.msgpack.Decoder(ToChild).decode
 _HATCHED: Final = _encode(Hatched())
 
@@ -53,13 +56,15 @@ class _Orphaned(Exception):
 
 
 class Cradle(msgspec.Struct, frozen=True, kw_only=True):
-    """What a newborn child has from its zygote: descriptors, the binds all share, the filters, what it goes without."""
+    """What a newborn child has from its zygote: descriptors, the binds all share, the filters, what it goes without,
+    and whether it is to be a command, whose root has nothing in common with those of workers."""
 
     control: int
     helped: int
     binds: tuple[Bind, ...]
     filters: Mapping[str, bytes]
     without: tuple[str, ...]
+    command: bool = False
 
 
 def live(cradle: Cradle) -> NoReturn:
@@ -70,7 +75,11 @@ def live(cradle: Cradle) -> NoReturn:
     code = _SETUP_FAILED
     try:
         os.write(cradle.control, _HATCHED)
-        code = _enter(_confine(cradle))
+        spec, opened = _confine(cradle)
+        if isinstance(spec, CommandSpec):
+            assert opened is not None, "it was confined"
+            init.run(spec, SOCK_FD, opened)
+        code = _enter(spec)
     except SystemExit as leaving:
         code = _status_of(leaving)
     except _Orphaned:
@@ -83,12 +92,13 @@ def live(cradle: Cradle) -> NoReturn:
         os._exit(code)
 
 
-def _confine(cradle: Cradle) -> WorkerSpec:
+def _confine(cradle: Cradle) -> tuple[Spec, init.Opened | None]:
     os.dup2(cradle.helped, _HELP_FD, inheritable=False)
     libc.close_from(_HELP_FD + 1)
     os.closerange(SOCK_FD, _HELP_FD)
     layers = _Layers(cradle.without)
     early: _Step | None = None
+    opened: init.Opened | None = None
     helped = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, fileno=_HELP_FD)
     try:
         _put_up_common(cradle, layers, helped)
@@ -99,15 +109,19 @@ def _confine(cradle: Cradle) -> WorkerSpec:
     try:
         if early is not None:
             raise early
-        spec = _decode_spec(os.read(_STATUS_FD, MESSAGE_BYTES_MAX))
-        _put_up_own(cradle, spec, layers, own if deliver.taken else None)
+        spec: Spec = _decode_spec(os.read(_STATUS_FD, MESSAGE_BYTES_MAX))
+        trees, first = own if deliver.taken else None, GIVEN_FD + deliver.given
+        if isinstance(spec, CommandSpec):
+            opened = _put_up_command(cradle, spec, layers, trees, first)
+        else:
+            _put_up_own(cradle, spec, layers, trees, first)
         os.write(_STATUS_FD, _encode(Confined(layers.costs)))
     except _Step as step:
         _give_up(step.layer, step.cause)
     except BaseException as error:
         _give_up("setup", error)
     os.closerange(_STATUS_FD, _HELP_FD + 1)
-    return spec
+    return spec, opened
 
 
 class _Layers:
@@ -135,20 +149,37 @@ def _put_up_common(cradle: Cradle, layers: _Layers, helped: socket.socket) -> No
     trees: list[int] = []
     layers.put_up("uid", lambda: trees.extend(_take_help(cradle.binds, helped)))
     layers.put_up("uts", _take_name)
-    layers.put_up("root", lambda: jail.begin_root(cradle.binds, trees))
+    if not cradle.command:
+        layers.put_up("root", lambda: jail.begin_root(cradle.binds, trees))
     layers.put_up("capabilities", confine.bound_capabilities)
 
 
-def _put_up_own(cradle: Cradle, spec: WorkerSpec, layers: _Layers, trees: list[int] | None) -> None:
+def _put_up_own(cradle: Cradle, spec: WorkerSpec, layers: _Layers, trees: list[int] | None, first: int) -> None:
     binds = plan_binds(cradle.binds, spec.binds)
     layers.put_up("root", lambda: jail.finish_root(*_own(binds, cradle.binds, spec.binds, trees)))
-    layers.put_up("fds", lambda: libc.close_from(_HELP_FD + 1))
+    layers.put_up("fds", lambda: libc.close_from(first))
     layers.put_up("capabilities", confine.drop_capabilities)
     layers.put_up("privileges", confine.forbid_privileges)
     layers.put_up("limits", lambda: confine.set_limits(spec.limits))
     layers.put_up("death", confine.die_with_parent)
     layers.put_up("landlock", lambda: confine.restrict_files(binds))
     layers.put_up("seccomp", lambda: confine.restrict_calls(cradle.filters[spec.tier]))
+
+
+def _put_up_command(
+    cradle: Cradle, spec: CommandSpec, layers: _Layers, trees: list[int] | None, first: int
+) -> init.Opened:
+    opened: list[init.Opened] = []
+    layers.put_up("root", lambda: rooting.build(spec, rooting.take_trees(spec.mounts) if trees is None else trees))
+    layers.put_up("fds", lambda: libc.close_from(first))
+    layers.put_up("net", lambda: opened.append(init.Opened(spec.terminal)))
+    layers.put_up("capabilities", confine.drop_capabilities)
+    layers.put_up("privileges", confine.forbid_privileges)
+    layers.put_up("limits", lambda: confine.set_limits(spec.limits))
+    layers.put_up("death", confine.die_with_parent)
+    layers.put_up("landlock", lambda: confine.restrict_command(spec.mounts))
+    layers.put_up("seccomp", lambda: confine.restrict_calls(cradle.filters["command"]))
+    return opened[0]
 
 
 def _own(
@@ -183,17 +214,18 @@ def _be_delivered(helped: socket.socket) -> tuple[Deliver, list[int]]:
     and has the trees of its own binds."""
     message, fds = _next(helped)
     assert isinstance(message, Deliver), "help comes once"
-    status, sock, output, *trees = (fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _AWAY_FD) for fd in fds)
+    status, sock, output, *rest = (fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, _AWAY_FD) for fd in fds)
     # Out of the way first: one of them may sit where another has to go.
     for fd in fds:
         os.close(fd)
-    for place, fd in ((1, output), (2, output), (SOCK_FD, sock), (_STATUS_FD, status)):
+    given = enumerate(rest[: message.given], start=GIVEN_FD)
+    for place, fd in ((1, output), (2, output), (SOCK_FD, sock), (_STATUS_FD, status), *given):
         os.dup2(fd, place, inheritable=False)
-    return message, trees
+    return message, rest[message.given :]
 
 
 def _next(helped: socket.socket) -> tuple[Help | Deliver, list[int]]:
-    data, fds, _, _ = socket.recv_fds(helped, MESSAGE_BYTES_MAX, 3 + BINDS_MAX)
+    data, fds, _, _ = socket.recv_fds(helped, MESSAGE_BYTES_MAX, 3 + GIVEN_MAX + BINDS_MAX)
     if not data:
         raise _Orphaned("the zygote is gone")
     return _decode_help(data), fds

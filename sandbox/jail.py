@@ -52,23 +52,24 @@ def map_ids(pid: int, *, uid: int, gid: int) -> None:
             os.close(descriptor)
 
 
-def take_tree(source: int | str, user_namespace: int | None = None) -> int:
-    """A detached, read-only, nosuid, nodev mount of `source`, owners mapped where the file system can."""
+def take_tree(source: int | str, user_namespace: int | None = None, *, attributes: int = _READ_ONLY) -> int:
+    """A detached mount of `source` (read-only, nosuid, nodev unless told otherwise), owners mapped where the file
+    system can."""
     tree = libc.open_tree(source)
     try:
-        if user_namespace is None or not _map_owners(tree, user_namespace):
-            libc.set_mount(tree, attributes=_READ_ONLY)
+        if user_namespace is None or not _map_owners(tree, user_namespace, attributes):
+            libc.set_mount(tree, attributes=attributes)
     except OSError:
         os.close(tree)
         raise
     return tree
 
 
-def _map_owners(tree: int, user_namespace: int) -> bool:
+def _map_owners(tree: int, user_namespace: int, attributes: int) -> bool:
     # File systems without idmapped mounts (overlayfs, most network ones) answer EINVAL; folders that
     # are open to everybody work without, others are reported as unreadable by build_root.
     try:
-        libc.set_mount(tree, attributes=_READ_ONLY, user_namespace=user_namespace)
+        libc.set_mount(tree, attributes=attributes, user_namespace=user_namespace)
     except OSError as error:
         if error.errno != errno.EINVAL:
             raise

@@ -16,8 +16,11 @@ _SYS_RESTRICT_SELF: Final = 446
 _CREATE_RULESET_VERSION: Final = 1
 _RULE_PATH_BENEATH: Final = 1
 
+_EXECUTE: Final = 1 << 0
 _READ_FILE: Final = 1 << 2
 _READ_DIR: Final = 1 << 3
+# Those that a rule on a file, not a folder, can have: execute, write, read, truncate, ioctl_dev.
+_OF_FILES: Final = 1 << 0 | 1 << 1 | 1 << 2 | 1 << 14 | 1 << 15
 # Rights on files that each ABI version knows, execute to ioctl_dev; what is handled and not granted is refused.
 _FILE_RIGHTS_BITS: Final = {1: 13, 2: 14, 3: 15, 4: 15}
 _FILE_RIGHTS_BITS_NEWEST: Final = 16
@@ -53,7 +56,7 @@ def restrict(readable: tuple[str, ...], listable: tuple[str, ...]) -> None:
     abi = abi_version()
     if abi == 0:
         raise OSError(errno.ENOSYS, "Landlock is not active on this system")
-    ruleset = _create(abi)
+    ruleset = _create(abi, tcp=True)
     try:
         for path in readable:
             _allow(ruleset, path, _READ_FILE | _READ_DIR)
@@ -64,10 +67,38 @@ def restrict(readable: tuple[str, ...], listable: tuple[str, ...]) -> None:
         os.close(ruleset)
 
 
-def _create(abi: int) -> int:
+def restrict_command(
+    *, usable: tuple[str, ...], writable: tuple[str, ...], readable: tuple[str, ...], listable: tuple[str, ...]
+) -> None:
+    """Leaves this thread and what it executes reading and executing below `usable`, doing anything below `writable`,
+    reading below `readable` and listing folders below `listable`. Raises as `restrict`."""
+    abi = abi_version()
+    if abi == 0:
+        raise OSError(errno.ENOSYS, "Landlock is not active on this system")
+    ruleset = _create(abi, tcp=False)
+    everything = _file_rights(abi)
+    try:
+        for paths, rights in (
+            (writable, everything),
+            (usable, _EXECUTE | _READ_FILE | _READ_DIR),
+            (readable, _READ_FILE | _READ_DIR),
+            (listable, _READ_DIR),
+        ):
+            for path in paths:
+                _allow(ruleset, path, rights)
+        libc.syscall("landlock_restrict_self", _SYS_RESTRICT_SELF, ruleset, 0)
+    finally:
+        os.close(ruleset)
+
+
+def _file_rights(abi: int) -> int:
+    return (1 << _FILE_RIGHTS_BITS.get(abi, _FILE_RIGHTS_BITS_NEWEST)) - 1
+
+
+def _create(abi: int, *, tcp: bool) -> int:
     attr = _RulesetAttr(
-        fs=(1 << _FILE_RIGHTS_BITS.get(abi, _FILE_RIGHTS_BITS_NEWEST)) - 1,
-        net=_TCP_BIND_AND_CONNECT if abi >= 4 else 0,
+        fs=_file_rights(abi),
+        net=_TCP_BIND_AND_CONNECT if tcp and abi >= 4 else 0,
         scoped=_SCOPE_ABSTRACT_SOCKETS_AND_SIGNALS if abi >= 6 else 0,
     )
     size = 8 * (1 + (abi >= 4) + (abi >= 6))
@@ -81,7 +112,7 @@ def _allow(ruleset: int, path: str, rights: int) -> None:
         return
     try:
         if not stat.S_ISDIR(os.fstat(parent).st_mode):
-            rights &= ~_READ_DIR
+            rights &= _OF_FILES
         rule = _PathBeneath(allowed=rights, parent_fd=parent)
         libc.syscall("landlock_add_rule", _SYS_ADD_RULE, ruleset, _RULE_PATH_BENEATH, ctypes.byref(rule), 0)
     finally:

@@ -8,6 +8,9 @@ PAYLOAD_BYTES_MAX: Final = 48 * 1024
 BINDS_MAX: Final = 64
 """Binds of one worker, and of one zygote: both together travel in one SCM_RIGHTS message (253)."""
 
+GIVEN_MAX: Final = 8
+"""Descriptors that a worker is given besides its socket, its output and its binds."""
+
 MESSAGE_BYTES_MAX: Final = 128 * 1024
 """One message between the host's half, the zygote and a worker being set up."""
 
@@ -25,6 +28,15 @@ ROOT_BYTES: Final = 64 * 1024
 
 ROOT_INODES: Final = 2048
 """Files and folders of that skeleton."""
+
+COMMAND_ROOT_BYTES: Final = 1024 * 1024
+"""As ROOT_BYTES, for an executable: a few small files of /etc lie in it."""
+
+COMMAND_TMP_BYTES: Final = 512 * 1024 * 1024
+"""/tmp of an executable, in memory; as much again is /dev/shm."""
+
+COMMAND_TMP_INODES: Final = 65536
+"""Files and folders of /tmp."""
 
 UID_BASE: Final = 1_880_000_000
 """As root, a worker's own uid is this plus its pid: unique while it lives, and in a range that no

@@ -33,9 +33,13 @@ class Ready(Struct, frozen=True, tag=True):
 
 
 class Bear(Struct, frozen=True, tag=True):
-    """Make a worker. Descriptors with it: status, its socket, its output, then O_PATH of each own bind."""
+    """Make a worker, or the first process of a command. Descriptors with it: status, its socket, its output, `given`
+    ones, then O_PATH of each own bind, or for a command of each mount, `kinds` saying what they are (a mount's layer
+    is `layer`, and comes after it)."""
 
     without: tuple[str, ...]
+    given: int = 0
+    kinds: tuple[str, ...] | None = None
 
 
 class Hatched(Struct, frozen=True, tag=True):
@@ -57,9 +61,11 @@ class Help(Struct, frozen=True, tag=True):
 
 
 class Deliver(Struct, frozen=True, tag=True):
-    """Be a worker. Descriptors with it: status, its socket, its output, then a detached mount per own bind, or none."""
+    """Be a worker, or a command. Descriptors with it: status, its socket, its output, `given` ones, then a detached
+    mount per own bind, or none."""
 
     taken: bool
+    given: int = 0
 
 
 class Born(Struct, frozen=True, tag=True):
@@ -79,6 +85,15 @@ class Failed(Struct, frozen=True, tag=True):
 
     layer: str
     reason: str
+
+
+class Ended(Struct, frozen=True, kw_only=True):
+    """How a command ended, says the first process of its jail: by itself with `code`, by `signal`, or (`failed` says
+    why, and `code` is 126 or 127) without having been executed."""
+
+    code: int = 0
+    signal: int = 0
+    failed: str = ""
 
 
 ToZygote = Begin | Bear

@@ -18,13 +18,13 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from sandbox import guest, jail, libc
-from sandbox.limits import BINDS_MAX, MESSAGE_BYTES_MAX
+from sandbox import guest, jail, libc, rooting
+from sandbox.limits import BINDS_MAX, GIVEN_MAX, MESSAGE_BYTES_MAX
 from sandbox.messages import Bear, Begin, Born, Deliver, Failed, Hatched, Help, Lost, Ready, Status, ToChild, ToZygote
 from sandbox.spec import Bind
 
 _REQUEST_FDS: Final = 3
-_FDS_MAX: Final = _REQUEST_FDS + BINDS_MAX
+_FDS_MAX: Final = _REQUEST_FDS + GIVEN_MAX + BINDS_MAX
 _DYING_MS_MAX: Final = 100
 _KILLED: Final = "the worker was killed before it was one"
 
@@ -169,14 +169,14 @@ class _Zygote:
 
     def _bear(self, request: Bear, fds: list[int]) -> _Child | None:
         """The child that has become a worker; None when none could be made, which the host has been told."""
-        status, sock, output, *sources = fds
+        status, command = fds[0], request.kinds is not None
         try:
-            child = self._spare if not request.without else None
+            child = self._spare if not request.without and not command else None
             if child is not None:
                 self._spare = None
-            if child is None or not self._deliver(child, [status, sock, output], sources):
-                child = self._hatch(request.without)
-                if not self._deliver(child, [status, sock, output], sources):
+            if child is None or not self._deliver(child, request, fds):
+                child = self._hatch(request.without, command=command)
+                if not self._deliver(child, request, fds):
                     raise _Unhelped("clone", _KILLED)
         except _Unhelped as unhelped:
             _say(status, Failed(unhelped.layer, str(unhelped)))
@@ -184,8 +184,8 @@ class _Zygote:
         _say(status, Born(child.pid))
         return child
 
-    def _hatch(self, without: tuple[str, ...]) -> _Child:
-        """Forks a child and helps it to what all workers have."""
+    def _hatch(self, without: tuple[str, ...], *, command: bool = False) -> _Child:
+        """Forks a child and helps it to what all workers have, or all commands."""
         helper, helped = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with helped:
             try:
@@ -194,24 +194,27 @@ class _Zygote:
                 helper.close()
                 raise _Unhelped("clone", str(error)) from error
             if pid == 0:
-                guest.live(self._cradle(helped.fileno(), without))
+                guest.live(self._cradle(helped.fileno(), without, command=command))
         child = _Child(pid, helper)
         self._control.send(_encode(Hatched(pid)))
         layer = "uid"
         try:
             self._map_ids(pid)
             layer = "root"
-            self._help(child, Help(taken=self.privileged), [], [bind.source for bind in self._binds])
+            common = () if command else [bind.source for bind in self._binds]
+            self._help(child, Help(taken=self.privileged), [], common)
         except OSError as error:
             dead = child.is_dead()
             self._lose(child)
             raise _Unhelped("clone" if dead else layer, _KILLED if dead else str(error)) from error
         return child
 
-    def _deliver(self, child: _Child, fds: list[int], sources: list[int]) -> bool:
+    def _deliver(self, child: _Child, request: Bear, fds: list[int]) -> bool:
         """Makes a child a worker; False if it has died while it waited."""
+        own = _REQUEST_FDS + request.given
         try:
-            self._help(child, Deliver(taken=self.privileged), fds, sources)
+            message = Deliver(taken=self.privileged, given=request.given)
+            self._help(child, message, fds[:own], fds[own:], request.kinds)
         except OSError as error:
             dead = child.is_dead()
             self._lose(child)
@@ -220,22 +223,35 @@ class _Zygote:
             return False
         return True
 
-    def _help(self, child: _Child, message: ToChild, fds: list[int], sources: Sequence[int | str]) -> None:
-        """Sends a message with `fds` and, where it takes privilege to take them, the mounts of `sources`."""
+    def _help(
+        self,
+        child: _Child,
+        message: ToChild,
+        fds: list[int],
+        sources: Sequence[int | str],
+        kinds: tuple[str, ...] | None = None,
+    ) -> None:
+        """Sends a message with `fds` and, where it takes privilege to take them, the mounts of `sources`: a worker's,
+        or a command's, which are of `kinds`."""
         trees: list[int] = []
         try:
             if self.privileged and sources:
-                self._take_trees(child.pid, sources, trees)
+                self._take_trees(child.pid, sources, kinds, trees)
             socket.send_fds(child.helper, [_encode(message)], [*fds, *trees])
         finally:
             for tree in trees:
                 os.close(tree)
 
-    def _take_trees(self, pid: int, sources: Sequence[int | str], trees: list[int]) -> None:
+    def _take_trees(
+        self, pid: int, sources: Sequence[int | str], kinds: tuple[str, ...] | None, trees: list[int]
+    ) -> None:
         user_namespace = os.open(f"/proc/{pid}/ns/user", os.O_RDONLY | os.O_CLOEXEC)
         try:
-            for source in sources:
-                trees.append(jail.take_tree(source, user_namespace))
+            for at, source in enumerate(sources):
+                if kinds is None:
+                    trees.append(jail.take_tree(source, user_namespace))
+                else:
+                    trees.append(rooting.take_tree(kinds[at], source, user_namespace))
         finally:
             os.close(user_namespace)
 
@@ -259,9 +275,14 @@ class _Zygote:
         poll.register(self._control, select.POLLIN)
         poll.poll()
 
-    def _cradle(self, helped: int, without: tuple[str, ...]) -> guest.Cradle:
+    def _cradle(self, helped: int, without: tuple[str, ...], *, command: bool) -> guest.Cradle:
         return guest.Cradle(
-            control=self._control.fileno(), helped=helped, binds=self._binds, filters=self._filters, without=without
+            control=self._control.fileno(),
+            helped=helped,
+            binds=() if command else self._binds,
+            filters=self._filters,
+            without=without,
+            command=command,
         )
 
     def _map_ids(self, pid: int) -> None:

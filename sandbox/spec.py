@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import posixpath
 from typing import Final, Literal
 
@@ -31,10 +32,17 @@ LAYERS: Final = (
 FOUNDATIONS: Final = frozenset({"user", "mount", "uid"})
 """Layers that the others stand on: they cannot be left out."""
 
-Tier = Literal["loop", "threads"]
-"""How much the system-call filter lets through: one thread with event loops, or threads as well."""
+COMMAND_FOUNDATIONS: Final = FOUNDATIONS | {"net", "pid", "root"}
+"""Those of a command: its door listens in its network namespace, its first process reaps in its pid namespace."""
 
-TIERS: Final[tuple[Tier, ...]] = ("loop", "threads")
+Tier = Literal["loop", "threads", "door", "command"]
+"""How much the system-call filter lets through: one thread with event loops, threads as well, connections of a
+listening socket that it was given as well, or what executables in general need."""
+
+TIERS: Final[tuple[Tier, ...]] = ("loop", "threads", "door", "command")
+
+
+MountKind = Literal["system", "read", "write", "device"]
 
 
 class Bind(Struct, frozen=True):
@@ -69,6 +77,19 @@ class Limits(Struct, frozen=True, kw_only=True):
     """RLIMIT_FSIZE: nothing in the jail can be written, so nothing by default."""
     processes: int = 64
     """RLIMIT_NPROC: threads and processes. Counted for the worker alone, in its user namespace."""
+    data_bytes: int | None = None
+    """RLIMIT_DATA, private writable memory of one process: for executables that reserve more addresses than they
+    use, where `memory_bytes` would stop them at once."""
+
+
+COMMAND_LIMITS: Final = Limits(
+    memory_bytes=1 << 47,
+    data_bytes=4 * 1024 * 1024 * 1024,
+    files=4096,
+    file_bytes=4 * 1024 * 1024 * 1024,
+    processes=512,
+)
+"""Of an executable. Memory is bounded for each of its processes; what it keeps in /tmp by the size of that."""
 
 
 class ZygoteSpec(Struct, frozen=True, kw_only=True):
@@ -95,13 +116,14 @@ class ZygoteSpec(Struct, frozen=True, kw_only=True):
             raise ValueError(f"{len(self.binds)} binds; a zygote holds at most {BINDS_MAX}")
 
 
-class WorkerSpec(Struct, frozen=True, kw_only=True):
+class WorkerSpec(Struct, frozen=True, kw_only=True, tag=True):
     """One worker to be made.
 
     `entry` is `module:function`. The module is imported inside the jail (which costs nothing if the
     zygote preloaded it) and the function called as `function(sock_fd: int, payload: bytes) -> int`;
     what it returns is the exit status. `without` names layers to leave out: the operator's word for a
-    weaker machine, and how a test finds out which layer refuses what.
+    weaker machine, and how a test finds out which layer refuses what. `given` descriptors come with it and are
+    `sock_fd + 1` and on.
     """
 
     entry: str
@@ -110,6 +132,7 @@ class WorkerSpec(Struct, frozen=True, kw_only=True):
     limits: Limits = Limits()
     tier: Tier = "loop"
     without: tuple[str, ...] = ()
+    given: int = 0
 
     def __post_init__(self) -> None:
         module, colon, function = self.entry.partition(":")
@@ -124,6 +147,63 @@ class WorkerSpec(Struct, frozen=True, kw_only=True):
         for layer in self.without:
             if layer not in LAYERS or layer in FOUNDATIONS:
                 raise ValueError(f"layer {layer!r} cannot be left out; one of {sorted(set(LAYERS) - FOUNDATIONS)}")
+
+
+class Mount(Struct, frozen=True):
+    """A file or folder of the host that a command sees at the same place.
+
+    `kind`: `system` (read-only, with the rights that everybody has), `read`, `write`, or `device`. With `layer`, a
+    folder of the host that holds `upper` and `work`, what is written goes there and `path` stays as it is.
+    """
+
+    path: str
+    kind: MountKind
+    layer: str = ""
+
+    def __post_init__(self) -> None:
+        if not posixpath.isabs(self.path) or posixpath.normpath(self.path) != self.path or self.path.strip("/") == "":
+            raise ValueError(f"{self.path!r} cannot be mounted: give a normal absolute path below the root")
+        if self.layer and (self.kind != "write" or any(char in self.layer for char in ",:\\")):
+            raise ValueError(f"{self.layer!r} cannot be the upper layer of {self.path}")
+
+
+class CommandSpec(Struct, frozen=True, kw_only=True, tag=True):
+    """One executable to be run in a jail.
+
+    `path` and `cwd` are as the command sees them, `argv` includes its name, `env` is its environment; in the
+    values of `door_env`, which is added, `{port}` becomes the door's port. `links` (place, target) and `files` (place,
+    text) are made in its root. `terminal` (rows, columns) gives it a terminal of its own instead of three pipes.
+    """
+
+    path: str
+    argv: tuple[str, ...]
+    env: dict[str, str]
+    cwd: str
+    door_env: dict[str, str] = {}
+    mounts: tuple[Mount, ...]
+    links: tuple[tuple[str, str], ...] = ()
+    files: tuple[tuple[str, str], ...] = ()
+    terminal: tuple[int, int] | None = None
+    limits: Limits = COMMAND_LIMITS
+    without: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        size = sum(len(os.fsencode(text)) + 8 for pair in self.env.items() for text in pair)
+        size += sum(len(os.fsencode(word)) + 8 for word in self.argv)
+        if size > PAYLOAD_BYTES_MAX:
+            raise ValueError(f"arguments and environment of {size} bytes; at most {PAYLOAD_BYTES_MAX} fit")
+        if not self.argv or any("\0" in text for text in (self.path, self.cwd, *self.argv, *self.env.values())):
+            raise ValueError("a command has at least a name, and no null characters")
+        if any(not name or "=" in name or "\0" in name for name in self.env):
+            raise ValueError("the name of an environment variable is empty, or has a '=' in it")
+        if sum(1 + bool(mount.layer) for mount in self.mounts) > BINDS_MAX:
+            raise ValueError(f"{len(self.mounts)} mounts; a command has at most {BINDS_MAX}, the system's among them")
+        for layer in self.without:
+            if layer not in LAYERS or layer in COMMAND_FOUNDATIONS:
+                raise ValueError(f"layer {layer!r} cannot be left out under a command")
+
+
+Spec = WorkerSpec | CommandSpec
 
 
 def plan_binds(*groups: tuple[Bind, ...]) -> tuple[Bind, ...]:

@@ -12,6 +12,7 @@ import signal
 import socket
 import struct
 import subprocess
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Final, final
@@ -19,14 +20,16 @@ from typing import Final, final
 import msgspec
 import trio
 
+from sandbox import rooting
 from sandbox.attested import attest, receive_nowait
 from sandbox.brood import Brood
 from sandbox.ending import Exit, wait
 from sandbox.errors import JailError, ZygoteGone
 from sandbox.filter import build_filter
+from sandbox.init import GO
 from sandbox.limits import MESSAGE_BYTES_MAX, SETUP_S_MAX, SPAWNS_AT_ONCE_MAX, START_S_MAX, STOP_S_MAX
-from sandbox.messages import Bear, Begin, Born, Confined, Failed, FromZygote, Status
-from sandbox.spec import TIERS, Bind, WorkerSpec, ZygoteSpec, plan_binds
+from sandbox.messages import Bear, Begin, Born, Confined, Ended, Failed, FromZygote, Status
+from sandbox.spec import TIERS, CommandSpec, WorkerSpec, ZygoteSpec, plan_binds
 
 # Not -I, which would ignore the seed: what a durable program computes must not depend on the start.
 _FLAGS: Final = ("-s", "-S", "-P", "-X", "utf8")
@@ -36,6 +39,7 @@ _BOOTSTRAP: Final = "import sys; sys.path[:0] = {path!r}; from sandbox.nursery i
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode_status: Final = msgspec.msgpack.Decoder(Status).decode
+_decode_ended: Final = msgspec.msgpack.Decoder(Ended).decode
 _decode_answer: Final = msgspec.msgpack.Decoder(FromZygote).decode
 
 
@@ -53,6 +57,48 @@ class Worker(msgspec.Struct, frozen=True, kw_only=True):
     sock: socket.socket
     output: int
     layers_us: dict[str, int]
+
+
+@final
+class Command:
+    """A jail in which an executable waits to be started. `door` listens on the loopback of its network; the
+    descriptors of `stdio` are our ends of its 0, 1 and 2, or `terminal` is our end of its terminal (then there are no
+    pipes). All are non-blocking and the caller's to close, as those of `worker`."""
+
+    def __init__(self, worker: Worker, *, door: socket.socket, terminal: int, stdio: tuple[int, ...]) -> None:
+        self.worker = worker
+        self.door = door
+        self.terminal = terminal
+        self.stdio = stdio
+
+    def go(self) -> None:
+        """Executes it."""
+        self._say(GO)
+
+    def signal(self, number: int) -> None:
+        """STOP, CONT and KILL go to all that runs in the jail, any other signal to the command's own group. Nothing
+        happens to one that has ended."""
+        if number:
+            self._say(number)
+
+    def _say(self, byte: int) -> None:
+        try:
+            self.worker.sock.send(bytes((byte,)))
+        except OSError:
+            pass
+
+    async def ended(self) -> Ended | None:
+        """How the command ended; None if its jail was ended before it could say so."""
+        said = b""
+        while True:
+            await trio.lowlevel.wait_readable(self.worker.sock)
+            try:
+                data = self.worker.sock.recv(MESSAGE_BYTES_MAX)
+            except OSError:
+                data = b""
+            if not data:
+                return _decode_ended(said) if said else None
+            said += data
 
 
 @final
@@ -98,19 +144,46 @@ class Zygote:
             raise
         return zygote
 
-    async def spawn(self, worker: WorkerSpec) -> Worker:
-        """Has a worker made and returns it once every layer is up.
+    async def spawn(self, worker: WorkerSpec, given: tuple[int, ...] = ()) -> Worker:
+        """Has a worker made and returns it once every layer is up. `given` descriptors go to it as duplicates.
 
         Raises ValueError (binds that cannot be planned), JailError (the layer that failed, and why;
         nothing is left behind), ZygoteGone (start another and ask again). Not cancelled half-way: it
         takes milliseconds and has a deadline.
         """
         plan_binds(self._spec.binds, worker.binds)
+        request = Bear(worker.without, given=len(given))
+        return await self._whole(_encode(worker), request, given, [bind.source for bind in worker.binds])
+
+    async def spawn_command(self, command: CommandSpec) -> Command:
+        """Has a jail made for an executable and returns it once every layer is up; `Command.go` executes it.
+
+        Raises as `spawn`; what is wrong with the executable itself is how it ends.
+        """
+        stdio: list[int] = []
+        with ExitStack() as ours, ExitStack() as theirs:
+            for place in () if command.terminal else range(3):
+                reading, writing = os.pipe2(os.O_CLOEXEC)
+                own, other = (writing, reading) if place == 0 else (reading, writing)
+                ours.callback(os.close, own)
+                theirs.callback(os.close, other)
+                os.set_blocking(own, False)
+                stdio += own, other
+            kinds = rooting.kinds_of(command.mounts)
+            request = Bear(command.without, given=len(stdio) // 2, kinds=kinds)
+            given = tuple(stdio[1::2])
+            worker = await self._whole(_encode(command), request, given, rooting.sources_of(command.mounts))
+            ours.pop_all()
+        with trio.CancelScope(shield=True):
+            door, terminal = await _receive_opened(worker)
+        return Command(worker, door=door, terminal=terminal, stdio=tuple(stdio[0::2]))
+
+    async def _whole(self, spec: bytes, request: Bear, given: tuple[int, ...], sources: Sequence[str]) -> Worker:
         async with self._at_once:
             with trio.CancelScope(shield=True):
                 await self._brood.settle()
                 try:
-                    made = await self._spawn(worker)
+                    made = await self._spawn(spec, request, given, sources)
                 except OSError as error:
                     raise JailError("fds", f"no descriptors for another worker: {error.strerror}") from error
         return made
@@ -140,7 +213,7 @@ class Zygote:
         lines = self._process.stderr.read().decode(errors="replace").strip().splitlines()
         return lines[-1] if lines else f"ended with status {self._process.wait()} before it served"
 
-    async def _spawn(self, worker: WorkerSpec) -> Worker:
+    async def _spawn(self, spec: bytes, request: Bear, given: tuple[int, ...], sources: Sequence[str]) -> Worker:
         with ExitStack() as kept:
             sock, guest_sock = _pair(socket.SOCK_STREAM)
             kept.callback(sock.close)
@@ -149,14 +222,14 @@ class Zygote:
             status, guest_status = _pair(socket.SOCK_SEQPACKET)
             with status:
                 attest(status)
-                with ExitStack() as given:
-                    given.callback(guest_sock.close)
-                    given.callback(os.close, guest_output)
-                    given.callback(guest_status.close)
-                    sources = [_open_source(bind, given) for bind in worker.binds]
-                    status.send(_encode(worker))
-                    fds = [guest_status.fileno(), guest_sock.fileno(), guest_output, *sources]
-                    await self._ask(Bear(worker.without), fds)
+                with ExitStack() as handed:
+                    handed.callback(guest_sock.close)
+                    handed.callback(os.close, guest_output)
+                    handed.callback(guest_status.close)
+                    opened = [_open_source(source, handed) for source in sources]
+                    status.send(spec)
+                    fds = [guest_status.fileno(), guest_sock.fileno(), guest_output, *given, *opened]
+                    await self._ask(request, fds)
                 pid, layers_us = await self._follow(status)
             pidfd = os.pidfd_open(pid)
             sock.setblocking(False)
@@ -271,13 +344,29 @@ def _pair(kind: socket.SocketKind) -> tuple[socket.socket, socket.socket]:
     return socket.socketpair(socket.AF_UNIX, kind)
 
 
-def _open_source(bind: Bind, opened: ExitStack) -> int:
+def _open_source(path: str, opened: ExitStack) -> int:
     try:
-        source = os.open(bind.source, os.O_PATH | os.O_CLOEXEC)
+        source = os.open(path, os.O_PATH | os.O_CLOEXEC)
     except OSError as error:
-        raise JailError("root", f"cannot bind {bind.source}: {error.strerror}") from error
+        raise JailError("root", f"cannot bind {path}: {error.strerror}") from error
     opened.callback(os.close, source)
     return source
+
+
+async def _receive_opened(worker: Worker) -> tuple[socket.socket, int]:
+    """The listening socket of a command's door, and its terminal (-1: none)."""
+    await trio.lowlevel.wait_readable(worker.sock)
+    _, fds, _, _ = socket.recv_fds(worker.sock, 1, 2)
+    if not fds:
+        os.close(worker.output)
+        worker.sock.close()
+        await reap(worker)
+        raise JailError("net", "the first process of the command died before it had opened its door")
+    door = socket.socket(fileno=fds[0])
+    door.setblocking(False)
+    for fd in fds[1:]:
+        os.set_blocking(fd, False)
+    return door, fds[1] if len(fds) > 1 else -1
 
 
 async def _next_status(status: socket.socket) -> tuple[Status, int] | None:

@@ -261,6 +261,22 @@ class Ids(Result, frozen=True, kw_only=True):
 
 
 @final
+class StoreSize(Args, frozen=True, kw_only=True):
+    """How much room a collection takes, or what there is of `ids` in it. To ask is not to have been told of a loss."""
+
+    device: int
+    collection: str
+    ids: tuple[str, ...] | None = None
+
+
+@final
+class Sized(Result, frozen=True, kw_only=True):
+    """Bytes: the ids as UTF-8, and four for each number of each vector; what a store needs besides is its affair."""
+
+    bytes: int
+
+
+@final
 class Ledger(Result, frozen=True, kw_only=True):
     """What this host has done since it started, counted by itself: the check on the kernel's accounts."""
 
@@ -296,11 +312,12 @@ ADD = Row(0x20, "store.add", StoreAdd, Done, None, Flag.IDEMPOTENT, "Inserts or 
 QUERY = Row(0x21, "store.query", StoreQuery, StoreHits, None, Flag.IDEMPOTENT, "Nearest neighbours.")
 DELETE = Row(0x22, "store.delete", StoreDelete, Done, None, Flag.IDEMPOTENT, "Deletes.")
 IDS = Row(0x23, "store.ids", StoreIds, Ids, None, Flag.IDEMPOTENT, "All ids.")
+SIZE = Row(0x24, "store.size", StoreSize, Sized, None, Flag.IDEMPOTENT, "How much room vectors take.")
 
 TABLE: dict[int, Row] = {
     row.number: row
     for row in (
-        OPEN, CLOSE, LEDGER, RENDER, GENERATE, EMBED, TOKENIZE, DETOKENIZE, SCORE, ADD, QUERY, DELETE, IDS,
+        OPEN, CLOSE, LEDGER, RENDER, GENERATE, EMBED, TOKENIZE, DETOKENIZE, SCORE, ADD, QUERY, DELETE, IDS, SIZE,
         *filing.ROWS, *fetching.ROWS,
     )
 }  # fmt: skip

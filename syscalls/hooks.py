@@ -45,11 +45,13 @@ from syscalls.driver import (
     Rendered,
     Score,
     Scored,
+    Sized,
     StoreAdd,
     StoreDelete,
     StoreHits,
     StoreIds,
     StoreQuery,
+    StoreSize,
     Tokenize,
     Tokenized,
     Tokens,
@@ -138,6 +140,9 @@ class StoreDevice(Device, Protocol):
 
     async def ids(self, call: StoreIds, /) -> Ids:
         """All ids of the collection, sorted."""
+
+    async def size(self, call: StoreSize, /) -> Sized:
+        """The bytes of the collection, or of what there is of `ids`: the ids, and four for each number of a vector."""
 
 
 class Driver(Protocol):

@@ -6,8 +6,10 @@ from typing import final
 
 @final
 class Signal(IntEnum):
-    """TERM asks the program to end (its scope is cancelled with `Terminated`); KILL ends it without asking."""
+    """TERM asks the program to end (its scope is cancelled with `Terminated`); KILL ends it without asking. INT is what
+    Ctrl-C is to an executable; to a program it is TERM."""
 
+    INT = 2
     KILL = 9
     USR1 = 10
     USR2 = 12

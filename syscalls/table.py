@@ -7,6 +7,7 @@ from syscalls.calls import (
     admission,
     capability,
     clock,
+    command,
     context,
     device,
     file,
@@ -33,7 +34,7 @@ FREE = frozenset(
 )  # fmt: skip
 """The short list of calls that need no right: they touch nothing but the caller itself."""
 
-RESERVED = {0x0A: "process.exec", 0x0B: "process.fork", 0x0C: "process.checkpoint"}
+RESERVED = {0x0B: "process.fork", 0x0C: "process.checkpoint"}
 """Numbers that are promised to calls which do not exist yet."""
 
 
@@ -50,6 +51,7 @@ def _index(rows: Iterable[Row]) -> dict[int, Row]:
 
 _FAMILIES = (
     process,
+    command,
     signalling,
     context,
     model,

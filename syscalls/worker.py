@@ -71,6 +71,21 @@ class Yielded(Result, frozen=True, kw_only=True):
     value: Raw = NIL
 
 
+DOOR_FD = 6
+"""Where the worker of a door finds its listening socket."""
+
+
+@final
+class OpenDoor(Args, frozen=True, kw_only=True):
+    """Serve the listening socket that the worker was given: what comes in there are calls of process `pid`, on
+    `channel`. `key` is what clients must show, `model` the default of its process."""
+
+    pid: int
+    channel: int
+    key: str
+    model: str = ""
+
+
 RUN = Row(0x00, "worker.run", Run, Returned, None, Flag(0), "Runs a program until it ends.")
 DESCRIBE = Row(
     0x01, "worker.describe", Describe, Described, None, Flag.IDEMPOTENT, "Loads a tool module and lists its tools."
@@ -81,4 +96,6 @@ STREAM = Row(
     "Calls a tool and takes what it yields; the tool goes on when an item has been taken.", Yielded,
 )  # fmt: skip
 
-TABLE = {row.number: row for row in (RUN, DESCRIBE, INVOKE, STREAM)}
+DOOR = Row(0x04, "worker.door", OpenDoor, Returned, None, Flag.EFFECT, "Serves a command's door until it is cancelled.")
+
+TABLE = {row.number: row for row in (RUN, DESCRIBE, INVOKE, STREAM, DOOR)}

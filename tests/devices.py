@@ -195,6 +195,11 @@ class DictStore:
         await self._answer()
         return tuple(self.rows.get(collection, {}))
 
+    async def size(self, collection: str, ids: tuple[str, ...] | None) -> int:
+        await self._answer()
+        rows = self.rows.get(collection, {})
+        return sum(len(each.encode()) + len(row) for each, row in rows.items() if ids is None or each in ids)
+
 
 @final
 class FewDevices:
@@ -277,6 +282,7 @@ class Bench:
             plugins=nothing,
             extensions=Extensions(),
             evictor=evictor or Evictor(),
+            shelves=nothing,
         )
         self._pid = 0
         self.tokens_max = tokens_max

@@ -65,7 +65,7 @@ class Worker:
     def on_call(self, link: Duplex, call: Call) -> None:
         assert self._nursery is not None
         row = worker.TABLE.get(call.number) if isinstance(call.number, int) else None
-        if row is None:
+        if row is None or row is worker.DOOR:
             link.error(call.id, Errno.ENOSYS, f"a worker serves no call {call.number!r}")
             return
         scope = self._scopes[call.id] = trio.CancelScope()

@@ -18,8 +18,8 @@ from chromadb.errors import NotFoundError
 
 from drivers.chroma.folder import chroma_name, raise_if_passing
 from drivers.chroma.rows import Rows, best, matrix_of, unit_rows
-from drivers.vectors import FLOAT_BYTES, check_dimensions, dimensions_of, floats_of
-from syscalls.driver import StoreAdd, StoreDelete, StoreHits, StoreQuery
+from drivers.vectors import FLOAT_BYTES, check_dimensions, dimensions_of, floats_of, size_of
+from syscalls.driver import StoreAdd, StoreDelete, StoreHits, StoreQuery, StoreSize
 from syscalls.errors import Invalid, IOFailed, SyscallError
 
 T = TypeVar("T")
@@ -108,6 +108,21 @@ class Collections:
         found = () if shelf is None else self._do(collection, lambda: shelf.handle.get(include=[])["ids"])
         self._lost.discard(collection)
         return tuple(sorted(found))
+
+    def size(self, call: StoreSize) -> int:
+        """The bytes of what is there, or of what is there of `ids`. Who asks has not been told of a loss."""
+        shelf = self._shelf(call.collection)
+        if shelf is None:
+            return 0
+        if call.ids is None:
+            found = self._do(call.collection, lambda: shelf.handle.get(include=[])["ids"])
+            return size_of(found, shelf.dimensions)
+        ids, there = list(dict.fromkeys(call.ids)), 0
+        for at in range(0, len(ids), ONLY_EXACT_MAX):
+            part = ids[at : at + ONLY_EXACT_MAX]
+            found = self._do(call.collection, lambda p=part: shelf.handle.get(ids=p, include=[])["ids"])  # type: ignore[misc]
+            there += size_of(found, shelf.dimensions)
+        return there
 
     def close(self) -> None:
         """Lets go of the database."""

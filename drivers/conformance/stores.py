@@ -35,6 +35,12 @@ async def ids(rig: Rig, collection: str) -> tuple[str, ...]:
     return found.ids
 
 
+async def size(rig: Rig, collection: str, which: tuple[str, ...] | None = None) -> int:
+    args = abi.StoreSize(device=rig.opened.device, collection=collection, ids=which)
+    found: abi.Sized = await rig.link.call(abi.SIZE, args)
+    return found.bytes
+
+
 async def query(rig: Rig, collection: str, n: int, k: int, only: tuple[str, ...] | None = None) -> abi.StoreHits:
     args = abi.StoreQuery(device=rig.opened.device, collection=collection, vector=vector(n), k=k, only=only)
     hits: abi.StoreHits = await rig.link.call(abi.QUERY, args)
@@ -76,6 +82,25 @@ async def ids_are_complete(rig: Rig) -> None:
     expect(await ids(rig, "ids") == tuple(f"v{n:03}" for n in range(12)), "other ids than were added")
     expect(await ids(rig, "never made") == (), "ids in a collection that is not there")
     expect((await query(rig, "never made", 1, 3)).ids == (), "hits in a collection that is not there")
+
+
+@check("store", CHECKS)
+async def sizes_are_exact(rig: Rig) -> None:
+    """`size` counts each id as UTF-8 and four bytes for each number, once: of all, or of what there is of `ids`."""
+    expect(await size(rig, "sized") == 0, "what is not there takes room")
+    await add(rig, "sized", range(7))
+    await add(rig, "sized", range(5, 9))
+    row = len("v000") + 4 * DIMENSIONS
+    expect(await size(rig, "sized") == 9 * row, f"9 rows of {row} bytes take {await size(rig, 'sized')}")
+    some = await size(rig, "sized", ("v001", "v008", "v001", "nobody"))
+    expect(some == 2 * row, f"2 rows of {row} bytes take {some}")
+    odd = abi.StoreAdd(device=rig.opened.device, collection="sized", ids=("ä",), vectors=vector(1))
+    await rig.link.call(abi.ADD, odd)
+    expect(await size(rig, "sized", ("ä",)) == 2 + 4 * DIMENSIONS, "an id is not counted as UTF-8")
+    await delete(rig, "sized", ("v001", "nobody"))
+    expect(await size(rig, "sized") == 8 * row + 2 + 4 * DIMENSIONS, "what was deleted takes room")
+    await delete(rig, "sized", None)
+    expect(await size(rig, "sized") == 0, "what is gone takes room")
 
 
 @check("store", CHECKS)

@@ -192,3 +192,9 @@ class HostedStore:
             driver.IDS, lambda device: driver.StoreIds(device=device, collection=collection)
         )
         return found.ids
+
+    async def size(self, collection: str, ids: tuple[str, ...] | None) -> int:
+        found: driver.Sized = await self._host.call(
+            driver.SIZE, lambda device: driver.StoreSize(device=device, collection=collection, ids=ids)
+        )
+        return found.bytes

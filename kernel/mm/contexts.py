@@ -209,8 +209,11 @@ class Contexts:
 
     def sizes(self, process: Process) -> tuple[int, int]:
         """Tokens resident, and window, of the fullest context of `process`: for `ps`."""
-        held = [self._handles[handle].context for handle in process.contexts if handle in self._handles]
-        return max(((each.window.tokens, each.window_tokens) for each in held), default=(0, 0))
+        fullest = (0, 0)
+        for handle in process.contexts:
+            if (held := self._handles.get(handle)) is not None:
+                fullest = max(fullest, (held.context.window.tokens, held.context.window_tokens))
+        return fullest
 
     def __len__(self) -> int:
         return len(self._handles)

@@ -176,7 +176,10 @@ class Window:
     @property
     def tokens(self) -> int:
         """What it takes by the latest counts."""
-        return self.fixed + sum(entry.tokens for entry in self.entries)
+        total = self.fixed
+        for entry in self.entries:
+            total += entry.tokens
+        return total
 
     @property
     def pinned_tokens(self) -> int:

@@ -7,6 +7,7 @@ from msgspec import Raw
 
 from kernel.hosts.ports import StorePort
 from kernel.machine import Machine
+from kernel.process import Process
 from syscalls.calls import device as abi
 from syscalls.codec import pack, unpack
 from syscalls.errors import Invalid, NotFound
@@ -40,27 +41,28 @@ def collection_of(principal: str, name: str) -> str:
     return "u-" + hashlib.sha256(f"{principal}\0{name}".encode()).hexdigest()[:40]
 
 
-async def use(machine: Machine, collection: str, method: str, arguments: Raw) -> Raw:
-    """One call of a collection. Raises NotFound for an unknown method, Invalid for arguments that do not fit."""
+async def use(machine: Machine, caller: Process, collection: str, method: str, arguments: Raw) -> Raw:
+    """One call of a collection of the caller's principal. Raises NotFound for an unknown method, Invalid for arguments
+    that do not fit, OverQuota for what would be too much."""
     store = machine.devices.store()
     match method:
         case "add":
-            return await _add(store, collection, _read(abi.AddVectors, arguments))
+            return await _add(machine, caller, collection, _read(abi.AddVectors, arguments))
         case "query":
             return await _query(store, collection, _read(abi.QueryVectors, arguments))
         case "delete":
             asked: abi.DeleteVectors = _read(abi.DeleteVectors, arguments)
-            await store.delete(collection, asked.ids)
+            await machine.shelves.delete(collection, caller.principal, caller.account, asked.ids)
             return Raw(pack(None))
         case "ids":
             return Raw(pack(await store.ids(collection)))
     raise NotFound(f"a store has no method {method!r}; it has: {', '.join(spec.name for spec in METHODS)}")
 
 
-async def _add(store: StorePort, collection: str, asked: abi.AddVectors) -> Raw:
+async def _add(machine: Machine, caller: Process, collection: str, asked: abi.AddVectors) -> Raw:
     if not 1 <= len(asked.ids) <= ROWS_MAX:
         raise Invalid(f"{len(asked.ids)} ids: 1 to {ROWS_MAX} at once")
-    await store.add(collection, asked.ids, asked.vectors)
+    await machine.shelves.add(collection, caller.principal, caller.account, asked.ids, asked.vectors)
     return Raw(pack(None))
 
 

@@ -58,7 +58,7 @@ async def call(machine: Machine, trap: Trap, args: abi.CallTool) -> abi.ToolAnsw
     with within(args.timeout_s):
         began = machine.clock.now()
         if held is not None and held.kind == "store":
-            value = await use(machine, held.collection, args.method, args.arguments)
+            value = await use(machine, trap.process, held.collection, args.method, args.arguments)
             by = args.device
         else:
             tool = machine.devices.tool(args.device)

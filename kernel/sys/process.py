@@ -21,6 +21,7 @@ from kernel.watch.trace import short
 from kernel.workers.launch import shown_by
 from kernel.workers.worker import write_log
 from syscalls.calls import process as abi
+from syscalls.calls.command import Exec
 from syscalls.errors import Invalid, NoSuchProcess, PermissionDenied, SyscallError, TimedOut
 from syscalls.filepath import plain
 from syscalls.resources import Resource
@@ -35,12 +36,12 @@ _NO_LIMITS: Mapping[Resource, int] = {}
 
 
 def self_(machine: Machine, trap: Trap, args: abi.Self) -> abi.ProcessInfo:
-    return describe(machine, trap.process, machine.scheduler.queues())
+    return describe(machine, trap.process, machine.scheduler.queues(), machine.clock.now())
 
 
 def spawn(machine: Machine, trap: Trap, args: abi.Spawn) -> abi.Spawned:
-    plan = _plan(machine, trap.process, args)
-    child = _add(machine, trap.process, _account(machine, trap.process, plan), plan, args)
+    plan = plan_child(machine, trap.process, args)
+    child = add_child(machine, trap.process, child_account(machine, trap.process, plan), plan, args)
     machine.executor.start(child, plan.image, args, args.args)
     return abi.Spawned(pid=child.pid)
 
@@ -50,12 +51,12 @@ def spawn_many(machine: Machine, trap: Trap, args: abi.SpawnMany) -> abi.Spawned
     if not 1 <= len(args.args) <= SPAWN_MANY_MAX:
         raise Invalid(f"{len(args.args)} processes at once: 1 to {SPAWN_MANY_MAX}")
     parent = trap.process
-    plan = _plan(machine, parent, args)
+    plan = plan_child(machine, parent, args)
     machine.processes.check_room(len(args.args))
     accounts: list[Account] = []
     try:
         for _ in args.args:
-            accounts.append(_account(machine, parent, plan))
+            accounts.append(child_account(machine, parent, plan))
     except SyscallError:
         for account in accounts:
             _give_back(machine, account)
@@ -63,7 +64,7 @@ def spawn_many(machine: Machine, trap: Trap, args: abi.SpawnMany) -> abi.Spawned
     children: list[Process] = []
     try:
         for account in accounts:
-            children.append(_add(machine, parent, account, plan, args))
+            children.append(add_child(machine, parent, account, plan, args))
     except SyscallError:  # the first one tells: what it was refused, all are
         assert not children
         for account in accounts[1:]:
@@ -75,7 +76,7 @@ def spawn_many(machine: Machine, trap: Trap, args: abi.SpawnMany) -> abi.Spawned
 
 
 @final
-class _Plan(Struct, frozen=True):
+class Plan(Struct, frozen=True):
     """What was checked of a spawn, for one child or many."""
 
     image: Image
@@ -87,22 +88,28 @@ class _Plan(Struct, frozen=True):
     packages: tuple[str, ...]
 
 
-def _plan(machine: Machine, parent: Process, args: abi.Spawn | abi.SpawnMany) -> _Plan:
-    image = machine.executor.image(args.program)
+def plan_child(machine: Machine, parent: Process, args: abi.Spawn | abi.SpawnMany | Exec) -> Plan:
+    """What a child of `parent` will be. Raises PermissionDenied (EPERM), NotFound (ENOENT) and Invalid (EINVAL)."""
+    image = Image(args.path) if isinstance(args, Exec) else machine.executor.image(args.program)
     rights = _rights(machine, parent, image, args.rights)
     model = args.model or parent.model
     if model is not None:
         machine.devices.names(model)
     limits = _NO_LIMITS if args.budget is None else limits_of(args.budget)
-    name = short(args.name or program_name(args.program))
-    packages = parent.packages if args.packages is None else _check_packages(parent, args.packages)
-    if image.site:
-        packages = (image.site, *(args.packages or ()))
-    return _Plan(image, name, rights, model, args.budget and args.budget.wall_s, limits, packages)
+    packages: tuple[str, ...] = ()
+    if isinstance(args, Exec):
+        name = args.path.rpartition("/")[2]
+    else:
+        name = program_name(args.program)
+        packages = parent.packages if args.packages is None else _check_packages(parent, args.packages)
+        if image.site:
+            packages = (image.site, *(args.packages or ()))
+    name = short(args.name or name or "command")
+    return Plan(image, name, rights, model, args.budget and args.budget.wall_s, limits, packages)
 
 
-def _account(machine: Machine, parent: Process, plan: _Plan) -> Account:
-    """An account that has its place among the processes."""
+def child_account(machine: Machine, parent: Process, plan: Plan) -> Account:
+    """An account that has its place among the processes. Raises OverQuota (EQUOTA)."""
     account = machine.accounts.open(
         parent.account, name=plan.name, principal=parent.principal, limits=plan.limits, wall_s_max=plan.wall_s_max
     )
@@ -114,7 +121,11 @@ def _account(machine: Machine, parent: Process, plan: _Plan) -> Account:
     return account
 
 
-def _add(machine: Machine, parent: Process, account: Account, plan: _Plan, args: abi.Spawn | abi.SpawnMany) -> Process:
+def add_child(
+    machine: Machine, parent: Process, account: Account, plan: Plan, args: abi.Spawn | abi.SpawnMany | Exec
+) -> Process:
+    """The process itself, not started yet; its account is given back where there cannot be one. Raises TryAgain
+    (EAGAIN), PermissionDenied (EPERM)."""
     try:
         child = machine.processes.add(
             parent=parent,
@@ -123,7 +134,7 @@ def _add(machine: Machine, parent: Process, account: Account, plan: _Plan, args:
             name=plan.name,
             account=account,
             rights=plan.rights,
-            image=args.program,
+            image=args.path if isinstance(args, Exec) else args.program,
             package=plan.image.package or parent.package,
             nice=_bounded(parent.nice + args.nice),
             model=plan.model,
@@ -181,8 +192,8 @@ def nice(machine: Machine, trap: Trap, args: abi.Nice) -> abi.Nothing:
 def list_(machine: Machine, trap: Trap, args: abi.ListProcesses) -> abi.Processes:
     mine = trap.process.principal
     shown = (p for p in machine.processes if args.all or (p.principal == mine and p.kind == "program"))
-    queues = machine.scheduler.queues()
-    return abi.Processes(processes=tuple(describe(machine, process, queues) for process in shown))
+    queues, now = machine.scheduler.queues(), machine.clock.now()
+    return abi.Processes(processes=tuple([describe(machine, process, queues, now) for process in shown]))
 
 
 def output(machine: Machine, trap: Trap, args: abi.Output) -> abi.Nothing:
@@ -277,8 +288,8 @@ def _check_packages(parent: Process, folders: tuple[str, ...]) -> tuple[str, ...
     return folders
 
 
-def describe(machine: Machine, process: Process, queues: dict[int, int]) -> abi.ProcessInfo:
-    """One line of ps; `queues` are the scheduler's."""
+def describe(machine: Machine, process: Process, queues: dict[int, int], now: float) -> abi.ProcessInfo:
+    """One line of ps; `queues` are the scheduler's. Ten thousand of them are asked for at once."""
     held, window = machine.contexts.sizes(process)
     return abi.ProcessInfo(
         pid=process.pid,
@@ -296,12 +307,12 @@ def describe(machine: Machine, process: Process, queues: dict[int, int]) -> abi.
         tokens=process.prompt_tokens + process.generated_tokens,
         tokens_max=process.account.limits.get(Resource.TOKENS),
         started_s=process.started_s,
-        wall_s=machine.clock.now() - process.started_s,
+        wall_s=now - process.started_s,
         faults=process.faults,
         note=process.note,
         done=process.done,
         total=process.total,
-        rights=tuple(str(right) for right in process.rights),
+        rights=process.held.written,
         worker=process.worker_pid,
         queued=queues.get(process.pid, 0),
         money_micros=micros(process.account.used[Resource.MONEY]),

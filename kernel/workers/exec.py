@@ -1,5 +1,6 @@
 """Running programs: from a spawned process to its exit, whatever happens to the worker on the way."""
 
+from collections.abc import Awaitable, Callable
 from typing import cast, final
 
 import msgspec
@@ -11,6 +12,7 @@ from kernel.accounts.account_record import Account
 from kernel.clock import Clock
 from kernel.config import Config
 from kernel.link import Entrance
+from kernel.messages.pipe import Pipes
 from kernel.mm.contexts import Contexts
 from kernel.outcome import ended, failure, lost
 from kernel.packages import Packages
@@ -19,7 +21,8 @@ from kernel.process import Process
 from kernel.process_table import ProcessTable
 from kernel.programs import Image, Programs
 from kernel.watch.trace import Trace
-from kernel.workers.launch import Launcher, LaunchRequest, folders_of
+from kernel.workers.command import CommandHost, Streams
+from kernel.workers.launch import CommandRequest, Launcher, LaunchRequest, folders_of
 from kernel.workers.shared import Seat, SharedWorker
 from kernel.workers.worker import WorkerHost
 from syscalls import worker as abi
@@ -48,6 +51,7 @@ class Executor:
         processes: ProcessTable,
         contexts: Contexts,
         launcher: Launcher,
+        pipes: Pipes,
         packages: Packages,
     ) -> None:
         self._config = config
@@ -57,9 +61,10 @@ class Executor:
         self._processes = processes
         self._contexts = contexts
         self._launcher = launcher
+        self._pipes = pipes
         self._nursery: trio.Nursery | None = None
         self._gate: Entrance | None = None
-        self._running: dict[int, Ticket | Seat] = {}
+        self._running: dict[int, Ticket | Seat | CommandHost] = {}
         self._shared: dict[GroupKey, SharedWorker] = {}
         self._programs = Programs(config.programs, packages)
         self.grace_s = config.bounds.grace_s
@@ -80,7 +85,23 @@ class Executor:
         if spawn.shared:
             self._share(process, image, request)
         else:
-            self._nursery.start_soon(self._live, process, image, request)
+            self._nursery.start_soon(self._live, process, lambda: self._host(process, image, request))
+
+    def start_command(self, process: Process, request: CommandRequest, streams: Streams, *, default_model: str) -> None:
+        """As `start`, an executable."""
+        assert self._nursery is not None and self._gate is not None, "attach comes first"
+        host = self._running[process.pid] = process.host = CommandHost(
+            process,
+            request,
+            streams,
+            launcher=self._launcher,
+            gate=self._gate,
+            pipes=self._pipes,
+            bounds=self._config.bounds,
+            clock=self._clock,
+            default_model=default_model,
+        )
+        self._nursery.start_soon(self._live, process, host.run)
 
     def signal(self, process: Process, number: Signal) -> None:
         """Delivers a signal; TERM begins the grace time. Zombies take no notice."""
@@ -91,7 +112,9 @@ class Executor:
             case Signal.KILL:
                 self._end(process, "killed")
                 self._now(process)
-            case Signal.TERM if _action(process, number) == "default":
+            case Signal.INT if isinstance(process.host, CommandHost):
+                self._deliver(process, number)
+            case Signal.INT | Signal.TERM if _action(process, Signal.TERM) == "default":
                 self._end(process, "terminated")
             case Signal.STOP:
                 process.stop()
@@ -172,7 +195,7 @@ class Executor:
         if process.host is not None:
             process.host.deliver(number)
 
-    async def _live(self, process: Process, image: Image, request: abi.Run) -> None:
+    async def _live(self, process: Process, work: Callable[[], Awaitable[Exit]]) -> None:
         """One process from its worker's birth to its exit; structured so that nothing of it outlives this task."""
         outcome = lost(process)
         try:
@@ -183,7 +206,7 @@ class Executor:
                 try:
                     async with trio.open_nursery() as nursery:
                         nursery.start_soon(self._wall, process)
-                        outcome = await self._host(process, image, request)
+                        outcome = await work()
                         nursery.cancel_scope.cancel()
                 except* SyscallError as failed:
                     outcome = failure(process, cast(SyscallError, first(failed)))
@@ -287,6 +310,7 @@ class Executor:
         tokens = process.prompt_tokens + process.generated_tokens
         exit_ = msgspec.structs.replace(outcome, tokens=tokens, wall_s=self._clock.now() - process.started_s)
         process.host = None
+        self._running.pop(process.pid, None)
         self._processes.ended(process, exit_)
         parent = process.parent
         if parent is not None and parent.exit is None:

@@ -3,24 +3,29 @@
 import os
 import signal
 import sys
-from collections.abc import Callable
-from typing import Final, final
+from collections.abc import Awaitable, Callable
+from typing import Final, TypeVar, final
 
 import trio
 
 from kernel.loop import TRIO
 from kernel.watch.trace import Trace
-from kernel.workers.launch import Launched, LaunchRequest
+from kernel.workers.launch import CommandEnd, CommandRequest, Launched, LaunchedCommand, LaunchRequest
 from sandbox.errors import JailError, ZygoteGone
+from sandbox.guest import GIVEN_FD
 from sandbox.interpreter import guest_binds, guest_path
-from sandbox.spec import Bind, WorkerSpec, ZygoteSpec
-from sandbox.zygote import Worker, Zygote, reap
+from sandbox.spec import Bind, CommandSpec, Mount, MountKind, WorkerSpec, ZygoteSpec
+from sandbox.system import PATH, system
+from sandbox.zygote import Command, Worker, Zygote, reap
 from syscalls.errors import Invalid, IOFailed
 from syscalls.link.transport import SocketTransport
+from syscalls.worker import DOOR_FD
 
 ENTRY: Final = "userland.worker:main"
+DOOR_ENTRY: Final = "userland.door.worker:main"
 REHEARSAL: Final = "userland.rehearsal:play"
-PRELOAD: Final = ("userland.worker", "kernos", "userland.agent", "userland.documents")
+PRELOAD: Final = ("userland.worker", "userland.door.worker", "kernos", "userland.agent", "userland.documents")
+Made = TypeVar("Made")
 _TRIES: Final = 3
 _OUTPUT_BYTES: Final = 16 * 1024
 
@@ -74,6 +79,72 @@ class JailedWorker:
 
 
 @final
+class JailedCommand:
+    """An executable's jail."""
+
+    def __init__(self, command: Command) -> None:
+        self._command = command
+        self._reaped = trio.Event()
+        self.terminal = command.terminal
+        self._stdio = command.stdio
+
+    @property
+    def pid(self) -> int:
+        return self._command.worker.pid
+
+    @property
+    def door(self) -> int:
+        return self._command.door.fileno()
+
+    def take_stdio(self) -> tuple[int, ...]:
+        """Our ends of its 0, 1 and 2; the caller closes them."""
+        taken, self._stdio = self._stdio, ()
+        return taken
+
+    def go(self) -> None:
+        """Executes it."""
+        self._command.go()
+
+    def signal(self, signum: int) -> None:
+        """STOP and CONT are for all that runs in the jail, others for the command's own group."""
+        self._command.signal(signum)
+
+    def kill(self) -> None:
+        """Ends all that runs in the jail, at once."""
+        if not self._reaped.is_set():
+            try:
+                signal.pidfd_send_signal(self._command.worker.pidfd, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+
+    async def drain(self, sink: Callable[[str], None]) -> None:
+        """Hands on what the first process of the jail says itself, until it is gone."""
+        async with trio.lowlevel.FdStream(os.dup(self._command.worker.output)) as stream:
+            async for data in stream:
+                sink(bytes(data).decode(errors="replace"))
+
+    async def ended(self) -> CommandEnd | None:
+        """How the command ended; None where its jail was ended first."""
+        told = await self._command.ended()
+        return None if told is None else CommandEnd(code=told.code, signal=told.signal, failed=told.failed)
+
+    async def wait(self) -> str:
+        """Waits for the end of the jail, reaps it, and says how it ended."""
+        exit_ = await reap(self._command.worker)
+        self._reaped.set()
+        return f"signal {exit_.signal}" if exit_.signal is not None else f"status {exit_.code}"
+
+    async def aclose(self) -> None:
+        """Closes the kernel's ends."""
+        self._command.door.close()
+        self._command.worker.sock.close()
+        terminal = (self.terminal,) if self.terminal >= 0 else ()
+        for fd in (self._command.worker.output, *self._stdio, *terminal):
+            os.close(fd)
+        await trio.lowlevel.checkpoint()
+
+
+@final
 class JailLauncher:
     """Spawns workers from the zygote; a zygote that died is replaced, and nobody notices."""
 
@@ -90,11 +161,45 @@ class JailLauncher:
 
     async def launch(self, request: LaunchRequest) -> Launched:
         binds = tuple(Bind(folder, folder) for folder in request.folders)
+        given = () if request.door is None else (request.door,)
+
+        async def spawn(zygote: Zygote) -> Launched:
+            if given:
+                assert GIVEN_FD == DOOR_FD, "the door's worker looks for its socket where it is put"
+                spec = WorkerSpec(entry=DOOR_ENTRY, tier="door", without=self._without)
+            else:
+                spec = WorkerSpec(entry=ENTRY, binds=binds, without=self._without)
+            return JailedWorker(await zygote.spawn(spec, given))
+
+        return await self._made(spawn)
+
+    async def command(self, request: CommandRequest) -> LaunchedCommand:
+        host = system()
+        kinds: dict[bool, MountKind] = {False: "read", True: "write"}
+        granted = tuple(Mount(each.path, kinds[each.writable], each.layer) for each in request.granted)
+
+        async def spawn(zygote: Zygote) -> LaunchedCommand:
+            spec = CommandSpec(
+                path=request.path,
+                argv=request.argv,
+                env={"PATH": PATH, "HOME": "/tmp", "LANG": "C.UTF-8", **request.env},
+                cwd=request.cwd,
+                door_env=request.door_env,
+                mounts=(*host.mounts, *granted),
+                links=host.links,
+                files=host.files,
+                terminal=request.terminal,
+                without=self._without,
+            )
+            return JailedCommand(await zygote.spawn_command(spec))
+
+        return await self._made(spawn)
+
+    async def _made(self, spawn: Callable[[Zygote], Awaitable[Made]]) -> Made:
         for _ in range(_TRIES):
             zygote = await self._ready()
             try:
-                spec = WorkerSpec(entry=ENTRY, binds=binds, without=self._without)
-                return JailedWorker(await zygote.spawn(spec))
+                return await spawn(zygote)
             except ZygoteGone:
                 await self._replace(zygote)
             except JailError as failed:

@@ -17,6 +17,62 @@ class LaunchRequest(Struct, frozen=True, kw_only=True):
     pid: int
     name: str
     folders: tuple[str, ...] = ()
+    door: int | None = None
+    """A listening socket, for a worker that serves it and nothing else."""
+
+
+@final
+class Granted(Struct, frozen=True):
+    """A file or folder of the host that a command sees at the same place; with `layer` its changes go there."""
+
+    path: str
+    writable: bool = False
+    layer: str = ""
+
+
+@final
+class CommandRequest(Struct, frozen=True, kw_only=True):
+    """An executable for process `pid`. In the values of `door_env`, which is added to its environment, `{port}` is the
+    port of its door. `terminal` is rows and columns."""
+
+    pid: int
+    path: str
+    argv: tuple[str, ...]
+    env: dict[str, str]
+    cwd: str
+    door_env: dict[str, str] = {}
+    granted: tuple[Granted, ...]
+    terminal: tuple[int, int] | None = None
+
+
+@final
+class CommandEnd(Struct, frozen=True, kw_only=True):
+    """How a command ended: by itself with `code`, by `signal`, or, as `failed` says, it was never executed."""
+
+    code: int = 0
+    signal: int = 0
+    failed: str = ""
+
+
+class LaunchedCommand(Protocol):
+    """A jail in which an executable waits for `go`. `door` listens on its loopback; `take_stdio` gives our ends of
+    its pipes 0, 1 and 2, for the caller to close, or there is `terminal` (else -1), our end of its terminal. What was
+    not taken is closed by `aclose`, which follows `wait`."""
+
+    @property
+    def pid(self) -> int: ...
+    @property
+    def door(self) -> int: ...
+    @property
+    def terminal(self) -> int: ...
+    def take_stdio(self) -> tuple[int, ...]: ...
+    def go(self) -> None: ...
+    def signal(self, signum: int) -> None: ...
+    def kill(self) -> None: ...
+    async def drain(self, sink: Callable[[str], None]) -> None: ...
+    async def ended(self) -> CommandEnd | None: ...
+    async def wait(self) -> str: ...
+    async def aclose(self) -> None: ...
 
 
 class Launched(Protocol):
@@ -36,24 +92,32 @@ class Launcher(Protocol):
     """Makes workers. Raises IOFailed (EIO) with the layer that failed; `aclose` ends what it holds but no worker."""
 
     async def launch(self, request: LaunchRequest) -> Launched: ...
+    async def command(self, request: CommandRequest) -> LaunchedCommand: ...
     async def aclose(self) -> None: ...
 
 
-def folders_of(rights: tuple[Right, ...]) -> tuple[str, ...]:
+def folders_of(rights: tuple[Right, ...], action: str = "read") -> tuple[str, ...]:
     """The host folders and files that rights to read show a worker: `file:/folder/** read`, `file:/file read`."""
     found = set()
     for right in rights:
         kind, _, path = right.resource.partition(":")
-        if kind == "file" and path.startswith("/") and right.allows("read", right.resource):
+        if kind == "file" and path.startswith("/") and right.allows(action, right.resource):
             found.add(os.path.normpath(path.removesuffix("/**")))
     return tuple(sorted(path for path in found if path != "/" and "*" not in path and os.path.exists(path)))
 
 
+def granted_by(rights: tuple[Right, ...]) -> tuple[Granted, ...]:
+    """What a command sees of the host: writable where it may read and write."""
+    writable = frozenset(folders_of(rights, "write"))
+    return tuple(Granted(path, path in writable) for path in folders_of(rights))
+
+
 def shown_by(rights: Iterable[Right]) -> tuple[Right, ...]:
-    """What these rights show of the host once links are followed, as rights to read."""
+    """What these rights show of the host once links are followed, as rights to read it, and to write it."""
     shown = []
-    for path in folders_of(tuple(rights)):
-        real = os.path.realpath(path)
-        if real != path:
-            shown.append(Right(f"file:{real}/**" if os.path.isdir(real) else f"file:{real}", ("read",)))
+    for each in granted_by(tuple(rights)):
+        real = os.path.realpath(each.path)
+        if real != each.path:
+            actions = ("read", "write") if each.writable else ("read",)
+            shown.append(Right(f"file:{real}/**" if os.path.isdir(real) else f"file:{real}", actions))
     return tuple(shown)

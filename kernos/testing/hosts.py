@@ -10,7 +10,8 @@ import trio.testing
 
 from kernel.hosts.host_books import Counted
 from kernel.hosts.host_process import HostProcess
-from kernel.workers.launch import Launched, LaunchRequest
+from kernel.workers.launch import CommandRequest, Launched, LaunchedCommand, LaunchRequest
+from syscalls.errors import NoSyscall
 from syscalls.limits import CLIENT_LIMITS, DRIVER_LIMITS
 from syscalls.link.duplex import Duplex
 from syscalls.link.transport import Transport
@@ -71,6 +72,10 @@ class TaskLauncher:
         ours, theirs = trio.testing.memory_stream_pair()
         worker = Worker(Peer(CLIENT_LIMITS, Hello()), theirs, programs=self._programs)
         return _start(self._nursery, Task(ours), worker.serve)
+
+    async def command(self, request: CommandRequest) -> LaunchedCommand:
+        await trio.lowlevel.checkpoint()
+        raise NoSyscall("executables need a jail on a real machine: 'kernos up', then 'kernos exec'")
 
     async def aclose(self) -> None:
         await trio.lowlevel.checkpoint()

@@ -154,8 +154,10 @@ CALL = Row(
     says=Says(
         waits="For the tool, whose worker is started if it does not run; at most timeout_s.",
         cancelled="The tool is told to stop, and may have done part of its work or all.",
-        costs="Nothing but the call; what the tool asks of models is on its own account.",
+        costs="Nothing but the call; what the tool asks of models is on its own account. What is added to a collection "
+        "counts as bytes stored until it is deleted: each id, and four bytes for each number of its vector.",
         errors=(
+            (Errno.EQUOTA, "what is added does not fit a limit on bytes stored; nothing was."),
             (Errno.ENOENT, "no such tool, or it has no such method; the message lists what there is."),
             (Errno.ETIME, "it did not answer in timeout_s; its work may have been done."),
             (Errno.EAGAIN, "its worker did not come up in time; nothing was done."),

@@ -148,7 +148,7 @@ class ListProcesses(Args, frozen=True, kw_only=True):
 
 
 @final
-class ProcessInfo(Result, frozen=True, kw_only=True):
+class ProcessInfo(Result, frozen=True, kw_only=True, gc=False):
     """One line of `ps`. Times in seconds of the kernel's clock; `tokens` prompt + generated, charged so far;
     `queued` requests of it wait for a device; `money_micros` was spent by its account and all below."""
 
@@ -383,6 +383,6 @@ SPAWN_MANY = Row(
         ),
     ),
 )
-# 0x0A process.exec, 0x0B process.fork and 0x0C process.checkpoint are reserved.
+# 0x0A process.exec is in syscalls/calls/command.py; 0x0B process.fork and 0x0C process.checkpoint are reserved.
 
 ROWS = (SELF, SPAWN, WAIT, KILL, NICE, LIST, OUTPUT, NOTE, LOGS, SPAWN_MANY)

@@ -74,6 +74,27 @@ SESSIONS: dict[str, list[Step]] = {
         Step("process.kill", {"pid": Ref(0, "pid"), "signal": 77}),
         Step("process.spawn", {"program": "no-such-program"}),
     ],
+    "exec": [
+        Step("message.pipe", {"capacity_bytes": 4096}),
+        Step(
+            "process.exec",
+            {
+                "path": "/bin/sh",
+                "argv": ["sh", "-c", "echo $A; exit 3"],
+                "env": {"A": "b"},
+                "rights": [],
+                "stdout": Ref(0, "pipe"),
+            },
+        ),
+        Step("message.read", {"pipe": Ref(0, "pipe")}),
+        Step("process.wait", {"pid": Ref(1, "pid"), "timeout_s": 20.0}),
+        Step(
+            "process.exec", {"path": "/bin/cat", "argv": ["cat"], "rights": [], "terminal": {"rows": 24, "columns": 80}}
+        ),
+        Step("process.kill", {"pid": Ref(4, "pid"), "signal": 9}),
+        Step("process.exec", {"path": "sh", "argv": ["sh"]}),
+        Step("device.resize", {"pid": Ref(1, "pid"), "rows": 24, "columns": 80}),
+    ],
     "context": [
         Step("context.open", {"name": "recorded", "reserve_tokens": 64}),
         Step("context.append", {"context": Ref(0, "context"), "turns": [TURN]}),

@@ -106,6 +106,21 @@ async def test_time_is_the_clocks(mock_clock: MockClock) -> None:
     assert trio.current_time() - started == pytest.approx(1.0 + 0.5)
 
 
+async def test_the_rate_is_kept_though_a_step_is_late(mock_clock: MockClock) -> None:
+    mock_clock.autojump_threshold = 0
+    device = await model(tokens_per_second="10", step_tokens="1", script='["abcdefgh"]')
+    came: list[float] = []
+
+    def emit(tokens: Tokens) -> None:
+        came.append(trio.current_time() - started)
+        if len(came) == 3:
+            mock_clock.jump(0.25)  # somebody else has the core
+
+    started = trio.current_time()
+    await device.generate(Generate(device=1, sampling=Sampling(200), prompt=(1,)), emit)
+    assert came == pytest.approx([0.1, 0.2, 0.3, 0.55, 0.55, 0.6, 0.7, 0.8, 0.9])
+
+
 async def test_slots_bound_what_runs_at_once_and_cancelling_frees_one(mock_clock: MockClock) -> None:
     mock_clock.autojump_threshold = 0
     device = await model(slots="1", tokens_per_second="1", step_tokens="1", script='["abcdefgh"]')

@@ -17,6 +17,7 @@ from syscalls.calls import (
     admission,
     capability,
     clock,
+    command,
     context,
     device,
     file,
@@ -42,6 +43,8 @@ from userland.link import run
 ARGUMENTS: dict[str, Any] = {
     "process.spawn": process.Spawn(program="tries"),
     "process.spawn_many": process.SpawnMany(program="tries", args=(NIL,)),
+    "process.exec": command.Exec(path="/bin/true", argv=("true",)),
+    "device.resize": command.Resize(pid=1, rows=24, columns=80),
     "process.wait": process.Wait(pid=1),
     "process.kill": process.Kill(pid=1),
     "process.group": signalling.Group(pid=1),

@@ -16,6 +16,7 @@ _PROGRAMS, _MACHINE, _HELP = "Programs", "The machine", "Help"
 _AT = "userland.cli.commands"
 COMMANDS = {
     "run": (f"{_AT}.run:run", "Run a program and follow it to its end", _PROGRAMS),
+    "exec": (f"{_AT}.exec:exec_", "Run any executable in the sandbox", _PROGRAMS),
     "ps": (f"{_AT}.ps:ps", "List processes", _PROGRAMS),
     "top": (f"{_AT}.top:top", "Watch processes and the machine", _PROGRAMS),
     "kill": (f"{_AT}.kill:kill", "Send a signal to processes", _PROGRAMS),

@@ -25,6 +25,7 @@ FAMILIES = {
     "job": "batch work",
 }
 _SIGNALS = {
+    Signal.INT: "what Ctrl-C is to an executable; to a program it is TERM",
     Signal.KILL: "ends the process at once; nothing of it runs any more",
     Signal.USR1: "the program's own",
     Signal.USR2: "the program's own",

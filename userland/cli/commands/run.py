@@ -128,14 +128,14 @@ def run(
         kwargs=Raw(target.kwargs),
         name=name,
         rights=target.rights,
-        budget=_budget(budget, budget_tokens if budget_tokens is not None else target.tokens, timeout),
+        budget=budget_of(budget, budget_tokens if budget_tokens is not None else target.tokens, timeout),
         nice=nice or target.nice,
         model=target.model,
         detach=detach,
         ask=not detach and session.typed and can_ask(),
         packages=packages,
     )
-    with _kernel(session, model, detach=detach) as (there, named):
+    with kernel_for(session, model, detach=detach) as (there, named):
         with there.link() as link:
             packaged = granted(link, target.program)
             if packaged is not None:
@@ -151,7 +151,7 @@ def run(
 
 
 @contextmanager
-def _kernel(session: Session, model: str | None, *, detach: bool) -> Iterator[tuple[Session, str | None]]:
+def kernel_for(session: Session, model: str | None, *, detach: bool) -> Iterator[tuple[Session, str | None]]:
     """The kernel to run on, and the model's name there: the one that answers, else one for this command alone."""
     origin = model is not None and ("/" in model or os.path.isdir(model))
     if session.explicit or session.answers():
@@ -204,7 +204,7 @@ def _check_same_python(link: BlockingLink) -> None:
         )
 
 
-def _budget(text: str | None, tokens: int | None, wall_s: float | None) -> Budget | None:
+def budget_of(text: str | None, tokens: int | None, wall_s: float | None) -> Budget | None:
     """What --budget, --budget-tokens or a job file, and --timeout say together."""
     limits: dict[str, Any] = {}
     if text is not None:

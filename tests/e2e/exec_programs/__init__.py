@@ -1,0 +1,1 @@
+"""Programs that know nothing of kernos, run by `kernos exec` in tests."""
