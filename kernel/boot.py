@@ -180,11 +180,7 @@ async def machine_up(
         ledger=ledger,
     )
     launcher = make_launcher(trace)
-<<<<<<< HEAD
-=======
     pipes = Pipes(pipes_max=config.bounds.pipes_max)
-    packages = Packages(config.packages_folder, tell=partial(_unread, trace))
->>>>>>> main
     executor = Executor(
         config=config,
         clock=clock_,

@@ -13,7 +13,18 @@ import anyio
 import anyio.to_thread
 
 from kernos.hooks import Device, hookimpl
-from syscalls.driver import Ids, Open, Opened, StoreAdd, StoreDelete, StoreHits, StoreIds, StoreQuery
+from syscalls.driver import (
+    Ids,
+    Open,
+    Opened,
+    Sized,
+    StoreAdd,
+    StoreDelete,
+    StoreHits,
+    StoreIds,
+    StoreQuery,
+    StoreSize,
+)
 from syscalls.errors import Invalid
 
 TABLE = """
@@ -49,6 +60,10 @@ class Store:
         async with self._one:
             return Ids(ids=await anyio.to_thread.run_sync(self._ids, call.collection))
 
+    async def size(self, call: StoreSize, /) -> Sized:
+        async with self._one:
+            return Sized(bytes=await anyio.to_thread.run_sync(self._size, call))
+
     async def close(self) -> None:
         async with self._one:
             self._file.close()
@@ -82,6 +97,11 @@ class Store:
     def _ids(self, collection: str) -> tuple[str, ...]:
         rows = self._file.execute("SELECT id FROM vectors WHERE collection = ? ORDER BY id", (collection,))
         return tuple(each for (each,) in rows)
+
+    def _size(self, call: StoreSize) -> int:
+        among = None if call.ids is None else set(call.ids)
+        rows = self._file.execute("SELECT id, length(vector) FROM vectors WHERE collection = ?", (call.collection,))
+        return sum(len(each.encode()) + size for each, size in rows if among is None or each in among)
 
     def _check(self, collection: str, size: int) -> None:
         """Raises Invalid for a vector of another length than those that are there."""
