@@ -65,6 +65,9 @@ class Broker:
         if exchange is not None:
             await exchange.close()
 
+    async def resolve(self, call: abi.Resolve, /) -> abi.Resolved:
+        return abi.Resolved(addresses=await self._resolve(call.host))
+
     async def close(self) -> None:
         for number in tuple(self._exchanges):
             await self.release(abi.Release(device=0, exchange=number))

@@ -46,6 +46,7 @@ VERBS = {
     fetching.BEGIN.number: "begin",
     fetching.PULL.number: "pull",
     fetching.RELEASE.number: "release",
+    fetching.RESOLVE.number: "resolve",
 }
 """Rows that are one method of the device they name. OPEN, CLOSE, LEDGER and GENERATE are the host's own."""
 

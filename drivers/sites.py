@@ -62,6 +62,12 @@ class Sites:
         await trio.lowlevel.checkpoint()
         self._left.pop(call.exchange, None)
 
+    async def resolve(self, call: abi.Resolve, /) -> abi.Resolved:
+        await trio.lowlevel.checkpoint()
+        if not any(urllib.parse.urlsplit(page).hostname == call.host for page in self._pages):
+            raise NotFound(f"there is no host {call.host} among the pages of this test")
+        return abi.Resolved(addresses=("192.0.2.1",))
+
     async def close(self) -> None:
         await trio.lowlevel.checkpoint()
         self._left.clear()

@@ -30,6 +30,15 @@ def follow_parent(parent: int) -> None:
     threading.Thread(target=_die_with, args=(watched,), name="tether", daemon=True).start()
 
 
+def follow_parent_by_signal(parent: int) -> None:
+    """As `follow_parent`, for a process that has one thread and must keep it so, since it forks. It serves on a link of
+    its parent's, whose end ends it where the signal does not follow."""
+    if started_by_main_thread(parent):
+        _set_pdeathsig()
+    if os.getppid() != parent:
+        sys.exit(f"its parent {parent} is gone")
+
+
 def started_by_main_thread(parent: int) -> bool:
     """Whether the parent's main thread started this process; no where the kernel does not tell."""
     try:

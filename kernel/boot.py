@@ -38,11 +38,13 @@ from kernel.handles import Handles
 from kernel.hosts.host_process import HostProcess, StartHost, start_child
 from kernel.ledger import Ledger
 from kernel.machine import Machine
+from kernel.mediation import Mediation
 from kernel.messages.alarm import Alarms
 from kernel.messages.pipe import Pipes
 from kernel.messages.topic import Topics
 from kernel.mm.contexts import Contexts
 from kernel.mm.eviction import Evictor
+from kernel.package_use import PackageUse
 from kernel.packages import Packages
 from kernel.panic import first
 from kernel.permission import OPERATOR, Permission
@@ -206,6 +208,8 @@ async def machine_up(
     )
     requests = Requests(config.requests, clock=clock_, trace=trace, truth=truth, seals=seals, processes=processes)
     handles = Handles(each_max=config.bounds.device_handles_max)
+    package_use = PackageUse(packages, clock_)
+    processes.at_start += [package_use.began]
     processes.at_end += [pipes.release, alarms.release, handles.release]
     machine = Machine(
         config=config,
@@ -225,24 +229,21 @@ async def machine_up(
         handles=handles,
         requests=requests,
         plugins=plugins,
+        package_use=package_use,
         extensions=extensions,
         evictor=evictor,
         shelves=Shelves(accounts=accounts, ledger=ledger, truth=truth, devices=devices, trace=trace),
     )
-    gate = Gate(
-        machine,
-        Permission(processes=processes, contexts=contexts, models=devices, accounts=machine.roster),
-        handlers(),
-        further=plugin.serve,
-    )
+    permission = Permission(processes=processes, contexts=contexts, models=devices, accounts=machine.roster)
+    gate = Gate(machine, permission, handlers(), further=plugin.serve)
     init = processes.add(
         parent=None, principal="kernel", kind="session", name="kernos", account=ledger.root, rights=OPERATOR
     )
     accounts.on_limit = executor.over_limit
-    async with _kept(ledger, trace), _ending(launcher), trio.open_nursery() as nursery:
+    async with _kept(ledger, package_use, trace), _ending(launcher), trio.open_nursery() as nursery:
         if config.trace.file:
             nursery.start_soon(TraceFile(config.state_folder / config.trace.file, config.trace, trace).run)
-        executor.attach(nursery, gate)
+        executor.attach(nursery, gate, Mediation(machine, permission, gate.recorder))
         await ledger.boot()
         growth.booted(machine)
         nursery.start_soon(ledger.run)
@@ -254,6 +255,7 @@ async def machine_up(
         nursery.start_soon(contexts.run)
         nursery.start_soon(machine.shelves.run)
         nursery.start_soon(alarms.run)
+        nursery.start_soon(package_use.run)
         plugins.attach(nursery, gate, init)
         trace.event("boot", pid=init.pid, version=VERSION)
         for each in extensions.loaded:
@@ -273,11 +275,12 @@ async def _start_host(packages: Packages, start: StartHost, driver: str, log_fil
 
 
 @asynccontextmanager
-async def _kept(ledger: Ledger, trace: Trace) -> AsyncIterator[None]:
-    """At the very end, when all work is settled, the accounts are written."""
+async def _kept(ledger: Ledger, package_use: PackageUse, trace: Trace) -> AsyncIterator[None]:
+    """At the very end, when all work is settled, the accounts are written, and what packages used."""
     try:
         yield
     finally:
+        package_use.keep()
         with trio.CancelScope(shield=True):
             try:
                 await ledger.close()
@@ -326,7 +329,7 @@ async def _serve(config: Config, switch: Switch, ready_fd: int | None) -> None:
             config,
             truth=truth,
             seals=seals,
-            make_launcher=lambda trace: JailLauncher(trace=trace, without=config.weak_sandbox),
+            make_launcher=lambda trace: JailLauncher(trace=trace, state_folder=state, without=config.weak_sandbox),
             wall=time.time,
             breaker=Interrupter.made(),
         ) as running:

@@ -21,6 +21,13 @@ def limits_of(budget: Budget) -> Amounts:
     return limits
 
 
+def narrower(one: Budget, other: Budget) -> Budget:
+    """What both allow."""
+    both = ((name, getattr(one, name), getattr(other, name)) for name in one.__struct_fields__)
+    said = {name: [limit for limit in limits if limit is not None] for name, *limits in both}
+    return Budget(**{name: min(limits) for name, limits in said.items() if limits})
+
+
 def resource_of(name: str) -> Resource:
     """The resource of that name. Raises Invalid that lists them."""
     found = BY_NAME.get(name)

@@ -50,6 +50,7 @@ class Capabilities:
         self.grants = 0
         self.none = Held(self, ())
         self.sooner: Callable[[], None] = lambda: None
+        self.changed: Callable[[], None] = lambda: None
 
     def __len__(self) -> int:
         return len(self._table)
@@ -105,6 +106,7 @@ class Capabilities:
         made = self._make(right, holder=to.pid, parent=source, bound=bound, expires_s=expires_s, uses=uses)
         to.held = Held(self, (*to.held, made))
         self.grants += 1
+        self.changed()
         self._tell("grant", made, why)
         return made
 
@@ -199,7 +201,9 @@ class Capabilities:
         for each in capability.limited:
             assert each.uses_left, "only what is usable is found"
             each.uses_left -= 1
-            self.changes += each.uses_left == 0
+            if each.uses_left == 0:
+                self.changes += 1
+                self.changed()
 
     def follow(self, admitted: tuple[Capability, ...], call: Admitted) -> None:
         """The call that these let in falls with any of them, until `leave`."""
@@ -250,6 +254,7 @@ class Capabilities:
             for call in tuple(each.calls or ()):
                 call.withdraw(each, why)
         self.changes += 1
+        self.changed()
         return fallen
 
     def _checked(self, source: Capability, right: Right, life_s: float | None, uses: int | None) -> float:

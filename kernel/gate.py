@@ -12,7 +12,7 @@ from typing import Any, final
 import trio
 from msgspec import Raw
 
-from kernel.capability import how_to_grant
+from kernel.capability import Capability, how_to_grant
 from kernel.machine import Machine
 from kernel.panic import KernelPanic, contain
 from kernel.permission import Lacking, Permission
@@ -79,11 +79,15 @@ class Gate:
             args = parse_args(row, raw)
             trap.admitted = self._permission.check(process, row, args, call.channel)
             self._count(process, row)
+            if process.package:
+                self._machine.package_use.used(process, trap.admitted)
             result = handler(self._machine, trap, args)
             packed = link.reply(call.id, result)
         except SyscallError as refused:
-            if isinstance(refused, Lacking) and process.asks:
-                return False
+            if isinstance(refused, Lacking):
+                if process.asks:
+                    return False
+                self._lacked(process, refused)
             link.fail(call.id, refused)
             self.recorder.refused(trap, raw, args, refused)
         except Exception as bug:
@@ -119,6 +123,7 @@ class Gate:
                     await self._while_stopped(process)
                 except SyscallError as refused:
                     outcome = refused
+                    self._lacked(process, refused)
                 except Exception as bug:
                     outcome = self._bug(trap, bug)
             over = True
@@ -146,12 +151,23 @@ class Gate:
             await self._machine.requests.ask(process, lacking.right, reason=f"for {trap.row.name}")
             admitted = self._permission.check(process, trap.row, args, channel)
         self._machine.processes.capabilities.follow(admitted, trap)
+        self._use(process, admitted)
 
     def _require(self, trap: Trap, channel: int, action: str, names: tuple[str, ...]) -> str:
         """One more right, for what only shows while the call runs; the call falls with it too."""
         found = self._permission.require(trap.process, trap.row, action, names, channel)
         self._machine.processes.capabilities.follow((*trap.admitted, *found), trap)
+        self._use(trap.process, found)
         return found[0].text if found else ""
+
+    def _use(self, process: Process, admitted: tuple[Capability, ...]) -> None:
+        """What packages use of what they were granted is counted."""
+        if process.package:
+            self._machine.package_use.used(process, admitted)
+
+    def _lacked(self, process: Process, refused: SyscallError) -> None:
+        if process.package and isinstance(refused, Lacking):
+            self._machine.package_use.lacked(process, refused.right)
 
     def _count(self, process: Process, row: Row) -> None:
         """A call that needs a right counts on the caller's account; the others touch nothing but the caller itself.

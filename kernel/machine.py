@@ -17,6 +17,7 @@ from kernel.messages.pipe import Pipes
 from kernel.messages.topic import Topics
 from kernel.mm.contexts import Contexts
 from kernel.mm.eviction import Evictor
+from kernel.package_use import PackageUse
 from kernel.process_table import ProcessTable
 from kernel.requests import Requests
 from kernel.roster import Roster
@@ -55,6 +56,7 @@ class Machine:
         handles: Handles,
         requests: Requests,
         plugins: Plugins,
+        package_use: PackageUse,
         extensions: Extensions,
         evictor: Evictor,
         shelves: Shelves,
@@ -88,6 +90,7 @@ class Machine:
         self.handles = handles
         self.requests = requests
         self.plugins = plugins
+        self.package_use = package_use
         self.extensions = extensions
         self.evictor = evictor
         self.shelves = shelves

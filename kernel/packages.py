@@ -10,6 +10,7 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import final
 
+from syscalls.calls.process import Budget
 from syscalls.errors import NotFound, PermissionDenied
 from syscalls.hooks import DRIVERS
 from syscalls.package import RECORD, SITE, Installed, read_record
@@ -25,6 +26,13 @@ class Package:
         self.record = record
         self.site = str(folder / record.release / SITE)
         self.rights: tuple[Right, ...] = parse_rights(record.granted)
+
+    @property
+    def budget(self) -> Budget | None:
+        """What one run of a program of it may use at most, by its own word."""
+        limits = self.record.manifest.limits
+        budget = Budget(tokens=limits.tokens, calls=limits.calls, processes=limits.processes, wall_s=limits.wall_s)
+        return None if budget == Budget() else budget
 
     @property
     def programs(self) -> tuple[str, ...]:

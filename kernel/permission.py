@@ -4,11 +4,11 @@ import re
 from typing import Any, Protocol, final
 
 from kernel.capability import Capability, how_to_grant
-from kernel.mount import file_names
 from kernel.panic import KernelPanic
 from kernel.process import Process
 from kernel.process_table import ProcessTable
 from syscalls.errors import Invalid, NoSuchProcess, PermissionDenied
+from syscalls.mounts import file_names
 from syscalls.rights import Right
 from syscalls.row import Needs, Row
 from syscalls.weburl import parse_url
@@ -91,8 +91,11 @@ class Permission:
             return (found,)
         if OWN in names:
             return ()
-        missing = Right(_writable(names[0]), (action,))
-        raise Lacking(
+        raise self.lacking(process, row, Right(_writable(names[0]), (action,)))
+
+    def lacking(self, process: Process, row: Row, missing: Right) -> Lacking:
+        """The refusal for want of `missing`, with how to grant it."""
+        return Lacking(
             f"process {process.pid} ({process.name}) lacks the right '{missing}' for {row.name}: "
             f"{how_to_grant(process, missing)}",
             missing,

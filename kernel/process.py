@@ -15,7 +15,7 @@ from kernel.panic import KernelPanic
 from kernel.signals import Signals
 from kernel.wait import Bell, Once
 from syscalls.calls.message import Message
-from syscalls.calls.process import Exit, Kind, LogLine, State
+from syscalls.calls.process import Exit, Kind, LogLine, State, Tier
 from syscalls.rights import Right
 
 STORY_MAX = 32
@@ -105,6 +105,7 @@ class Process:
         "stop_scope",
         "stopped",
         "story",
+        "tier",
         "total",
         "worker_pid",
     )  # fmt: skip
@@ -138,6 +139,7 @@ class Process:
         self.image = image
         self.package = package
         self.packages = packages
+        self.tier: Tier = "pure"
         self.program: int = pid if parent is None or parent.kind == "session" else parent.program
         # What it is at: the gate.
         self.nice = nice

@@ -32,6 +32,8 @@ class ProcessTable:
         self.capabilities = Capabilities(clock.now, self._tell)
         self._alive: dict[int, Process] = {}
         self._reaped: deque[Process] = deque(maxlen=REAPED_KEPT_MAX)
+        self.at_start: list[Callable[[Process], None]] = []
+        """Called with each process that has begun."""
         self.at_end: list[Callable[[Process], None]] = []
         """Called with each process that has ended: whoever keeps things for processes gives them back."""
 
@@ -83,6 +85,8 @@ class ProcessTable:
             account.pid = process.pid
         if parent is not None:
             parent.children[process.pid] = process
+        for take in self.at_start:
+            take(process)
         self._trace.event("spawn", pid=process.pid, parent=parent.pid if parent else 0, name=name, type=kind)
         return process
 

@@ -60,7 +60,7 @@ class Brood:
                 return True
             if received is None:
                 return True
-            data, sender = received
+            data, sender, _ = received
             message = _decode(data)
             if isinstance(message, Hatched):
                 self._alive.add(message.pid or sender)

@@ -38,15 +38,16 @@ def forbid_privileges() -> None:
     libc.prctl(libc.PR_SET_NO_NEW_PRIVS, 1)
 
 
-def set_limits(limits: Limits) -> None:
-    """rlimits, soft and hard alike; never above what this process was given."""
+def set_limits(limits: Limits, *, core_bytes: int = 0) -> None:
+    """rlimits, soft and hard alike; never above what this process was given. `core_bytes` 1 is for who could be dumped:
+    with 0 a core that goes to a program (core_pattern) is written still, with 1 none is."""
     wanted = {
         resource.RLIMIT_CPU: limits.cpu_s,
         resource.RLIMIT_AS: limits.memory_bytes,
         resource.RLIMIT_NOFILE: limits.files,
         resource.RLIMIT_FSIZE: limits.file_bytes,
         resource.RLIMIT_NPROC: limits.processes,
-        resource.RLIMIT_CORE: 0,
+        resource.RLIMIT_CORE: core_bytes,
         resource.RLIMIT_MEMLOCK: 0,
         resource.RLIMIT_MSGQUEUE: 0,
     }
@@ -83,6 +84,17 @@ def restrict_command(mounts: tuple[Mount, ...]) -> None:
     )
 
 
+def be_readable() -> None:
+    """Lets whoever has this uid, or rules over it, read and write its memory and take its descriptors: how a supervisor
+    knows what is asked of it. There is no core all the same."""
+    libc.prctl(libc.PR_SET_DUMPABLE, 1)
+
+
 def restrict_calls(program: bytes) -> None:
     """The system-call filter. Nothing may be set up after this."""
     libc.set_filter(program)
+
+
+def restrict_and_listen(program: bytes) -> int:
+    """As `restrict_calls`, for a filter with calls that wait for an answer: the descriptor to answer them on."""
+    return libc.set_filter_listening(program)

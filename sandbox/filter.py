@@ -5,6 +5,10 @@ What is not listed gets EPERM and not a signal, so that a program can print its 
 ENOSYS, so that the C library falls back to clone, whose flags a filter can read. A call of a foreign
 architecture (i386 or x32 entry) kills the process. Pointers are never judged here: where a path or an
 address matters, mounts, Landlock and the network namespace decide.
+
+In the tier `files` no call that takes a path or an address is let through at all: each stops and waits for the answer
+of a supervisor, which reads the argument once, from memory that the program may change meanwhile, and does by itself
+what it allows. Descriptors of folders that it hands in lie outside the jail, so nothing here may walk from one.
 """
 
 from __future__ import annotations
@@ -41,7 +45,20 @@ _FILES: Final = (
     "readlink", "readlinkat", "getdents", "getdents64", "getcwd", "chdir", "fchdir", "statfs", "fstatfs",
     "fadvise64",
 )  # fmt: skip
-_SOCKETS: Final = ("recvfrom", "recvmsg", "sendmsg", "shutdown", "getsockname", "getpeername")
+# What stops and is answered by the supervisor in the tier `files`, in place of what stands in _FILES.
+_MEDIATED: Final = (
+    "open", "openat", "creat", "stat", "lstat", "newfstatat", "statx", "access", "faccessat", "faccessat2",
+    "readlink", "readlinkat", "getcwd", "chdir", "fchdir", "mkdir", "mkdirat", "rmdir", "unlink", "unlinkat",
+    "rename", "renameat", "renameat2", "truncate", "chmod", "fchmodat", "utimensat", "connect",
+)  # fmt: skip
+_ATTRIBUTES: Final = (
+    "getxattr", "lgetxattr", "fgetxattr", "listxattr", "llistxattr", "flistxattr", "setxattr", "lsetxattr", "fsetxattr",
+)  # fmt: skip
+_OF_OPEN_FILES: Final = (
+    "fstat", "getdents", "getdents64", "fstatfs", "fadvise64", "ftruncate", "fsync", "fdatasync", "pwrite64",
+    "pwritev", "sendfile",
+)  # fmt: skip
+_SOCKETS: Final = ("recvfrom", "recvmsg", "shutdown", "getsockname", "getpeername")
 _LOOPS: Final = (
     "epoll_create", "epoll_create1", "epoll_ctl", "epoll_wait", "epoll_pwait", "epoll_pwait2", "poll", "ppoll",
     "select", "pselect6", "eventfd", "eventfd2", "pipe", "pipe2",
@@ -49,7 +66,7 @@ _LOOPS: Final = (
 _THREAD: Final = ("futex", "set_robust_list", "get_robust_list", "rseq", "exit", "exit_group")
 
 _ALLOWED: Final = (
-    *_MEMORY, *_CLOCKS, *_IDENTITY, *_OWN_SIGNALS, *_DESCRIPTORS, *_FILES, *_SOCKETS, *_LOOPS, *_THREAD,
+    *_MEMORY, *_CLOCKS, *_IDENTITY, *_OWN_SIGNALS, *_DESCRIPTORS, *_SOCKETS, *_LOOPS, *_THREAD,
 )  # fmt: skip
 
 # The system tries every call number on a filter that is loaded; a list of tests would take it far longer.
@@ -60,7 +77,13 @@ _FCNTL_COMMANDS: Final = (0, 1, 2, 3, 4, 1030)  # DUPFD, GETFD, SETFD, GETFL, SE
 _IOCTL_COMMANDS: Final = (0x5401, 0x5413, 0x541B, 0x5421, 0x5451, 0x5450)
 _PR_SET_NAME: Final = 15
 _AF_UNIX: Final = 1
+_AF_INET: Final = (2, 10)
 _SOCK_STREAM: Final = 1
+_TCP: Final = (0, 6)  # by default and by name; not MPTCP, which goes round rules for TCP
+_OWN_OPTIONS: Final = (2, 9)  # SO_REUSEADDR, SO_KEEPALIVE
+# Sending with it connects, to an address that no filter sees: a socket of the host's whose connection failed would go
+# anywhere.
+_MSG_FASTOPEN: Final = 0x20000000
 _SOCK_TYPE_MASK: Final = 0xF
 _SOL_SOCKET: Final = 1
 _IPPROTO_TCP: Final = 6
@@ -95,7 +118,12 @@ def build_filter(tier: Tier) -> bytes:
         _rule(seccomp, building, seccomp.ALLOW, call)
     _allow_with_arguments(seccomp, building)
     _rule(seccomp, building, seccomp.ERRNO(errno.ENOSYS), "clone3")
-    if tier == "threads":
+    if tier == "files":
+        _mediate(seccomp, building)
+    else:
+        for call in _FILES:
+            _rule(seccomp, building, seccomp.ALLOW, call)
+    if tier != "pure":
         one_more_thread = (seccomp.MASKED_EQ, _CLONE_THREAD | _CLONE_NAMESPACES, _CLONE_THREAD)
         _rule(seccomp, building, seccomp.ALLOW, "clone", (0, *one_more_thread))
     if tier == "door":
@@ -160,10 +188,31 @@ def _allow_with_arguments(seccomp: ModuleType, building: Any) -> None:
         _rule(seccomp, building, allow, "getsockopt", (1, equal, _SOL_SOCKET), (2, equal, option))
     # A datagram pair could be turned on any socket of the machine; a stream pair only talks to itself.
     _rule(seccomp, building, allow, "socketpair", (0, equal, _AF_UNIX), (1, masked, _SOCK_TYPE_MASK, _SOCK_STREAM))
-    _rule(seccomp, building, allow, "sendto", (4, equal, 0))
+    _rule(seccomp, building, allow, "sendto", (3, masked, _MSG_FASTOPEN, 0), (4, equal, 0))
+    _rule(seccomp, building, allow, "sendmsg", (2, masked, _MSG_FASTOPEN, 0))
     _rule(seccomp, building, allow, "prctl", (0, equal, _PR_SET_NAME))
     _rule(seccomp, building, allow, "tgkill", (0, equal, _GUEST_PID))  # abort() and raise()
     _rule(seccomp, building, allow, "prlimit64", (0, equal, 0), (2, equal, 0))  # reading its own
+
+
+def _mediate(seccomp: ModuleType, building: Any) -> None:
+    for call in _MEDIATED:
+        _rule(seccomp, building, seccomp.NOTIFY, call)
+    for call in _OF_OPEN_FILES:
+        _rule(seccomp, building, seccomp.ALLOW, call)
+    for call in _ATTRIBUTES:  # what copies files takes this for a file system that has none
+        _rule(seccomp, building, seccomp.ERRNO(errno.EOPNOTSUPP), call)
+    _rule(seccomp, building, seccomp.ERRNO(errno.ENOSYS), "openat2")
+    equal, masked = seccomp.EQ, seccomp.MASKED_EQ
+    stream = (1, masked, _SOCK_TYPE_MASK, _SOCK_STREAM)
+    for family in _AF_INET:
+        for protocol in _TCP:
+            _rule(seccomp, building, seccomp.ALLOW, "socket", (0, equal, family), stream, (2, equal, protocol))
+    _rule(seccomp, building, seccomp.ALLOW, "socket", (0, equal, _AF_UNIX), stream, (2, equal, 0))
+    for option in _OWN_OPTIONS:
+        _rule(seccomp, building, seccomp.ALLOW, "setsockopt", (1, equal, _SOL_SOCKET), (2, equal, option))
+    for call in ("setsockopt", "getsockopt"):
+        _rule(seccomp, building, seccomp.ALLOW, call, (1, equal, _IPPROTO_TCP), (2, equal, _TCP_NODELAY))
 
 
 def _rule(seccomp: ModuleType, building: Any, action: int, call: str, *arguments: tuple[int, ...]) -> None:

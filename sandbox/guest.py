@@ -31,6 +31,7 @@ given: that begins at GIVEN_FD."""
 GIVEN_FD: Final = 6
 
 _STATUS_FD: Final = 4
+_CORE_BYTES: Final = 1
 _HELP_FD: Final = 5
 _AWAY_FD: Final = 64
 _SETUP_FAILED: Final = 125
@@ -111,11 +112,12 @@ def _confine(cradle: Cradle) -> tuple[Spec, init.Opened | None]:
             raise early
         spec: Spec = _decode_spec(os.read(_STATUS_FD, MESSAGE_BYTES_MAX))
         trees, first = own if deliver.taken else None, GIVEN_FD + deliver.given
+        shown: list[int] = []
         if isinstance(spec, CommandSpec):
             opened = _put_up_command(cradle, spec, layers, trees, first)
         else:
-            _put_up_own(cradle, spec, layers, trees, first)
-        os.write(_STATUS_FD, _encode(Confined(layers.costs)))
+            _put_up_own(cradle, spec, layers, trees, first, shown)
+        _say_confined(Confined(layers.costs), shown)
     except _Step as step:
         _give_up(step.layer, step.cause)
     except BaseException as error:
@@ -154,16 +156,23 @@ def _put_up_common(cradle: Cradle, layers: _Layers, helped: socket.socket) -> No
     layers.put_up("capabilities", confine.bound_capabilities)
 
 
-def _put_up_own(cradle: Cradle, spec: WorkerSpec, layers: _Layers, trees: list[int] | None, first: int) -> None:
+def _put_up_own(
+    cradle: Cradle, spec: WorkerSpec, layers: _Layers, trees: list[int] | None, first: int, shown: list[int]
+) -> None:
+    """The rest; `shown` takes what a supervisor of the tier `files` needs: see Confined."""
+    mediated, program = spec.tier == "files", cradle.filters[spec.tier]
     binds = plan_binds(cradle.binds, spec.binds)
     layers.put_up("root", lambda: jail.finish_root(*_own(binds, cradle.binds, spec.binds, trees)))
     layers.put_up("fds", lambda: libc.close_from(first))
     layers.put_up("capabilities", confine.drop_capabilities)
     layers.put_up("privileges", confine.forbid_privileges)
-    layers.put_up("limits", lambda: confine.set_limits(spec.limits))
+    layers.put_up("limits", lambda: confine.set_limits(spec.limits, core_bytes=_CORE_BYTES if mediated else 0))
     layers.put_up("death", confine.die_with_parent)
     layers.put_up("landlock", lambda: confine.restrict_files(binds))
-    layers.put_up("seccomp", lambda: confine.restrict_calls(cradle.filters[spec.tier]))
+    if mediated:
+        layers.put_up("seccomp", lambda: shown.extend(_restrict(program)))
+    else:
+        layers.put_up("seccomp", lambda: confine.restrict_calls(program))
 
 
 def _put_up_command(
@@ -191,6 +200,23 @@ def _own(
         return binds, [jail.take_tree(bind.source) for bind in binds]
     by_bind = dict(zip(own, trees, strict=True))
     return binds, [by_bind[bind] for bind in binds]
+
+
+def _restrict(program: bytes) -> tuple[int, int]:
+    """The filter, with what its supervisor needs: where to answer, and the root of this jail."""
+    root = os.open("/", os.O_PATH | os.O_CLOEXEC)
+    confine.be_readable()
+    return confine.restrict_and_listen(program), root
+
+
+def _say_confined(message: Confined, given: list[int]) -> None:
+    if not given:
+        os.write(_STATUS_FD, _encode(message))
+        return
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, 0, fileno=os.dup(_STATUS_FD)) as status:
+        socket.send_fds(status, [_encode(message)], given)
+    for fd in given:  # above all the one on which calls are answered: whoever holds it answers its own
+        os.close(fd)
 
 
 def _take_name() -> None:

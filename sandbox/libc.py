@@ -22,6 +22,10 @@ _SYS_MOVE_MOUNT: Final = 429
 _SYS_CLONE3: Final = 435
 _SYS_CLOSE_RANGE: Final = 436
 _SYS_MOUNT_SETATTR: Final = 442
+_SYS_SECCOMP: Final = {"x86_64": 317, "aarch64": 277, "riscv64": 277}
+_SECCOMP_SET_MODE_FILTER: Final = 1
+_SECCOMP_NEW_LISTENER: Final = 1 << 3
+_SECCOMP_WAIT_KILLABLE: Final = 1 << 5
 _SYS_PIVOT_ROOT: Final = {"x86_64": 155, "aarch64": 41, "riscv64": 41}
 
 CLONE_NEWNS: Final = 0x00020000
@@ -203,6 +207,17 @@ def drop_all_capabilities() -> None:
     """capset(2) to nothing: effective, permitted, inheritable."""
     header = _CapHeader(version=0x20080522, pid=0)
     checked(int(_libc.capset(ctypes.byref(header), ctypes.byref((_CapData * 2)()))), "capset")
+
+
+def set_filter_listening(program: bytes) -> int:
+    """As `set_filter`, and gives the descriptor on which calls that it notifies of are answered. Once such a call has
+    been received only a signal that kills ends its wait: it would be made twice otherwise."""
+    number = _SYS_SECCOMP.get(os.uname().machine)
+    if number is None:
+        raise OSError(38, f"seccomp: no number known for {os.uname().machine}")
+    fprog = _SockFprog(length=len(program) // 8, filter=program)
+    flags = _SECCOMP_NEW_LISTENER | _SECCOMP_WAIT_KILLABLE
+    return syscall("seccomp", number, _SECCOMP_SET_MODE_FILTER, flags, ctypes.byref(fprog))
 
 
 def set_filter(program: bytes) -> None:

@@ -75,7 +75,8 @@ class Born(Struct, frozen=True, tag=True):
 
 
 class Confined(Struct, frozen=True, tag=True):
-    """Every layer is up, the entry is called next. `layers` is what each cost, in microseconds."""
+    """Every layer is up, the entry is called next. `layers` is what each cost, in microseconds. Descriptors with it in
+    the tier `files`: where calls that wait are answered, and O_PATH of the worker's root."""
 
     layers: dict[str, int]
 

@@ -16,12 +16,13 @@ from typing import Final
 import msgspec
 from msgspec import Struct
 
-from sandbox import confine, jail, landlock, libc
+from sandbox import confine, init, jail, landlock, libc, rooting
 from sandbox.errors import JailError
 from sandbox.filter import build_filter, libseccomp_version
 from sandbox.interpreter import guest_path
 from sandbox.limits import UID_BASE
-from sandbox.spec import Limits
+from sandbox.spec import CommandSpec, Limits
+from sandbox.system import system
 
 _PROBE_S_MAX: Final = 30
 _WALL: Final = 0x40000000  # the throw-away children end without a signal
@@ -38,6 +39,11 @@ _UID_FIX: Final = "optional: run the kernel as root, and every worker gets a uid
 _ROOT_FIX: Final = "a container must allow mounts inside user namespaces (systemd-nspawn, or docker with --privileged)"
 _LANDLOCK_FIX: Final = "Linux 5.13 or later with `lsm=...,landlock` on the kernel's command line; 6.12 for all of it"
 _SECCOMP_FIX: Final = "boot a kernel with CONFIG_SECCOMP_FILTER and install libseccomp2"
+_EXEC_FIX: Final = (
+    "optional, for 'kernos exec': a container must show all of /proc and /dev "
+    "(docker: --security-opt systempaths=unconfined)"
+)
+_OVERLAY_FIX: Final = "optional, for 'kernos exec --overlay': Linux 5.11 or later with CONFIG_OVERLAY_FS"
 _CGROUP_FIX: Final = "optional: mount cgroup v2 with the cpu, memory and pids controllers"
 
 
@@ -69,7 +75,8 @@ def layers() -> list[Layer]:
 
 def answer() -> None:
     """The throw-away process: tries, prints a JSON list of layers."""
-    found = [*_namespaces(), _uid(), _root(), *_confinement(), _landlock(), _seccomp(), _control_groups()]
+    found = [*_namespaces(), _uid(), _root(), *_confinement(), _landlock(), _seccomp()]
+    found += [_command(), _overlay(), _control_groups()]
     sys.stdout.buffer.write(msgspec.json.encode(found))
 
 
@@ -174,7 +181,7 @@ def _landlock() -> Layer:
 
 def _seccomp() -> Layer:
     try:
-        program = build_filter("loop")
+        program = build_filter("pure")
         version = libseccomp_version()
     except JailError as error:
         return Layer("seccomp", False, error.reason, _SECCOMP_FIX)
@@ -184,6 +191,37 @@ def _seccomp() -> Layer:
         confine.restrict_calls(program)
 
     return _layer("seccomp", _try(0, restrict), detail=f"libseccomp {version}", fix=_SECCOMP_FIX)
+
+
+def _command() -> Layer:
+    """The root of an executable: mounts of the system, and a /proc and terminals of its own."""
+    host = system()
+
+    def enter() -> None:
+        confine.take_identity()
+        spec = CommandSpec(
+            path="/bin/true", argv=("true",), env={}, cwd="/", mounts=host.mounts, links=host.links, files=host.files
+        )
+        rooting.build(spec, rooting.take_trees(spec.mounts))
+        init.Opened((24, 80))
+
+    flags = libc.CLONE_NEWUSER | libc.CLONE_NEWNS | libc.CLONE_NEWPID | libc.CLONE_NEWNET
+    problem = _try(flags, enter)
+    return _layer("exec", problem, detail="a root, a /proc and a loopback for executables", fix=_EXEC_FIX, needed=False)
+
+
+def _overlay() -> Layer:
+    def mount() -> None:
+        confine.take_identity()
+        libc.mount("none", "/", flags=libc.MS_REC | libc.MS_PRIVATE)
+        libc.mount("kernos", "/proc", kind="tmpfs")
+        for name in ("lower", "upper", "work", "merged"):
+            os.mkdir(f"/proc/{name}")
+        options = "lowerdir=/proc/lower,upperdir=/proc/upper,workdir=/proc/work,userxattr"
+        libc.mount("overlay", "/proc/merged", kind="overlay", data=options)
+
+    problem = _try(libc.CLONE_NEWUSER | libc.CLONE_NEWNS, mount)
+    return _layer("overlay", problem, detail="changes kept apart (exec --overlay)", fix=_OVERLAY_FIX, needed=False)
 
 
 def _control_groups() -> Layer:

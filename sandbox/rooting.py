@@ -116,7 +116,8 @@ def _grant(mount: Mount, trees: list[int]) -> None:
         os.close(tree)
     _check_usable(mount, lower)
     place = _make_place(mount.path, folder=True)
-    options = f"lowerdir={lower},upperdir={layer}/upper,workdir={layer}/work,userxattr"
+    # Volatile: without it the end of the command would wait until all of the disk's file system is written out.
+    options = f"lowerdir={lower},upperdir={layer}/upper,workdir={layer}/work,userxattr,volatile"
     libc.mount("overlay", place, kind="overlay", flags=_SUID_DEV, data=options)
     for stage in (lower, layer):
         libc.unmount(stage, libc.MNT_DETACH)

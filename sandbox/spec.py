@@ -35,11 +35,12 @@ FOUNDATIONS: Final = frozenset({"user", "mount", "uid"})
 COMMAND_FOUNDATIONS: Final = FOUNDATIONS | {"net", "pid", "root"}
 """Those of a command: its door listens in its network namespace, its first process reaps in its pid namespace."""
 
-Tier = Literal["loop", "threads", "door", "command"]
-"""How much the system-call filter lets through: one thread with event loops, threads as well, connections of a
-listening socket that it was given as well, or what executables in general need."""
+Tier = Literal["pure", "threads", "files", "door", "command"]
+"""How much the system-call filter lets through: one thread with its event loop; threads as well; plain files and
+connections besides, each of which waits for a supervisor's answer (user notification); threads and connections of a
+listening socket that it was given; or what executables in general need."""
 
-TIERS: Final[tuple[Tier, ...]] = ("loop", "threads", "door", "command")
+TIERS: Final[tuple[Tier, ...]] = ("pure", "threads", "files", "door", "command")
 
 
 MountKind = Literal["system", "read", "write", "device"]
@@ -130,7 +131,7 @@ class WorkerSpec(Struct, frozen=True, kw_only=True, tag=True):
     payload: bytes = b""
     binds: tuple[Bind, ...] = ()
     limits: Limits = Limits()
-    tier: Tier = "loop"
+    tier: Tier = "pure"
     without: tuple[str, ...] = ()
     given: int = 0
 
@@ -147,6 +148,8 @@ class WorkerSpec(Struct, frozen=True, kw_only=True, tag=True):
         for layer in self.without:
             if layer not in LAYERS or layer in FOUNDATIONS:
                 raise ValueError(f"layer {layer!r} cannot be left out; one of {sorted(set(LAYERS) - FOUNDATIONS)}")
+        if self.tier == "files" and {"root", "seccomp"} & set(self.without):
+            raise ValueError("the tier 'files' stands on the layers root and seccomp: neither can be left out")
 
 
 class Mount(Struct, frozen=True):

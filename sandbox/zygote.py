@@ -21,7 +21,7 @@ import msgspec
 import trio
 
 from sandbox import rooting
-from sandbox.attested import attest, receive_nowait
+from sandbox.attested import Received, attest, receive_nowait
 from sandbox.brood import Brood
 from sandbox.ending import Exit, wait
 from sandbox.errors import JailError, ZygoteGone
@@ -49,7 +49,8 @@ class Worker(msgspec.Struct, frozen=True, kw_only=True):
 
     `sock` is the kernel's end of its socket, `output` the reading end of a pipe that carries its raw
     descriptors 1 and 2; both are non-blocking and the caller's to close. `pidfd` is closed by `reap`.
-    `layers_us` says what each layer took to put up.
+    `layers_us` says what each layer took to put up. In the tier `files` `mediated` is where its calls are to be
+    answered, and its root, the caller's to close: until somebody answers, it waits.
     """
 
     pid: int
@@ -57,6 +58,7 @@ class Worker(msgspec.Struct, frozen=True, kw_only=True):
     sock: socket.socket
     output: int
     layers_us: dict[str, int]
+    mediated: tuple[int, int] | None = None
 
 
 @final
@@ -230,12 +232,15 @@ class Zygote:
                     status.send(spec)
                     fds = [guest_status.fileno(), guest_sock.fileno(), guest_output, *given, *opened]
                     await self._ask(request, fds)
-                pid, layers_us = await self._follow(status)
+                pid, layers_us, shown = await self._follow(status)
+                for fd in shown:
+                    kept.callback(os.close, fd)
             pidfd = os.pidfd_open(pid)
             sock.setblocking(False)
             os.set_blocking(output, False)
             kept.pop_all()
-        return Worker(pid=pid, pidfd=pidfd, sock=sock, output=output, layers_us=layers_us)
+        mediated = (shown[0], shown[1]) if shown else None
+        return Worker(pid=pid, pidfd=pidfd, sock=sock, output=output, layers_us=layers_us, mediated=mediated)
 
     async def _ask(self, request: Bear, fds: list[int]) -> None:
         if self._closed:
@@ -247,8 +252,8 @@ class Zygote:
         except (ConnectionError, trio.ClosedResourceError) as error:
             raise ZygoteGone("the zygote is gone; start another") from error
 
-    async def _follow(self, status: socket.socket) -> tuple[int, dict[str, int]]:
-        """The pid and the costs of a worker that got confined; raises and reaps if it did not."""
+    async def _follow(self, status: socket.socket) -> tuple[int, dict[str, int], tuple[int, ...]]:
+        """The pid, the costs and the descriptors of a worker that got confined; raises and reaps if it did not."""
         pid = 0
         failed: Failed | None = None
         with trio.move_on_after(SETUP_S_MAX) as deadline:
@@ -257,7 +262,7 @@ class Zygote:
                 match message:
                     case Confined(layers):
                         self._brood.left(pid)
-                        return pid, layers
+                        return pid, layers, received.fds
                     case Failed():
                         failed = failed or message
         if deadline.cancelled_caught:
@@ -272,12 +277,12 @@ class Zygote:
             raise JailError(failed.layer, failed.reason)
         raise ZygoteGone("the zygote died while it made a worker; start another")
 
-    def _attributed(self, received: tuple[Status, int], pid: int) -> tuple[Status, int]:
+    def _attributed(self, received: Received, pid: int) -> tuple[Status, int]:
         """The message, and the worker's pid if that is known by now."""
-        message, sender = received
+        message: Status = _decode_status(received.data)
         if isinstance(message, Born):
             return message, message.pid
-        return message, pid if sender == self.pid else sender
+        return message, pid if received.sender == self.pid else received.sender
 
     async def _end_stuck(self, status: socket.socket, pid: int) -> None:
         """Ends the zygote and the worker that it was about to make, if it comes to that."""
@@ -369,12 +374,10 @@ async def _receive_opened(worker: Worker) -> tuple[socket.socket, int]:
     return door, fds[1] if len(fds) > 1 else -1
 
 
-async def _next_status(status: socket.socket) -> tuple[Status, int] | None:
-    """The next message and the pid of its sender, as the system attests it; None when all have hung up."""
+async def _next_status(status: socket.socket) -> Received | None:
+    """The next message; None when all have hung up."""
     while True:
         try:
-            received = receive_nowait(status)
+            return receive_nowait(status)
         except BlockingIOError:
             await trio.lowlevel.wait_readable(status)
-            continue
-        return None if received is None else (_decode_status(received[0]), received[1])

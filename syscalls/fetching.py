@@ -56,6 +56,21 @@ class Pulled(Result, frozen=True, kw_only=True):
 
 
 @final
+class Resolve(Args, frozen=True, kw_only=True):
+    """A host's name."""
+
+    device: int
+    host: str
+
+
+@final
+class Resolved(Result, frozen=True, kw_only=True):
+    """All its addresses, as numbers."""
+
+    addresses: tuple[str, ...]
+
+
+@final
 class Release(Args, frozen=True, kw_only=True):
     """Drops an exchange: its connection is closed."""
 
@@ -71,5 +86,6 @@ class Done(Result, frozen=True, kw_only=True):
 BEGIN = Row(0x40, "fetch.begin", Begin, Began, None, Flag.EFFECT, "Sends a request and waits for the answer's head.")
 PULL = Row(0x41, "fetch.pull", Pull, Pulled, None, Flag(0), "The next of the answer's body.")
 RELEASE = Row(0x42, "fetch.release", Release, Done, None, Flag(0), "Drops an exchange.")
+RESOLVE = Row(0x43, "fetch.resolve", Resolve, Resolved, None, Flag.IDEMPOTENT, "The addresses of a name.")
 
-ROWS = (BEGIN, PULL, RELEASE)
+ROWS = (BEGIN, PULL, RELEASE, RESOLVE)

@@ -19,6 +19,8 @@ MANIFEST: Final = "kernos.json"
 """The name of the manifest in `*.dist-info/`."""
 RECORD: Final = "package.json"
 """The name of the record in the folder of an installed package."""
+USED: Final = "used.json"
+"""What the package used of its rights; beside the record, and written by kernels."""
 SITE: Final = "site"
 """What a release's folder holds of modules: it lies on sys.path of the package's workers."""
 MANIFEST_BYTES_MAX: Final = 256 * 1024
@@ -188,6 +190,30 @@ class Installed(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=T
 @final
 class _OfAbi(Struct, frozen=True):
     abi: int = 1
+
+
+@final
+class Use(Struct, frozen=True, omit_defaults=True):
+    """Of one granted right: how many calls it let in, how many workers saw the files that it shows, when last (seconds
+    since 1970)."""
+
+    uses: int = 0
+    shown: int = 0
+    last: float = 0.0
+
+
+@final
+class Uses(Struct, frozen=True, omit_defaults=True):
+    """What a package used of its rights since it was first counted, and what it was refused for want of a right."""
+
+    since: float = 0.0
+    rights: dict[str, Use] = {}
+    denied: dict[str, int] = {}
+
+
+def read_uses(data: bytes) -> Uses:
+    """Reads the counters of a package. Raises ValueError."""
+    return _decode(data, Uses)
 
 
 def read_manifest(data: bytes) -> Manifest:

@@ -20,6 +20,7 @@ TEXT_CHARS_MAX = 1024
 _NAME_CHARS_MAX = 8192
 _SHAPE = re.compile(r"(?P<resource>\*\*|[a-z]+:[^\s\x00-\x1f\x7f]+)(?: (?P<actions>\*|[a-z]+(?:,[a-z]+)*))?")
 _WEB = re.compile(r"net:(?:https?|\*)://(?:(?!\*\*)[a-z0-9_.:*-]|\[[0-9a-f:.]+\])+/.*")
+_TCP = re.compile(r"net:tcp:(?:(?!\*\*)[a-z0-9_.*-]|\[[0-9a-f:.]+\])+:(?:[0-9]{1,5}|\*)")
 _CROOKED = re.compile(r"//|/\.{1,2}(?:/|$)")
 _STAR, _STARS = "\x01", "\x02"
 
@@ -41,13 +42,15 @@ class Right(Struct, frozen=True, order=True):
             raise Invalid(f"{text!r} is no right: write the path out, without '.', '..' and '//'")
         if found is not None and "://" in found["resource"]:
             _check_web(text, found["resource"], found["actions"])
+        if found is not None and found["resource"].startswith("net:tcp:"):
+            _check_tcp(text, found["resource"], found["actions"])
         if found is None:
             raise Invalid(f"{text!r} is no right: write RESOURCE or 'RESOURCE ACTION,…', as in 'model:* generate'")
         actions = tuple(sorted(set((found["actions"] or ANY).split(","))))
         return cls(found["resource"], (ANY,) if ANY in actions else actions)
 
     def __str__(self) -> str:
-        if self.actions == (ANY,) and "://" not in self.resource:
+        if self.actions == (ANY,) and "://" not in self.resource and not self.resource.startswith("net:tcp:"):
             return self.resource
         return f"{self.resource} {','.join(self.actions)}"
 
@@ -80,6 +83,14 @@ def _check_web(text: str, resource: str, actions: str | None) -> None:
         raise Invalid(
             f"{text!r} is no right: name the methods, as in '{resource} get,post' ('*' for whatever there is)"
         )
+
+
+def _check_tcp(text: str, resource: str, actions: str | None) -> None:
+    """As for the web: host and port are written, and whether private addresses are meant."""
+    if not _TCP.fullmatch(resource):
+        raise Invalid(f"{text!r} is no right: write host and port, as in 'net:tcp:*.example.com:443 connect'")
+    if actions is None:
+        raise Invalid(f"{text!r} is no right: write '{resource} connect', or 'connect,private' for private addresses")
 
 
 def _matches(pattern: str, name: str) -> bool:

@@ -280,6 +280,7 @@ class Bench:
             handles=nothing,
             requests=nothing,
             plugins=nothing,
+            package_use=nothing,
             extensions=Extensions(),
             evictor=evictor or Evictor(),
             shelves=nothing,

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -51,9 +52,11 @@ def wheel(
     requires: tuple[str, ...] = (),
     raw: tuple[tuple[zipfile.ZipInfo | str, bytes], ...] = (),
     packaged: bool = True,
+    recorded: bool = True,
 ) -> Path:
     """A wheel as an installer would accept it, but for what `raw` puts in besides. `manifest` are keys of kernos.json
-    beyond name and version; `packaged` false leaves it out."""
+    beyond name and version; `packaged` false leaves it out,
+    `recorded` false keeps `raw` out of RECORD."""
     module = name.replace("-", "_")
     info = f"{module}-{version}.dist-info"
     told = {"name": name, "version": version, "programs": {"hello": f"{module}:hello"}, **(manifest or {})}
@@ -66,13 +69,15 @@ def wheel(
     if packaged:
         contents[f"{info}/kernos.json"] = json.dumps(told).encode()
     record = "".join(f"{path},{_digest(data)},{len(data)}\n" for path, data in contents.items())
-    record += "".join(
-        f"{_name(each)},{_digest(data)},{len(data)}\n" for each, data in raw if _name(each) not in contents
-    )
+    if recorded:
+        record += "".join(
+            f"{_name(each)},{_digest(data)},{len(data)}\n" for each, data in raw if _name(each) not in contents
+        )
     contents[f"{info}/RECORD"] = f"{record}{info}/RECORD,,\n".encode()
     folder.mkdir(parents=True, exist_ok=True)
     place = folder / f"{module}-{version}-py3-none-any.whl"
-    with zipfile.ZipFile(place, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(place, "w", zipfile.ZIP_DEFLATED) as archive, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a name that is there twice
         for path, data in contents.items():
             archive.writestr(path, data)
         for each, data in raw:

@@ -60,6 +60,14 @@ class Web:
             raise IOFailed("the broker died in the middle of the answer: ask again") from None
         return pulled
 
+    async def resolve(self, host: str) -> tuple[str, ...]:
+        """All addresses of a name, as the broker sees it. Raises NotFound (ENOENT), TryAgain (EAGAIN)."""
+        try:
+            found: abi.Resolved = await self._call(abi.RESOLVE, abi.Resolve(device=0, host=host))
+        except BrokenPipe:
+            raise TryAgain(f"the broker died while it looked up {host}: try again") from None
+        return found.addresses
+
     def drop(self, number: int) -> None:
         """Closes the connection; never waits."""
         if self._nursery is not None and self.host.state == "ready":

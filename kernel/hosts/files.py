@@ -13,9 +13,10 @@ import trio
 from msgspec.structs import replace
 
 from kernel.hosts.host import Host
-from kernel.mount import OpenFile, Spot
+from kernel.mount import OpenFile
 from syscalls import filing as abi
 from syscalls.errors import BrokenPipe, NotFound, OutcomeUnknown, SyscallError, TimedOut
+from syscalls.mounts import Spot
 from syscalls.row import Row
 
 _REISSUES_MAX = 3

@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import shutil
 from pathlib import Path
 
 from kernel.gate import Handler
@@ -112,17 +113,19 @@ def _with_layer(parent: Process, granted: tuple[Granted, ...], layer: str | None
         elif not os.path.isdir(each.path):
             raise Invalid(f"{each.path} is a file: only folders can have a layer; grant the one that it is in")
         else:
-            found.append(Granted(each.path, True, _made(layer, sum(bool(other.layer) for other in found))))
+            found.append(Granted(each.path, True, _made(layer, sum(bool(other.layer) for other in found), each.path)))
     return tuple(found)
 
 
-def _made(layer: str, number: int) -> str:
-    """The layer of one folder: made if it is not there. Its name says no more than its number."""
+def _made(layer: str, number: int, path: str) -> str:
+    """The layer of one folder. Beside it stands whose it is, in a file as old as the layer. Raises IOFailed (EIO)."""
     folder = f"{layer}/{number}"
     try:
         for part in (folder, f"{folder}/upper", f"{folder}/work"):
-            if not os.path.isdir(part):
-                os.mkdir(part, 0o755)
+            os.mkdir(part, 0o755)
+        shutil.copymode(path, f"{folder}/upper")
+        with open(f"{folder}/path", "x", encoding="utf-8", errors="surrogateescape") as file:
+            file.write(path)
     except OSError as failed:
         raise IOFailed(f"the layer {folder} cannot be made: {failed.strerror}") from None
     return folder

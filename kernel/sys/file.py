@@ -3,7 +3,7 @@
 from kernel.gate import Handler
 from kernel.hosts.files import Files
 from kernel.machine import Machine
-from kernel.mount import OpenFile, Spot, file_names, private_root, spot
+from kernel.mount import OpenFile, private_root
 from kernel.process import Process
 from kernel.sys.growth import charge, growing, shrinking
 from kernel.trap import Trap
@@ -13,6 +13,7 @@ from syscalls.calls.process import Nothing
 from syscalls.errors import Invalid, NoSuchProcess, TryAgain
 from syscalls.filepath import plain
 from syscalls.limits import MIB
+from syscalls.mounts import Spot, file_names, spot
 
 READ_AHEAD_BYTES = 1 * MIB
 """What is read at once and waits for the reader to take it."""

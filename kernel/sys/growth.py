@@ -8,9 +8,10 @@ import trio
 
 from kernel.accounts.account_record import Account
 from kernel.machine import Machine
-from kernel.mount import Spot, principal_of
+from kernel.mount import principal_of
 from syscalls.errors import NotFound, OutcomeUnknown
 from syscalls.filing import Changed
+from syscalls.mounts import Spot
 from syscalls.resources import Resource
 
 SCRATCH = re.compile(r"\.kernos-[0-9a-f]{16}")

@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from kernel.accounts.account_record import Account
 from kernel.accounts.price import micros
-from kernel.budget import limits_of
+from kernel.budget import limits_of, narrower
 from kernel.capability import how_to_grant
 from kernel.gate import Handler
 from kernel.machine import Machine
@@ -90,12 +90,18 @@ class Plan(Struct, frozen=True):
 
 def plan_child(machine: Machine, parent: Process, args: abi.Spawn | abi.SpawnMany | Exec) -> Plan:
     """What a child of `parent` will be. Raises PermissionDenied (EPERM), NotFound (ENOENT) and Invalid (EINVAL)."""
+    if not isinstance(args, Exec) and args.shared and args.tier == "files":
+        raise Invalid("a program of the tier files has a worker to itself: leave shared out")
     image = Image(args.path) if isinstance(args, Exec) else machine.executor.image(args.program)
     rights = _rights(machine, parent, image, args.rights)
     model = args.model or parent.model
     if model is not None:
         machine.devices.names(model)
-    limits = _NO_LIMITS if args.budget is None else limits_of(args.budget)
+    budget = args.budget
+    package = machine.plugins.find(image.package) if image.package else None
+    if package is not None and package.budget is not None:
+        budget = narrower(budget or abi.Budget(), package.budget)
+    limits = _NO_LIMITS if budget is None else limits_of(budget)
     packages: tuple[str, ...] = ()
     if isinstance(args, Exec):
         name = args.path.rpartition("/")[2]
@@ -105,7 +111,7 @@ def plan_child(machine: Machine, parent: Process, args: abi.Spawn | abi.SpawnMan
         if image.site:
             packages = (image.site, *(args.packages or ()))
     name = short(args.name or name or "command")
-    return Plan(image, name, rights, model, args.budget and args.budget.wall_s, limits, packages)
+    return Plan(image, name, rights, model, budget and budget.wall_s, limits, packages)
 
 
 def child_account(machine: Machine, parent: Process, plan: Plan) -> Account:
@@ -144,6 +150,7 @@ def add_child(
         _give_back(machine, account)
         raise
     child.detached = args.detach
+    child.tier = "pure" if isinstance(args, Exec) else args.tier
     child.asks = isinstance(args, abi.Spawn) and args.ask
     return child
 
@@ -316,6 +323,7 @@ def describe(machine: Machine, process: Process, queues: dict[int, int], now: fl
         worker=process.worker_pid,
         queued=queues.get(process.pid, 0),
         money_micros=micros(process.account.used[Resource.MONEY]),
+        tier=process.tier,
     )
 
 

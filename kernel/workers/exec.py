@@ -1,7 +1,8 @@
 """Running programs: from a spawned process to its exit, whatever happens to the worker on the way."""
 
+import signal as os_signals
 from collections.abc import Awaitable, Callable
-from typing import cast, final
+from typing import Final, cast, final
 
 import msgspec
 import trio
@@ -22,8 +23,9 @@ from kernel.process_table import ProcessTable
 from kernel.programs import Image, Programs
 from kernel.watch.trace import Trace
 from kernel.workers.command import CommandHost, Streams
-from kernel.workers.launch import CommandRequest, Launcher, LaunchRequest, folders_of
+from kernel.workers.launch import CommandRequest, Launched, Launcher, LaunchRequest, folders_of
 from kernel.workers.shared import Seat, SharedWorker
+from kernel.workers.supervision import Judge, Supervision, grants_of
 from kernel.workers.worker import WorkerHost
 from syscalls import worker as abi
 from syscalls.calls.process import Exit, Spawn, SpawnMany
@@ -35,6 +37,8 @@ from syscalls.resources import NAMES, Resource
 from syscalls.signals import Signal
 
 GroupKey = tuple[object, ...]
+LAST_WORDS_S: Final = 2.0
+"""What a supervisor gets to tell what its worker did, once that is gone."""
 
 
 @final
@@ -64,15 +68,19 @@ class Executor:
         self._pipes = pipes
         self._nursery: trio.Nursery | None = None
         self._gate: Entrance | None = None
+        self._judge: Judge | None = None
+        self._supervised: dict[int, Supervision] = {}
         self._running: dict[int, Ticket | Seat | CommandHost] = {}
         self._shared: dict[GroupKey, SharedWorker] = {}
         self._programs = Programs(config.programs, packages)
         self.grace_s = config.bounds.grace_s
 
-    def attach(self, nursery: trio.Nursery, gate: Entrance) -> None:
-        """Boot's last step: where the tasks live, and where the workers' calls go."""
+    def attach(self, nursery: trio.Nursery, gate: Entrance, judge: Judge) -> None:
+        """Boot's last step: where the tasks live, where the workers' calls go, and what they do with plain files."""
         self._nursery = nursery
         self._gate = gate
+        self._judge = judge
+        self._processes.capabilities.changed = self._tell_supervisors
 
     def image(self, program: str) -> Image:
         """See Programs.image."""
@@ -220,14 +228,14 @@ class Executor:
     def _share(self, process: Process, image: Image, request: abi.Run) -> None:
         """Puts `process` beside its equals, or into a worker of its own that others will join."""
         assert self._nursery is not None and self._gate is not None
-        key = (image, process.principal, process.account.parent, process.rights, process.packages)
+        key = (image, process.principal, process.account.parent, process.rights, process.packages, process.tier)
         worker = self._shared.get(key)
         capabilities = self._processes.capabilities
         stamp = capabilities.changes, capabilities.grants
         if worker is None or not worker.has_room or not worker.holds_still(process.rights, stamp):
             self._shared = {key: each for key, each in self._shared.items() if each.has_room}
             worker = self._shared[key] = SharedWorker(
-                LaunchRequest(pid=process.pid, name=process.name, folders=_visible(process, image)),
+                _wanted(process, image),
                 launcher=self._launcher,
                 gate=self._gate,
                 bounds=self._config.bounds,
@@ -263,9 +271,7 @@ class Executor:
 
     async def _host(self, process: Process, image: Image, request: abi.Run) -> Exit:
         assert self._gate is not None
-        launched = await self._launcher.launch(
-            LaunchRequest(pid=process.pid, name=process.name, folders=_visible(process, image))
-        )
+        launched = await self._launcher.launch(_wanted(process, image))
         worker = WorkerHost(process, launched, self._gate, bounds=self._config.bounds, clock=self._clock)
         outcome = lost(process)
 
@@ -273,8 +279,37 @@ class Executor:
             nonlocal outcome
             outcome = await self._run(wire, process, request)
 
-        await worker.serve(run)
+        if launched.control is None:
+            await worker.serve(run)
+        elif await self._supervise(process, launched, worker.serve(run)):
+            return failure(process, IOFailed("its supervisor died, and with it its files and sockets: start it again"))
         return outcome
+
+    async def _supervise(self, process: Process, launched: Launched, work: Awaitable[None]) -> bool:
+        """Does `work` while somebody answers the worker's plain calls; whether nobody did any more."""
+        assert self._judge is not None and launched.control is not None
+        supervision = Supervision(process, launched.control, grants_of(process), self._judge)
+        self._supervised[process.pid] = supervision
+        error: BaseExceptionGroup[SyscallError] | None = None
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(supervision.run, lambda: launched.signal(os_signals.SIGKILL))
+                try:
+                    await work
+                except* SyscallError as failed:  # the program's own, or what it made of having no supervisor
+                    error = failed
+                finally:
+                    supervision.finish(LAST_WORDS_S)
+        finally:
+            del self._supervised[process.pid]
+        if error is not None and not supervision.lost:
+            raise error
+        return supervision.lost
+
+    def _tell_supervisors(self) -> None:
+        """Somebody's rights have changed: those whose they are hear of it before anything else happens."""
+        for supervision in tuple(self._supervised.values()):
+            supervision.refresh()
 
     async def _run(self, wire: Duplex, process: Process, request: abi.Run) -> Exit:
         ticket = wire.begin(abi.RUN, request)
@@ -338,6 +373,16 @@ def _request(process: Process, image: Image, spawn: Spawn | SpawnMany, args: Raw
         model=process.model,
         seed=process.pid,
         packages=process.packages,
+    )
+
+
+def _wanted(process: Process, image: Image) -> LaunchRequest:
+    """In the tier `files` only the program and its packages are shown: all else is opened by right, as it is then."""
+    if process.tier != "files":
+        return LaunchRequest(pid=process.pid, name=process.name, folders=_visible(process, image), tier=process.tier)
+    own = process.packages if image.file is None else (*process.packages, image.file)
+    return LaunchRequest(
+        pid=process.pid, name=process.name, folders=own, tier=process.tier, mediated=grants_of(process)
     )
 
 

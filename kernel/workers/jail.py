@@ -2,23 +2,27 @@
 
 import os
 import signal
+import socket
 import sys
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Final, TypeVar, final
 
 import trio
 
+from kernel.hosts.mediator import Mediator
 from kernel.loop import TRIO
 from kernel.watch.trace import Trace
 from kernel.workers.launch import CommandEnd, CommandRequest, Launched, LaunchedCommand, LaunchRequest
 from sandbox.errors import JailError, ZygoteGone
 from sandbox.guest import GIVEN_FD
 from sandbox.interpreter import guest_binds, guest_path
-from sandbox.spec import Bind, CommandSpec, Mount, MountKind, WorkerSpec, ZygoteSpec
+from sandbox.spec import Bind, CommandSpec, Limits, Mount, MountKind, WorkerSpec, ZygoteSpec
 from sandbox.system import PATH, system
 from sandbox.zygote import Command, Worker, Zygote, reap
 from syscalls.errors import Invalid, IOFailed
 from syscalls.link.transport import SocketTransport
+from syscalls.mediation import Serve
 from syscalls.worker import DOOR_FD
 
 ENTRY: Final = "userland.worker:main"
@@ -27,6 +31,8 @@ REHEARSAL: Final = "userland.rehearsal:play"
 PRELOAD: Final = ("userland.worker", "userland.door.worker", "kernos", "userland.agent", "userland.documents")
 Made = TypeVar("Made")
 _TRIES: Final = 3
+_FILE_BYTES: Final = 1 << 40
+_LIMITS: Final = {"pure": Limits(), "threads": Limits(), "files": Limits(file_bytes=_FILE_BYTES)}
 _OUTPUT_BYTES: Final = 16 * 1024
 
 
@@ -41,8 +47,9 @@ def zygote_spec() -> ZygoteSpec:
 class JailedWorker:
     """A confined worker: its socket, its raw output, its signals, its end."""
 
-    def __init__(self, worker: Worker) -> None:
+    def __init__(self, worker: Worker, control: socket.socket | None = None) -> None:
         self._worker = worker
+        self.control = control
         self.transport = SocketTransport(worker.sock, TRIO)
         self._reaped = trio.Event()
 
@@ -76,6 +83,13 @@ class JailedWorker:
         os.close(self._worker.output)
         self.transport.close()
         await trio.lowlevel.checkpoint()
+
+
+async def _end(worker: JailedWorker) -> None:
+    with trio.CancelScope(shield=True):
+        worker.signal(signal.SIGKILL)
+        await worker.wait()
+        await worker.aclose()
 
 
 @final
@@ -148,8 +162,10 @@ class JailedCommand:
 class JailLauncher:
     """Spawns workers from the zygote; a zygote that died is replaced, and nobody notices."""
 
-    def __init__(self, *, trace: Trace, without: tuple[str, ...] = ()) -> None:
+    def __init__(self, *, trace: Trace, state_folder: Path, without: tuple[str, ...] = ()) -> None:
         self._trace = trace
+        self._never = (str(state_folder),)
+        self._mediator = Mediator(trace, state_folder / "logs" / "mediation.log")
         self._without = without
         self._zygote: Zygote | None = None
         self._starting = trio.Lock()
@@ -168,8 +184,9 @@ class JailLauncher:
                 assert GIVEN_FD == DOOR_FD, "the door's worker looks for its socket where it is put"
                 spec = WorkerSpec(entry=DOOR_ENTRY, tier="door", without=self._without)
             else:
-                spec = WorkerSpec(entry=ENTRY, binds=binds, without=self._without)
-            return JailedWorker(await zygote.spawn(spec, given))
+                limits = _LIMITS[request.tier]
+                spec = WorkerSpec(entry=ENTRY, binds=binds, without=self._without, tier=request.tier, limits=limits)
+            return await self._supervised(await zygote.spawn(spec, given), request, binds)
 
         return await self._made(spawn)
 
@@ -210,7 +227,26 @@ class JailLauncher:
                 raise IOFailed(f"no worker can be made: {failed}; is the limit of open files too low?") from None
         raise IOFailed(f"{_TRIES} zygotes in a row died: see 'kernos doctor'")
 
+    async def _supervised(self, worker: Worker, request: LaunchRequest, binds: tuple[Bind, ...]) -> Launched:
+        """The worker, once somebody answers it; ended if nobody does."""
+        if worker.mediated is None:
+            return JailedWorker(worker)
+        assert request.mediated is not None, "a worker of the tier files is told what it may do"
+        notify, root = worker.mediated
+        seen = tuple(bind.target for bind in (*guest_binds(), *binds))
+        told = Serve(pid=worker.pid, binds=seen, never=self._never, grants=request.mediated)
+        try:
+            control = self._mediator.serve(told, notify=notify, root=root, pidfd=worker.pidfd)
+        except IOFailed:
+            await _end(JailedWorker(worker))
+            raise
+        finally:
+            os.close(notify)
+            os.close(root)
+        return JailedWorker(worker, control)
+
     async def aclose(self) -> None:
+        await self._mediator.aclose()
         if self._zygote is not None:
             await self._zygote.aclose()
             self._zygote = None

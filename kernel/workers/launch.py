@@ -1,22 +1,28 @@
 """What the kernel asks of whoever makes workers: a jail on a real machine, a plain task in tests."""
 
 import os
+import socket
 from collections.abc import Callable, Iterable
 from typing import Protocol, final
 
 from msgspec import Struct
 
+from syscalls.calls.process import Tier
 from syscalls.link.transport import Transport
+from syscalls.mediation import Grants
 from syscalls.rights import Right
 
 
 @final
 class LaunchRequest(Struct, frozen=True, kw_only=True):
-    """A worker for process `pid`; `folders` of the host are seen read-only at the same paths."""
+    """A worker for process `pid`; `folders` of the host are seen read-only at the same paths. One that is `mediated` is
+    of the tier `files`, with a supervisor that lets it do what these grants say."""
 
     pid: int
     name: str
     folders: tuple[str, ...] = ()
+    tier: Tier = "pure"
+    mediated: Grants | None = None
     door: int | None = None
     """A listening socket, for a worker that serves it and nothing else."""
 
@@ -76,12 +82,15 @@ class LaunchedCommand(Protocol):
 
 
 class Launched(Protocol):
-    """A worker that is confined and about to say HELLO. `pid` is that of the OS process, 0 where there is none."""
+    """A worker that is confined and about to say HELLO. `pid` is that of the OS process, 0 where there is none;
+    `control` the kernel's end of its supervisor's socket, the caller's to close, None where it has no supervisor."""
 
     @property
     def pid(self) -> int: ...
     @property
     def transport(self) -> Transport: ...
+    @property
+    def control(self) -> socket.socket | None: ...
     def signal(self, signum: int) -> None: ...
     async def drain(self, sink: Callable[[str], None]) -> None: ...
     async def wait(self) -> str: ...

@@ -116,18 +116,27 @@ class Plugins:
             return self._calls[key].row if key in self._calls else None
         return next((each.row for each in self._calls.values() if each.row.number == key), None)
 
-    def look(self) -> None:
-        """Reads the records again. Tools that are gone or are others now end, with the calls they serve."""
+    def look(self) -> dict[str, tuple[Package, Package | None]]:
+        """Reads the records again. Tools that are gone or are others now end, with the calls they serve. Returns what
+        the packages were that are gone or hold other rights now, and what they are."""
+        before = {package.name: package for package in self._packages.all()}
         self._packages.look()
         self._follow()
+        after = {name: self._packages.find(name) for name in before}
+        return {
+            name: (package, now)
+            for name, package in before.items()
+            for now in [after[name]]
+            if now is None or now.rights != package.rights
+        }
 
     def _follow(self) -> None:
         wanted = self._wanted()
         for name, (served, scope) in tuple(self._served.items()):
             if wanted.get(name) != served:
                 scope.cancel()
+                self._tools.pop(name).retire()
                 del self._served[name]
-                del self._tools[name]
         for name, tool in wanted.items():
             if name not in self._served:
                 self._serve(name, tool)
@@ -143,7 +152,9 @@ class Plugins:
         needed = {worker for _, worker in wanted.values()}
         for worker in tuple(self._workers):
             if worker not in needed:
-                self._workers.pop(worker)[1].cancel()
+                gone, scope = self._workers.pop(worker)
+                scope.cancel()
+                gone.retire()
         self._calls = {}
         for name, (package, worker) in wanted.items():
             if worker not in self._workers:

@@ -76,6 +76,11 @@ class Tool:
             return "failed"
         return "ready" if self._wire is not None else "starting" if self._wanted.is_set() else "idle"
 
+    def retire(self) -> None:
+        """There will be no worker any more: whoever waits for one is told."""
+        self.failure = NotFound(f"tool {self.name} was taken away, or is another now")
+        self._tell()
+
     async def describe(self) -> None:
         """Waits until it has said what it serves. Raises why it cannot."""
         await self._ready()

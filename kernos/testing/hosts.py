@@ -38,6 +38,9 @@ class Task:
         if signum == 9:
             self.scope.cancel()
 
+    control: None = None
+    """Nobody supervises it: its files and sockets are the test's own."""
+
     async def drain(self, sink: Callable[[str], None]) -> None:
         """It has no raw output."""
         await trio.sleep_forever()

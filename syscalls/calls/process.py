@@ -11,6 +11,9 @@ from syscalls.wire import NIL
 State = Literal["ready", "running", "waiting", "stopped", "zombie"]
 Kind = Literal["program", "session", "tool"]
 Stream = Literal["stdout", "stderr", "log"]
+Tier = Literal["pure", "threads", "files"]
+"""What a program's worker may use of the machine: one thread; threads; or threads, plain files and TCP, each open and
+connect of which a supervisor makes for it by its rights."""
 
 
 @final
@@ -49,6 +52,10 @@ class Spawn(Args, frozen=True, kw_only=True):
     asks for that (capability.request) and waits for the answer, instead of being refused. `packages` are folders of
     installed packages: the worker sees them read-only, and imports from them what its library has not, before the
     kernel's own environment. None hands on the caller's; any other takes the right to read it (`file:/folder/** read`).
+    `tier` is how much of the machine its worker may use by plain Python: `pure` (one thread, and what its rights show
+    of the host), `threads`, or `files`: threads, and `open`, `os` and `socket` on what its rights `file:/folder/**
+    read,write` and `net:tcp:HOST:PORT connect` let it, as they are at that moment; then nothing of the host is shown by
+    itself, and it has a worker to itself.
     """
 
     program: str
@@ -63,6 +70,7 @@ class Spawn(Args, frozen=True, kw_only=True):
     shared: bool = False
     ask: bool = False
     packages: tuple[str, ...] | None = None
+    tier: Tier = "pure"
 
 
 @final
@@ -88,6 +96,7 @@ class SpawnMany(Args, frozen=True, kw_only=True):
     detach: bool = False
     shared: bool = False
     packages: tuple[str, ...] | None = None
+    tier: Tier = "pure"
 
 
 @final
@@ -150,7 +159,8 @@ class ListProcesses(Args, frozen=True, kw_only=True):
 @final
 class ProcessInfo(Result, frozen=True, kw_only=True, gc=False):
     """One line of `ps`. Times in seconds of the kernel's clock; `tokens` prompt + generated, charged so far;
-    `queued` requests of it wait for a device; `money_micros` was spent by its account and all below."""
+    `queued` requests of it wait for a device; `money_micros` was spent by its account and all below; `tier` is its
+    worker's (see Spawn)."""
 
     pid: int
     ppid: int
@@ -176,6 +186,7 @@ class ProcessInfo(Result, frozen=True, kw_only=True, gc=False):
     tokens_max: int | None = None
     queued: int = 0
     money_micros: int = 0
+    tier: Tier = "pure"
 
 
 @final
@@ -257,7 +268,7 @@ SPAWN = Row(
             (Errno.EPERM, "a right is asked for that the caller lacks; the message names it."),
             (
                 Errno.EINVAL,
-                "a path without a name, a budget below zero, a right that is none, or packages in no folder.",
+                "a path without a name, a budget below zero, no right, packages in no folder, tier files and shared.",
             ),
             (Errno.EAGAIN, "the process table is full (bounds.processes_max)."),
             (

@@ -9,8 +9,42 @@ import pytest
 
 from tests.commandline import CommandLine
 from tests.kernelproc import until
-from tests.packages import left, wheel
+from tests.packages import MODULE, left, wheel
 
+SPEAK = """
+
+@program
+async def speak(sys: Sys) -> None:
+    await sys.publish("sport", "hello")
+    await sys.publish("news", "hello")
+"""
+LOOPS = """
+from kernos import Sys, SyscallError, program
+
+
+@program
+async def loops(sys: Sys) -> None:
+    while True:
+        try:
+            await sys.publish("news", "hello")
+            print("free", flush=True)
+        except SyscallError:
+            print("refused", flush=True)
+        await sys.sleep(0.05)
+"""
+STARTER = """
+from kernos import Sys, program
+
+
+@program
+async def plain(sys: Sys) -> list[str]:
+    return await (await sys.spawn("words:rights")).wait()
+
+
+@program
+async def more(sys: Sys) -> list[str]:
+    return await (await sys.spawn("words:rights", rights=["topic:news"])).wait()
+"""
 WHEEL = "word-count/dist/word_count-0.1.0-py3-none-any.whl"
 
 
@@ -86,6 +120,91 @@ def test_nothing_is_granted_unasked(kernos: CommandLine) -> None:
         "pkg", "install", "--unsigned", "--allow", "model:*", "--allow", "net:https://*.example.com/** get", place
     )
     assert whole.returncode == 0, whole.stderr
+
+
+def test_an_upgrade_that_asks_for_more_stops_and_rollback_goes_back(up: CommandLine) -> None:
+    model = {"right": "model:* generate", "why": "to think"}
+    web = {"right": "net:https://www.example.com/** get", "why": "to read the news"}
+    for version, asked in (("1.0", [model]), ("1.1", [model]), ("2.0", [model, web])):
+        wheel(up.home, version=version, manifest={"rights": asked, "programs": {"rights": "words:rights"}})
+    assert up("pkg", "install", "--unsigned", "--yes", "words-1.0-py3-none-any.whl").returncode == 0
+    again = up("pkg", "install", "--unsigned", "--yes", "words-1.1-py3-none-any.whl")
+    assert again.returncode == 5 and "pkg upgrade" in again.stderr
+    assert up("pkg", "upgrade", "--unsigned", "words-1.1-py3-none-any.whl").returncode == 0
+    stopped = up("pkg", "upgrade", "--unsigned", "words-2.0-py3-none-any.whl")
+    assert stopped.returncode == 4 and "because: to read the news" in stopped.stderr
+    assert "to think" not in stopped.stderr, "what was agreed to before is not asked again"
+    assert up.json("pkg", "list")[0]["manifest"]["version"] == "1.1"
+    assert up("pkg", "upgrade", "--unsigned", "--yes", "words-2.0-py3-none-any.whl").returncode == 0
+    assert "net:https" in up("run", "--allow", "process:self", "words:rights").stdout
+    assert up("pkg", "rollback", "words").returncode == 0
+    assert up.json("pkg", "list")[0]["manifest"]["version"] == "1.1"
+    assert "net:https" not in up("run", "--allow", "process:self", "words:rights").stdout
+    assert not [path for path in left(up) if path.startswith("words/1.0")], "only the version before is kept"
+
+
+def test_an_audit_shows_what_was_used_and_takes_back_the_rest(up: CommandLine) -> None:
+    asked = [
+        {"right": "topic:sport publish", "why": "to tell of it"},
+        {"right": "model:* generate", "why": "to think"},
+        {"right": "file:{folder}/** read", "why": "to read"},
+    ]
+    (up.home / "docs").mkdir()
+    programs = {"rights": "words:rights", "speak": "words:speak"}
+    code = {"words.py": MODULE + SPEAK}
+    place = wheel(up.home, manifest={"rights": asked, "programs": programs}, files=code)
+    assert up("pkg", "install", "--unsigned", "--yes", "--set", "folder=docs/", place).returncode == 2
+    assert up("pkg", "install", "--unsigned", "--yes", "--set", "folder=./docs", place).returncode == 0
+    never_ran = up("pkg", "audit", "--revoke-unused")
+    assert "nothing to take back" in never_ran.stderr
+    assert up("run", "words:rights").returncode == 0
+    assert up("run", "words:speak").returncode == 4
+    standing = {line["right"]: (line["standing"], line["uses"]) for line in up.json("pkg", "audit")}
+    assert standing == {
+        "topic:sport publish": ("used", 1),
+        "model:* generate": ("unused", 0),
+        f"file:{up.home}/docs/** read": ("shown", 2),
+        "topic:news publish": ("lacked", 1),
+    }
+    assert up("pkg", "audit", "words", "--revoke-unused").returncode == 0
+    assert "model:" not in up("run", "words:rights").stdout
+    assert up("pkg", "allow", "words", "topic:**").returncode == 2, "nobody is given what it did not ask for"
+    assert up("pkg", "allow", "words", "model:**").returncode == 0
+    assert "model:* generate" in up("run", "words:rights").stdout
+    assert up("pkg", "revoke", "words", "**").returncode == 0
+    assert up.json("pkg", "show", "words")["granted"] == []
+
+
+def test_what_runs_loses_what_is_taken_and_ends_with_its_package(up: CommandLine) -> None:
+    asked = [{"right": "process:self", "why": "to see itself"}, {"right": "topic:news publish", "why": "to tell"}]
+    place = wheel(up.home, manifest={"rights": asked, "programs": {"loops": "words:loops"}}, files={"words.py": LOOPS})
+    assert up("pkg", "install", "--unsigned", "--yes", place).returncode == 0
+    pid = up("run", "--detach", "words:loops").stdout.strip()
+    until(lambda: "free" in up("logs", pid).stdout)
+    assert up("pkg", "revoke", "words", "topic:**").returncode == 0
+    until(lambda: "refused" in up("logs", pid).stdout)
+    assert up("pkg", "remove", "words").returncode == 0
+    until(lambda: pid not in up("ps", "-q").stdout.split())
+
+
+def test_a_package_is_held_to_the_limits_it_names(kernos: CommandLine) -> None:
+    asked = [{"right": "topic:sport publish", "why": "to tell of it"}, {"right": "topic:news publish", "why": "too"}]
+    manifest = {"rights": asked, "programs": {"speak": "words:speak"}, "limits": {"calls": 1}}
+    place = wheel(kernos.home, manifest=manifest, files={"words.py": MODULE + SPEAK})
+    assert kernos("pkg", "install", "--unsigned", "--yes", place).returncode == 0
+    over = kernos("run", "--budget", "calls=100", "words:speak")
+    assert over.returncode == 1 and "calls" in over.stderr, over.stderr
+
+
+def test_a_programs_rights_are_the_packages_whoever_starts_it(up: CommandLine) -> None:
+    asked = [{"right": "topic:sport publish", "why": "to tell of it"}]
+    place = wheel(up.home, manifest={"rights": asked, "programs": {"rights": "words:rights"}})
+    assert up("pkg", "install", "--unsigned", "--yes", place).returncode == 0
+    (up.home / "starter.py").write_text(STARTER)
+    allow = ("--allow", "topic:**", "--allow", "program:words:rights spawn")
+    assert json.loads(up("run", *allow, "starter.py:plain").stdout) == ["topic:sport publish"]
+    more = up("run", *allow, "starter.py:more")
+    assert more.returncode == 4 and "package words was not granted 'topic:news'" in more.stderr
 
 
 def test_a_system_call_of_a_package_is_in_the_table_the_manual_and_the_schema(up: CommandLine) -> None:

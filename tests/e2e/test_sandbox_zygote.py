@@ -247,7 +247,7 @@ async def test_threads_only_in_their_tier() -> None:
         async with open_guest(zygote, worker_spec(tier="threads")) as guest:
             assert await guest.attempt("make_thread") == {"value": 42}
             assert (await guest.attempt("fork"))["errno"] == 1
-        async with open_guest(zygote, worker_spec(tier="loop")) as guest:
+        async with open_guest(zygote, worker_spec(tier="pure")) as guest:
             assert "value" not in await guest.attempt("make_thread")
 
 

@@ -17,7 +17,7 @@ from drivers.filing.beneath import probe
 from drivers.filing.faults import told
 from drivers.filing.tree import Files
 from kernel.hosts.files import Files as PortOnFiles
-from kernel.mount import file_names, private_root, spot
+from kernel.mount import private_root
 from syscalls.errors import BrokenPipe, Invalid, NotFound, OutcomeUnknown, SyscallError, TryAgain
 from syscalls.filepath import plain
 from syscalls.filing import (
@@ -39,6 +39,7 @@ from syscalls.filing import (
     Tree,
     Write,
 )
+from syscalls.mounts import file_names, spot
 from syscalls.rights import Right, allowed
 from syscalls.row import Row
 

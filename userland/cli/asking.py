@@ -89,7 +89,7 @@ class Asker:
                 return
             self._open.append(info)
             if len(self._open) == 1:
-                _forget_typed()
+                forget_typed()
                 self._ask(info)
 
     def _ask(self, info: RequestInfo) -> None:
@@ -132,7 +132,8 @@ def _terminal(stream: object) -> bool:
         return False
 
 
-def _forget_typed() -> None:
+def forget_typed() -> None:
+    """Throws away what was typed before it could be read what to answer."""
     try:
         termios.tcflush(sys.stdin.fileno(), termios.TCIFLUSH)
     except (OSError, ValueError, termios.error):

@@ -17,6 +17,9 @@ _AT = "userland.cli.commands"
 COMMANDS = {
     "run": (f"{_AT}.run:run", "Run a program and follow it to its end", _PROGRAMS),
     "exec": (f"{_AT}.exec:exec_", "Run any executable in the sandbox", _PROGRAMS),
+    "diff": (f"{_AT}.overlay:diff", "Show what a command changed in its overlay", _PROGRAMS),
+    "apply": (f"{_AT}.overlay:apply", "Do to the folder what was done in an overlay", _PROGRAMS),
+    "discard": (f"{_AT}.overlay:discard", "Throw an overlay away", _PROGRAMS),
     "ps": (f"{_AT}.ps:ps", "List processes", _PROGRAMS),
     "top": (f"{_AT}.top:top", "Watch processes and the machine", _PROGRAMS),
     "kill": (f"{_AT}.kill:kill", "Send a signal to processes", _PROGRAMS),

@@ -5,6 +5,8 @@ fetches them (wheels alone, no dependencies of theirs, hashes checked), which ex
 and unpacked by the same reader as the package. The operator's own settings of pip (index, proxy) hold.
 """
 
+import importlib.util
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +14,7 @@ from typing import Final, final
 
 from msgspec import Struct
 
-from syscalls.errors import Invalid, IOFailed, TimedOut
+from syscalls.errors import Invalid, IOFailed, NotFound, TimedOut
 from syscalls.package import Locked, normal_name
 from userland.pkg.shadows import PROVIDED
 from userland.pkg.wheel import UNPACKED_BYTES_MAX, Wheel, read_wheel, unpack
@@ -92,7 +94,7 @@ def fetch(lock: tuple[Locked, ...], folder: Path, source: Source) -> None:
 
 def run_pip(*words: str) -> str:
     """Runs pip; what it printed. Raises Invalid with the reason in its own words, shortened."""
-    command = [sys.executable, "-P", "-m", "pip", "--disable-pip-version-check", "--no-input", "--quiet", *words]
+    command = [*_pip(), "--disable-pip-version-check", "--no-input", "--quiet", *words]
     try:
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=FETCH_S_MAX, check=False
@@ -104,6 +106,16 @@ def run_pip(*words: str) -> str:
     if done.returncode == 0:
         return done.stdout
     raise Invalid(_reason(done.stderr))
+
+
+def _pip() -> list[str]:
+    """pip of this environment; where it has none, one that uv runs. Raises NotFound where there is neither."""
+    if importlib.util.find_spec("pip") is not None:
+        return [sys.executable, "-P", "-m", "pip"]
+    uv = shutil.which("uv")
+    if uv is None:
+        raise NotFound("dependencies are fetched by pip, and this environment has neither pip nor uv: install one")
+    return [uv, "tool", "run", "--quiet", "--python", sys.executable, "pip"]
 
 
 def requirement_name(requirement: str) -> str:

@@ -4,7 +4,7 @@ import sys
 from collections.abc import Iterable
 from typing import Final
 
-PROVIDED: Final = frozenset({"kernos", "trio", "anyio", "msgspec"})
+PROVIDED: Final = frozenset({"kernos", "trio", "anyio", "msgspec", "sniffio", "outcome"})
 """Distributions that every worker has already: what depends on them gets these, and locks none."""
 _OURS: Final = frozenset(
     {"kernel", "syscalls", "drivers", "userland", "sandbox", "kernos", "trio", "anyio", "msgspec", "sniffio", "outcome"}

@@ -9,6 +9,7 @@ import csv
 import hashlib
 import io
 import os
+import re
 import stat
 import unicodedata
 import zipfile
@@ -34,6 +35,8 @@ RATIO_MAX: Final = 200
 RATIO_FROM_BYTES: Final = 1 << 20
 NAME_BYTES_MAX: Final = 1024
 METADATA_BYTES_MAX: Final = 4 << 20
+_NAME: Final = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
+_VERSION: Final = re.compile(r"[0-9A-Za-z][0-9A-Za-z.!+_-]{0,62}")
 _CHUNK: Final = 1 << 20
 
 
@@ -114,8 +117,10 @@ def _read(archive: zipfile.ZipFile, path: Path) -> Wheel:
     metadata = BytesParser().parsebytes(_content(archive, f"{folder}/METADATA"), headersonly=True)
     name, version = normal_name(metadata.get("Name") or ""), metadata.get("Version") or ""
     told_name, _, told_version = folder.removesuffix(".dist-info").partition("-")
+    if not _NAME.fullmatch(name) or not _VERSION.fullmatch(version):
+        raise ValueError(f"its METADATA tells of {name!r} {version!r}: that is no name and version")
     if normal_name(told_name) != name or told_version.replace("_", "-") != version.replace("_", "-"):
-        raise ValueError(f"{folder} is not the folder of {name} {version}, which its METADATA tells of")
+        raise ValueError(f"{folder} is not the folder of {name!r} {version!r}, which its METADATA tells of")
     wheel = BytesParser().parsebytes(_content(archive, f"{folder}/WHEEL"), headersonly=True)
     if not (wheel.get("Wheel-Version") or "").startswith("1."):
         raise ValueError(f"a wheel of version {wheel.get('Wheel-Version')}: this kernos knows 1")

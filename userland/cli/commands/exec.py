@@ -5,6 +5,7 @@ import shutil
 from typing import Any
 
 import click
+from msgspec.structs import replace
 
 from syscalls.calls import command
 from syscalls.rights import Right
@@ -42,6 +43,7 @@ where it is not there, 126 where it cannot be executed, 128+N where signal N end
 @click.option(
     "--allow", multiple=True, metavar="RIGHT", help="Grant a right, as in 'tool:calculator.* call'; may be given again"
 )
+@click.option("--overlay", is_flag=True, help="Keep what it writes apart: see kernos diff, apply and discard")
 @click.option("--env", "-e", multiple=True, metavar="NAME[=VALUE]", help="A variable for it, as given or as it is here")
 @click.option("--cwd", metavar="DIR", help="Where it begins  [default: this folder if it is granted, else /tmp]")
 @click.option("--model", metavar="MODEL", help="The model for requests that name none: see 'kernos run'")
@@ -64,6 +66,7 @@ def exec_(
     read: tuple[str, ...],
     write: tuple[str, ...],
     allow: tuple[str, ...],
+    overlay: bool,
     env: tuple[str, ...],
     cwd: str | None,
     model: str | None,
@@ -82,6 +85,10 @@ def exec_(
     from userland.cli.attached import run_attached, run_detached
 
     rights = rights_for(read, write, allow)
+    if overlay:
+        session.here("exec --overlay")
+        if detach:
+            refuse("--overlay is for a command that is waited for, not for --detach")
     if session.host:
         path, seen = words[0], rights
         if not path.startswith("/"):
@@ -102,7 +109,26 @@ def exec_(
     with kernel_for(session, model, detach=detach) as (there, named):
         wanted["model"] = named
         asked = command.Exec(**wanted)
+        if overlay:
+            return _overlaid(there, asked, tty=tty)
         return run_detached(there, asked) if detach else run_attached(there, asked, tty=tty)
+
+
+def _overlaid(session: Session, asked: command.Exec, *, tty: bool | None) -> int:
+    from userland.cli.attached import run_attached
+    from userland.cli.commands.overlay import told
+    from userland.overlay import store
+
+    if not any(Right.parse(right).resource.startswith("file:") and "write" in right for right in asked.rights or ()):
+        refuse("--overlay is for what it may write: name a folder with --write")
+    try:
+        home = store.create()
+    except OSError as failed:
+        raise Failure(f"no overlay can be made: {failed}") from None
+    try:
+        return run_attached(session, replace(asked, layer=str(home.resolve())), tty=tty)
+    finally:
+        told(home)
 
 
 def rights_for(read: tuple[str, ...], write: tuple[str, ...], allow: tuple[str, ...]) -> tuple[str, ...]:

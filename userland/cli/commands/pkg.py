@@ -28,6 +28,9 @@ COMMANDS = {
     "upgrade": (f"{_AT}.pkg_install:upgrade", "Put another version in the place of an installed one", _USE),
     "rollback": (f"{_AT}.pkg_install:rollback", "Go back to the version before", _USE),
     "remove": (f"{_AT}.pkg_install:remove", "Remove a package and all that belongs to it", _USE),
+    "audit": (f"{_AT}.pkg_audit:audit", "Show what packages used of what they hold", _USE),
+    "allow": (f"{_AT}.pkg_audit:allow", "Grant what was kept from a package", _USE),
+    "revoke": (f"{_AT}.pkg_audit:revoke", "Take rights from a package", _USE),
     "list": (f"{_AT}.pkg:list_", "List what is installed", _USE),
     "show": (f"{_AT}.pkg:show", "Show a package, what it may do and why", _USE),
 }

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from userland.cli.asking import can_ask
+from userland.cli.asking import can_ask, forget_typed
 from userland.cli.commands.pkg import denied, folder_of, report, tell_kernel, values_of
 from userland.cli.failures import say
 from userland.cli.options import SETTINGS, output, which_kernel
@@ -214,6 +214,7 @@ def _asked(chosen: "Candidate") -> tuple["Right", ...]:
     required = [right for ask, right in chosen.more if not ask.optional]
     some = len(required) < len(chosen.more)
     choice = "[y]es, [o]nly what it needs, [n]o: " if some else "[y]es, [n]o: "
+    forget_typed()
     while True:
         print(f"grant this and install it? {choice}", end="", file=sys.stderr, flush=True)
         word = sys.stdin.readline()

@@ -4,9 +4,11 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
+from syscalls.errors import NotFound
 from syscalls.package import EXTENSIONS
 from userland.cli.commands.pkg import folder_of
 from userland.cli.failures import ERROR, OK, Failure, say
@@ -14,6 +16,9 @@ from userland.cli.options import SETTINGS, output, which_kernel
 from userland.cli.output import plain, show_value, write_lines
 from userland.cli.session import Session
 from userland.cli.table import clean
+
+if TYPE_CHECKING:
+    from userland.pkg.environment import Source
 
 _WHEEL = click.argument("wheel", type=click.Path(path_type=Path, dir_okay=False))
 _BUILD = "import sys; from userland.pkg.build import build_wheel; sys.stderr.write('\\n' + build_wheel(sys.argv[1]))"
@@ -55,9 +60,21 @@ Examples:
     metavar="DIR",
     help="Where it goes  [default: FOLDER/dist]",
 )
+@click.option("--lock", "again", is_flag=True, help="Look up its dependencies anew, and keep their hashes")
+@click.option("--find-links", multiple=True, metavar="DIR|URL", help="Where its dependencies lie, too")
+@click.option("--no-index", is_flag=True, help="Look them up in --find-links alone")
 @output("table", "json")
-def build(*, folder: Path, out: Path | None, output: str) -> None:
-    """Make the wheel of the package in FOLDER, its manifest within, by the build backend that it names."""
+def build(
+    *, folder: Path, out: Path | None, again: bool, find_links: tuple[str, ...], no_index: bool, output: str
+) -> None:
+    """Make the wheel of the package in FOLDER, its manifest within, by the build backend that it names.
+
+    Dependencies are locked: the manifest names their very wheels, by their hashes, and nothing else is installed with
+    the package. They are looked up the first time, and kept in kernos.lock.
+    """
+    from userland.pkg.environment import Source
+
+    _lock(folder, Source(links=_absolute(find_links), index=not no_index), again=again)
     target = (out or folder / "dist").absolute()
     target.mkdir(parents=True, exist_ok=True)
     done = subprocess.run(
@@ -145,10 +162,28 @@ def verify(session: Session, *, wheel: Path, output: str) -> int:
     return OK
 
 
+def _lock(folder: Path, source: "Source", *, again: bool) -> None:
+    """Writes kernos.lock where it has to be."""
+    from userland.pkg.build import LOCK, lock_of, read_project
+    from userland.pkg.locking import lock, uncovered_by, write_lock
+
+    requirements = tuple(map(str, read_project(folder).get("project", {}).get("dependencies", ())))
+    known = lock_of(folder)
+    if again or (requirements and not known):
+        found = lock(requirements, source=source)
+        write_lock(folder / LOCK, found)
+        if found:
+            say(f"locked {', '.join(f'{each.name} {each.version}' for each in found)} in {folder / LOCK}")
+    elif missing := uncovered_by(known, requirements):
+        raise Failure(f"{folder / LOCK} has no wheel of {missing[0]}: build it with --lock")
+
+
+def _absolute(links: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(link if "://" in link else str(Path(link).absolute()) for link in links)
+
+
 def _there(wheel: Path) -> Path:
     if not wheel.is_file():
-        from syscalls.errors import NotFound
-
         raise NotFound(f"{wheel}: no such file")
     return wheel
 

@@ -6,7 +6,7 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, final
+from typing import Any, final, get_args
 
 import click
 import msgspec
@@ -90,6 +90,12 @@ for what it lacks; elsewhere that is refused. Packages that it names in itself (
 )
 @click.option("--name", metavar="NAME", help="What ps calls it")
 @click.option("--build", is_flag=True, help="Build packages of FILE that have no wheel: outside the sandbox, as you")
+@click.option(
+    "--tier",
+    type=click.Choice(get_args(process.Tier)),
+    default="pure",
+    help="What it may use of the machine: one thread; threads; or plain files and sockets too, by its rights",
+)
 @click.option("--detach", is_flag=True, help="Print its pid and let it go on alone")
 @output("table", "json")
 @which_kernel
@@ -107,6 +113,7 @@ def run(
     nice: int,
     name: str | None,
     build: bool,
+    tier: process.Tier,
     detach: bool,
     output: str,
 ) -> int:
@@ -132,6 +139,7 @@ def run(
         nice=nice or target.nice,
         model=target.model,
         detach=detach,
+        tier=tier,
         ask=not detach and session.typed and can_ask(),
         packages=packages,
     )

@@ -1,0 +1,1 @@
+"""The supervisors of workers whose plain files and sockets are opened for them."""

@@ -1,0 +1,1 @@
+"""What commands changed in folders that stayed as they are: kept, shown, applied, discarded."""
