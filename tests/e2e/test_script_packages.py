@@ -24,6 +24,7 @@ SCRIPT = '''
 # requires-python = ">=3.11"
 # dependencies = ["Leads-to_tiny"]
 # ///
+import ctypes
 import os
 
 import leads_to_tiny
@@ -34,6 +35,7 @@ from kernos import Sys, program
 @program
 async def main(sys: Sys) -> list[str]:
     """What it imported, what a child of it did, and whether it can write there."""
+    ctypes.CDLL("librt.so.1")  # to which compiled packages are linked
     child = await sys.spawn(f"{__file__}:child")
     folder = os.path.dirname(tiny.__file__)
     try:
