@@ -58,7 +58,10 @@ CALLS = Row(
     Needs("list", "syscall:*"),
     Flag.IDEMPOTENT,
     "The system calls that installed packages add.",
-    says=Says(waits="For the workers that serve them to come up and say what they take."),
+    says=Says(
+        waits="For the workers that serve them to come up and say what they take.",
+        errors=((Errno.ENOENT, "there is no such package."),),
+    ),
 )
 
 ROWS = (CALLS,)
