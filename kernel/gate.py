@@ -1,8 +1,8 @@
 """The gate: every system call of every link comes through here, in one order, and nowhere else is a right checked.
 
-decode, authenticate, right, budget (the call itself counts; what its body does is held before the work and settled
-after it), body, outcome, reply. A journal will stand between authenticate and right (a recorded outcome is returned as
-it was) and around the body; the order is made for it.
+decode, authenticate, right, budget (a call that needs a right counts by itself, the others touch nothing but the
+caller; what a body does is held before the work and settled after it), body, outcome, reply. A journal will stand
+between authenticate and right (a recorded outcome is returned as it was) and around the body; the order is made for it.
 """
 
 from collections.abc import Awaitable, Callable
@@ -78,7 +78,8 @@ class Gate:
         try:
             args = parse_args(row, raw)
             trap.admitted = self._permission.check(process, row, args, call.channel)
-            self._count(process, row)
+            if row.needs is not None:
+                self._machine.accounts.count_call(process.account)
             if process.package:
                 self._machine.package_use.used(process, trap.admitted)
             result = handler(self._machine, trap, args)
@@ -118,7 +119,8 @@ class Gate:
                     args = parse_args(row, call.args)
                     await self._while_stopped(process)
                     await self._let_in(trap, args, call.channel)
-                    self._count(process, row)
+                    if row.needs is not None:
+                        self._machine.accounts.count_call(process.account)
                     result = await self._body(trap, args)
                     await self._while_stopped(process)
                 except SyscallError as refused:
@@ -168,12 +170,6 @@ class Gate:
     def _lacked(self, process: Process, refused: SyscallError) -> None:
         if process.package and isinstance(refused, Lacking):
             self._machine.package_use.lacked(process, refused.right)
-
-    def _count(self, process: Process, row: Row) -> None:
-        """A call that needs a right counts on the caller's account; the others touch nothing but the caller itself.
-        Raises OverQuota."""
-        if row.needs is not None:
-            self._machine.accounts.count_call(process.account)
 
     async def _body(self, trap: Trap, args: Any) -> Any:
         """The call itself; meanwhile its process is running (a generation) or waiting."""

@@ -146,9 +146,9 @@ class Permission:
         if pid < 0:
             return self._group_names(process, -pid)
         target = self._processes.lately(pid)
-        names = [f"process:{pid}"]
         if target is process:
-            names.append("process:self")
+            return (f"process:{pid}", "process:self")
+        names = [f"process:{pid}"]
         if target is process.parent:
             names.append("process:parent")
         if self._processes.is_descendant(target, process):

@@ -60,11 +60,6 @@ class Departures:
         self._open: dict[int, Sending] = {}
 
     @property
-    def under_way(self) -> int:
-        """How many there are."""
-        return len(self._open)
-
-    @property
     def held_bytes(self) -> int:
         """What is kept until the other end has room for it."""
         return sum(sending.left_bytes for sending in self._open.values())

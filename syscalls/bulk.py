@@ -26,10 +26,8 @@ class Bulk:
         self._departures = Departures(limits)
         self._delayed: deque[Reply | End] = deque()
         self._incomplete: dict[int, Bulky] = {}
-
-    def __bool__(self) -> bool:
-        """Whether anything waits to go out."""
-        return bool(self._delayed or self._departures.under_way)
+        self.used = False
+        """Whether anything ever went out here: on most links nothing does."""
 
     @property
     def held_bytes(self) -> int:
@@ -49,6 +47,7 @@ class Bulk:
         An answer waits until the other end has room for it, and one that no blob holds becomes an error. A call does
         not wait, for calls go out in order: raises BlockingIOError, or ValueError for one that no blob holds.
         """
+        self.used = True
         if len(data) > self._limits.blob_bytes_max:
             self._refuse(frame, len(data))
         elif not self._delayed and self._departures.admits(len(data)):

@@ -62,7 +62,8 @@ def parse_answer(kind: type[Any] | None, raw: Raw, *, name: str) -> Any:
     try:
         if len(bytes(raw)) > FREE_FORM_BYTES_MAX:
             _bound_free_form(kind, bytes(raw))
-        return _decoder(kind).decode(raw)
+        decoder = _DECODERS.get(kind) or _decoder(kind)
+        return decoder.decode(raw)
     except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError, OverflowError) as bad:
         raise IOFailed(f"{name} was answered with something else: {bad}") from None
 

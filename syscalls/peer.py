@@ -98,7 +98,10 @@ class Peer:
     def reply(self, call_id: int, result: bytes) -> None:
         """Answers a call that does not stream."""
         if self._served.pop(call_id, None) is not None and self.closed is None:
-            self._put_result(Reply(call_id, Raw(result)), result)
+            if len(result) <= self._payload_max:
+                self._put(Reply(call_id, Raw(result)))
+            else:
+                self._bulk.send(Reply(call_id, Raw(result)), result)
 
     def items(self, call_id: int, items: list[Raw]) -> int:
         """Streams; what credit does not allow waits. Returns how many now wait, so that the server can bound them.
@@ -177,7 +180,7 @@ class Peer:
     @property
     def unsent_bytes(self) -> int:
         """What is kept for the other end: frames that are not written yet and blobs that it has no room for."""
-        return len(self.outbox) + (self._bulk.held_bytes if self._bulk else 0)
+        return len(self.outbox) + (self._bulk.held_bytes if self._bulk.used else 0)
 
     @property
     def calls_open(self) -> int:
@@ -279,11 +282,11 @@ class Peer:
         if not served.backlog and served.last is not None:
             del self._served[call_id]
             if isinstance(served.last, End):
-                self._put_result(served.last, bytes(served.last.result))
+                self._put_end(served.last, bytes(served.last.result))
             else:
                 self._put(served.last)
 
-    def _put_result(self, frame: Reply | End, result: bytes) -> None:
+    def _put_end(self, frame: End, result: bytes) -> None:
         if len(result) <= self._payload_max:
             self._put(frame)
         else:

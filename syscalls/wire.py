@@ -131,6 +131,9 @@ class Bye(Struct, frozen=True, array_like=True, tag=10):
     reason: str = ""
 
 
+RESULTS = (Reply, End)
+ANSWERS = (Reply, End, Error)
+"""What ends a call. For isinstance: a union that is made anew at each frame takes five times as long."""
 Frame = Hello | Call | Reply | Error | Items | End | Credit | Cancel | Event | Chunk | Bye
 
 encode_body = msgspec.msgpack.Encoder().encode

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Final
 
 from bench.kernelside import table
-from bench.sandbox import bubblewrap, programs, spawning
+from bench.sandbox import bubblewrap, mediated, programs, spawning
 
 PARTS: Final[dict[str, Callable[..., dict[str, float]]]] = {
     "spawning": spawning.measure,
     "programs": programs.measure,
     "bubblewrap": bubblewrap.measure,
+    "mediated": mediated.measure,
 }
 TARGETS: Final = {
     "worker_ready_ms": "ms <= 4",
@@ -25,6 +26,8 @@ TARGETS: Final = {
     "spawns_per_s": ">= 200",
     "worker_private_mib": "MiB <= 5",
     "hostile_slowdown": "% <= 20",
+    "filter_overhead": "% <= 3",
+    "mediated_open_us": "us <= 40",
 }
 
 

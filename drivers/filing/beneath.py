@@ -10,6 +10,7 @@ import ctypes
 import errno
 import os
 import secrets
+import struct
 from typing import Final
 
 from syscalls.errors import NoSyscall, TryAgain
@@ -25,8 +26,7 @@ RACES_MAX: Final = 64
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-class _How(ctypes.Structure):
-    _fields_ = [(name, ctypes.c_uint64) for name in ("flags", "mode", "resolve")]
+_how = struct.Struct("=3Q")  # struct open_how: flags, mode, resolve
 
 
 def open_beneath(folder: int, path: str, flags: int, *, resolve: int, mode: int = 0) -> int:
@@ -34,12 +34,12 @@ def open_beneath(folder: int, path: str, flags: int, *, resolve: int, mode: int 
 
     Raises OSError with the walk's errno (EXDEV: it leaves the folder; ELOOP: a link that is not to be followed),
     NoSyscall where the machine has no openat2, TryAgain when renames keep it from getting anywhere."""
-    how = _How(flags | os.O_CLOEXEC, mode, resolve | NO_MAGICLINKS)
+    how = _how.pack(flags | os.O_CLOEXEC, mode, resolve | NO_MAGICLINKS)
     name = os.fsencode(path)
     if b"\0" in name:
         raise OSError(errno.EINVAL, os.strerror(errno.EINVAL), path)
     for _ in range(RACES_MAX):
-        found = int(_libc.syscall(_SYS_OPENAT2, folder, name, ctypes.byref(how), ctypes.sizeof(how)))
+        found = int(_libc.syscall(_SYS_OPENAT2, folder, name, how, _how.size))
         if found >= 0:
             return found
         code = ctypes.get_errno()

@@ -16,6 +16,7 @@ _LOOK: Final = os.O_PATH
 _FOLDER: Final = os.O_PATH | os.O_DIRECTORY
 _CALM: Final = os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _TRIES: Final = 4
+_ROOTS_MAX: Final = 256
 _KINDS: Final[dict[int, EntryKind]] = {stat.S_IFREG: "file", stat.S_IFDIR: "folder", stat.S_IFLNK: "link"}
 
 
@@ -25,6 +26,7 @@ class Walker:
 
     def __init__(self, never: tuple[str, ...] = ()) -> None:
         self._never = tuple(os.path.realpath(folder) for folder in never)
+        self._apart: dict[str, bool] = {}
 
     @contextlib.contextmanager
     def at(self, tree: Tree, path: str, flags: int, mode: int = 0) -> Iterator[int]:
@@ -38,7 +40,11 @@ class Walker:
     def open(self, tree: Tree, path: str, flags: int, mode: int = 0) -> int:
         """A descriptor of `path`, the caller's to close. Raises OSError, or PermissionDenied for the kernel's own."""
         with self._root(tree) as root:
-            opened = open_beneath(root, path, flags, resolve=_resolve(tree), mode=mode)
+            return self.open_from(root, tree, path, flags, mode)
+
+    def open_from(self, root: int, tree: Tree, path: str, flags: int, mode: int = 0) -> int:
+        """As `open`, with a descriptor of the root that somebody keeps."""
+        opened = open_beneath(root, path, flags, resolve=_resolve(tree), mode=mode)
         try:
             self._keep_out(tree, opened, path)
         except BaseException:
@@ -94,20 +100,31 @@ class Walker:
             os.makedirs(tree.root, 0o700, exist_ok=True)
             root = os.open(tree.root, _FOLDER | os.O_CLOEXEC)
         else:
-            root = _open_plainly(tree.root)
+            root = open_plainly(tree.root)
         try:
             yield root
         finally:
             os.close(root)
 
     def _keep_out(self, tree: Tree, opened: int, path: str) -> None:
-        if tree.private or not self._never:
+        if tree.private or self._is_apart(tree.root):
             return
         where = os.readlink(f"/proc/self/fd/{opened}")
         if any(where == folder or where.startswith(folder + "/") for folder in self._never):
             raise PermissionDenied(
                 f"{shown(tree, path)}: it belongs to the kernel (its keys and its truth); no right reaches there"
             )
+
+    def _is_apart(self, root: str) -> bool:
+        """Whether no walk that stays below `root`, in whose path no link is followed, comes to what is the kernel's."""
+        if root not in self._apart:
+            if len(self._apart) >= _ROOTS_MAX:
+                self._apart.clear()
+            folder = root.rstrip("/") + "/"
+            self._apart[root] = not any(
+                never.startswith(folder) or folder.startswith(never + "/") for never in self._never
+            )
+        return self._apart[root]
 
 
 def shown(tree: Tree, path: str) -> str:
@@ -116,7 +133,8 @@ def shown(tree: Tree, path: str) -> str:
     return root + "/" + path if path != "." else root or "/"
 
 
-def _open_plainly(root: str) -> int:
+def open_plainly(root: str) -> int:
+    """A descriptor of a folder in whose path no link is followed."""
     slash = os.open("/", _FOLDER | os.O_CLOEXEC)
     try:
         return open_beneath(slash, root.lstrip("/") or ".", _FOLDER, resolve=BENEATH | NO_SYMLINKS)

@@ -1,8 +1,10 @@
 """A supervisor's end of its control socket: what the kernel allows and answers, what it is asked and told."""
 
 import errno
+import fcntl
 import select
 import socket
+import termios
 import time
 from typing import Final, final
 
@@ -24,6 +26,7 @@ from syscalls.mediation import (
 
 KEPT_S: Final = 0.02
 """How long a deed may wait to be told."""
+_NOTHING: Final = bytes(4)
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder(ToSupervisor).decode
 
@@ -48,8 +51,11 @@ class Control:
     def fileno(self) -> int:
         return self._sock.fileno()
 
-    def hear(self) -> Grants | Answer | None:
-        """What the kernel has said, one message; None where there is none. Raises Hangup."""
+    def hear(self, *, eager: bool = False) -> Grants | Answer | None:
+        """What the kernel has said, one message; None where there is none. Raises Hangup, but where it is `eager`: then
+        only that nothing is there is certain, and cheap to know."""
+        if eager and fcntl.ioctl(self._sock, termios.FIONREAD, _NOTHING) == _NOTHING:
+            return None
         try:
             data = self._sock.recv(MESSAGE_BYTES_MAX)
         except BlockingIOError:

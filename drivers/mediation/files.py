@@ -10,7 +10,7 @@ import stat
 import time
 from typing import Final, final
 
-from drivers.filing.walk import Walker
+from drivers.filing.walk import Walker, open_plainly
 from syscalls.errors import Busy, Invalid, PermissionDenied, SyscallError, TryAgain
 from syscalls.mounts import Spot
 
@@ -18,6 +18,7 @@ _REFUSED: Final = os.O_PATH | (os.O_TMPFILE & ~os.O_DIRECTORY) | os.O_DIRECT | o
 _KEPT: Final = os.O_APPEND | os.O_NONBLOCK | os.O_DSYNC | os.O_SYNC
 _CALM: Final = os.O_NOCTTY | os.O_CLOEXEC
 _TRIES: Final = 4
+_ROOT_KEPT_S: Final = 0.05
 _MODE: Final = 0o755
 _NOW: Final = (1 << 30) - 1
 _OMIT: Final = (1 << 30) - 2
@@ -41,12 +42,14 @@ class HostFiles:
 
     def __init__(self, never: tuple[str, ...]) -> None:
         self._walk = Walker(never)
+        self._kept: tuple[str, int, float] = "", -1, 0.0
+        self._own = os.open("/proc/self/fd", os.O_PATH | os.O_DIRECTORY)  # to open anew what was looked at
 
-    def open(self, where: Spot, flags: int, mode: int, *, folder: bool) -> int:
-        """As open(2); `folder`: nothing but a folder will do."""
+    def open(self, where: Spot, flags: int, mode: int, *, folder: bool) -> tuple[int, os.stat_result | None]:
+        """As open(2); `folder`: nothing but a folder will do. With the descriptor what a folder is, None for a file."""
         new = flags & os.O_CREAT
         if new and flags & os.O_EXCL:
-            return self._created(where, flags, mode)
+            return self._created(where, flags, mode), None
         for _ in range(_TRIES):
             try:
                 return self._existing(where, flags, folder=folder)
@@ -54,7 +57,7 @@ class HostFiles:
                 if not new or folder:
                     raise
             try:
-                return self._created(where, flags, mode)
+                return self._created(where, flags, mode), None
             except FileExistsError:
                 pass
         raise OSError(errno.EBUSY, os.strerror(errno.EBUSY))
@@ -91,7 +94,7 @@ class HostFiles:
             os.rename(name, to_name, src_dir_fd=folder, dst_dir_fd=to_folder)
 
     def truncate(self, where: Spot, size: int) -> None:
-        fd = self._existing(where, os.O_WRONLY, folder=False)
+        fd, _ = self._existing(where, os.O_WRONLY, folder=False)
         try:
             os.ftruncate(fd, size)
         finally:
@@ -114,28 +117,41 @@ class HostFiles:
             os.utime(place, ns=(read, changed))
 
     def _seen(self, where: Spot, *, follow: bool = True) -> "_Seen":
-        return _Seen(self._walk.open(where.tree, where.inner, os.O_PATH | (0 if follow else os.O_NOFOLLOW)))
+        return _Seen(self._walked(where, os.O_PATH | (0 if follow else os.O_NOFOLLOW)))
+
+    def _walked(self, where: Spot, flags: int, mode: int = 0) -> int:
+        """The walk, from a root that was opened lately: whoever moves a granted folder is heard of a moment later."""
+        root, fd, until_s = self._kept
+        now_s = time.monotonic()
+        if root != where.tree.root or now_s >= until_s:
+            if fd >= 0:
+                self._kept = "", -1, 0.0
+                os.close(fd)
+            fd = open_plainly(where.tree.root)
+            self._kept = where.tree.root, fd, now_s + _ROOT_KEPT_S
+        return self._walk.open_from(fd, where.tree, where.inner, flags, mode)
 
     def _created(self, where: Spot, flags: int, mode: int) -> int:
         fresh = os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | _CALM | flags & (os.O_ACCMODE | _KEPT)
-        return self._walk.open(where.tree, where.inner, fresh, mode & _MODE)
+        return self._walked(where, fresh, mode & _MODE)
 
-    def _existing(self, where: Spot, flags: int, *, folder: bool) -> int:
+    def _existing(self, where: Spot, flags: int, *, folder: bool) -> tuple[int, os.stat_result | None]:
         """It is looked at before it is opened: opening a device or a pipe may do something, and may wait."""
         with self._seen(where, follow=not flags & os.O_NOFOLLOW) as seen:
-            mode = os.fstat(seen).st_mode
-            again = f"/proc/self/fd/{seen}"
+            found = os.fstat(seen)
+            mode = found.st_mode
             if stat.S_ISDIR(mode):
                 if flags & (os.O_ACCMODE | os.O_CREAT | os.O_TRUNC):
                     raise OSError(errno.EISDIR, os.strerror(errno.EISDIR))
-                return os.open(again, os.O_RDONLY | os.O_DIRECTORY | _CALM)
+                return os.open(str(seen), os.O_RDONLY | os.O_DIRECTORY | _CALM, dir_fd=self._own), found
             if folder or flags & os.O_DIRECTORY:
                 raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
             if stat.S_ISLNK(mode):
                 raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
             if not stat.S_ISREG(mode):
                 raise OSError(errno.EACCES, os.strerror(errno.EACCES))
-            return os.open(again, flags & (os.O_ACCMODE | os.O_TRUNC | _KEPT) | _CALM)
+            keep = flags & (os.O_ACCMODE | os.O_TRUNC | _KEPT)
+            return os.open(str(seen), keep | _CALM, dir_fd=self._own), None
 
 
 @final

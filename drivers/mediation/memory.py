@@ -5,6 +5,7 @@ import os
 from typing import Final, final
 
 PATH_BYTES_MAX: Final = 4096
+_PIECE_BYTES: Final = 256
 
 
 class Fault(OSError):
@@ -23,12 +24,17 @@ class Memory:
 
     def path(self, address: int) -> str:
         """A C string, as a path. Raises Fault, or OSError (ENAMETOOLONG)."""
-        data = self.read(address, PATH_BYTES_MAX)
-        end = data.find(b"\0")
-        if end < 0:
-            if len(data) < PATH_BYTES_MAX:
+        data = self.read(address, _PIECE_BYTES)
+        end, wanted = data.find(b"\0"), _PIECE_BYTES
+        while end < 0:  # each byte of it is read once, in pieces: most paths are short
+            if len(data) < wanted:
                 raise Fault
-            raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
+            if len(data) >= PATH_BYTES_MAX:
+                raise OSError(errno.ENAMETOOLONG, os.strerror(errno.ENAMETOOLONG))
+            more = PATH_BYTES_MAX - len(data)
+            wanted += more
+            data += self.read(address + len(data), more)
+            end = data.find(b"\0")
         return os.fsdecode(data[:end])
 
     def read(self, address: int, count: int) -> bytes:

@@ -31,9 +31,10 @@ from drivers.mediation.view import Folders, View
 from syscalls import mediation as abi
 from syscalls.row import Args, Row
 
-CALLS_PER_S_MAX: Final = 10_000
-"""Of one worker, over the long run; whoever asks for more is answered later."""
-BURST: Final = 10_000
+CALLS_PER_S_MAX: Final = 20_000
+"""Of one worker; whoever asks for more is answered later."""
+COUNTED: Final = 256
+"""Calls between two looks at the clock."""
 LOOKUPS_MAX: Final = 64
 """Names looked up at once."""
 _encode: Final = msgspec.msgpack.Encoder().encode
@@ -76,7 +77,7 @@ class Supervisor:
         self._connecting: dict[int, _Waiting] = {}
         self._looking_up: dict[int, Asker] = {}
         self._poll = select.poll()
-        self._budget = float(BURST)
+        self._calls = 0
         self._counted_s = time.monotonic()
         self._grant(told.grants)
 
@@ -104,8 +105,8 @@ class Supervisor:
 
     # The kernel's word.
 
-    def _hear(self) -> None:
-        while (message := self._control.hear()) is not None:
+    def _hear(self, *, eager: bool = False) -> None:
+        while (message := self._control.hear(eager=eager)) is not None:
             if isinstance(message, abi.Grants):
                 self._grant(message)
             elif (then := self._asked.pop(message.number, None)) is not None:
@@ -129,7 +130,7 @@ class Supervisor:
             return
         if not self._notices.valid(notice):  # what was read was another's
             return
-        self._hear()
+        self._hear(eager=True)
         self._attempt(notice, lambda: self._answer(notice, request))
 
     def _attempt(self, notice: Notice, work: Callable[[], None]) -> None:
@@ -171,24 +172,23 @@ class Supervisor:
         folder = must_be_folder(request.path)
         inherited = not request.flags & os.O_CLOEXEC
 
-        def give(fd: int) -> None:
+        def give(fd: int, of_folder: os.stat_result | None) -> None:
             try:
-                found = os.fstat(fd)
-                if request.flags & os.O_ACCMODE == os.O_RDONLY:
-                    self._folders.opened(found, path)
+                if of_folder is not None:
+                    self._folders.opened(of_folder, path)
                 self._notices.give(notice, fd, inherited=inherited)
             finally:
                 os.close(fd)
 
         def on_host(by: Allowed) -> None:
             assert by.spot is not None
-            give(self._files.open(by.spot, request.flags, request.mode, folder=folder))
+            give(*self._files.open(by.spot, request.flags, request.mode, folder=folder))
 
         if path == "/dev/null":
-            give(os.open(path, request.flags & os.O_ACCMODE | os.O_CLOEXEC))
+            give(os.open(path, request.flags & os.O_ACCMODE | os.O_CLOEXEC), None)
             return
         flags = request.flags | (os.O_DIRECTORY if folder else 0)
-        self._file(notice, abi.OPEN, path, on_host, lambda: give(self._view.open(path, flags)), read=read, write=write)
+        self._file(notice, abi.OPEN, path, on_host, lambda: give(*self._view.open(path, flags)), read=read, write=write)
 
     def _look(self, notice: Notice, request: calls.Stat) -> None:
         if request.path is None and request.folder != calls.HERE:
@@ -374,12 +374,14 @@ class Supervisor:
             self._attempt(notice, lambda: work(answer.rights))
 
     def _throttle(self) -> None:
-        now_s = time.monotonic()
-        self._budget = min(BURST, self._budget + (now_s - self._counted_s) * CALLS_PER_S_MAX) - 1
-        self._counted_s = now_s
-        if self._budget < 0:
+        self._calls += 1
+        if self._calls < COUNTED:
+            return
+        early_s = self._counted_s + COUNTED / CALLS_PER_S_MAX - time.monotonic()
+        if early_s > 0:
             self._control.tell()
-            time.sleep(-self._budget / CALLS_PER_S_MAX)
+            time.sleep(early_s)
+        self._calls, self._counted_s = 0, time.monotonic()
 
     # The network.
 

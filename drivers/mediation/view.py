@@ -18,12 +18,14 @@ class View:
     def __init__(self, root: int) -> None:
         self._root = root
 
-    def open(self, path: str, flags: int) -> int:
-        """For reading. Raises OSError."""
+    def open(self, path: str, flags: int) -> tuple[int, os.stat_result | None]:
+        """For reading; with the descriptor what a folder is, None for a file. Raises OSError."""
         if flags & (os.O_ACCMODE | os.O_CREAT | os.O_TRUNC):
             raise OSError(errno.EROFS, os.strerror(errno.EROFS))
         keep = flags & (os.O_DIRECTORY | os.O_NOFOLLOW)
-        return self._at(path, os.O_RDONLY | os.O_NOCTTY | os.O_NONBLOCK | keep)
+        fd = self._at(path, os.O_RDONLY | os.O_NOCTTY | os.O_NONBLOCK | keep)
+        found = os.fstat(fd)
+        return fd, found if stat.S_ISDIR(found.st_mode) else None
 
     def stat(self, path: str, *, follow: bool) -> os.stat_result:
         seen = self._at(path, os.O_PATH | (0 if follow else os.O_NOFOLLOW))

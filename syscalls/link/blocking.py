@@ -12,9 +12,10 @@ from syscalls.errors import BrokenPipe, Errno, Invalid, SyscallError, TryAgain, 
 from syscalls.limits import CLIENT_LIMITS, STREAM_CREDIT, PeerLimits
 from syscalls.peer import Peer
 from syscalls.row import Row
-from syscalls.wire import Bye, Call, End, Error, Event, Frame, Hello, Items, Reply, WireError
+from syscalls.wire import ANSWERS, RESULTS, Bye, Call, Error, Event, Frame, Hello, Items, WireError
 
 _RECEIVE_BYTES = 64 * 1024
+_OF_A_CALL = (*ANSWERS, Items)
 
 
 class Wire(Protocol):
@@ -122,7 +123,7 @@ class BlockingLink:
         while True:
             while self._inbox:
                 frame = self._inbox.pop(0)
-                if isinstance(frame, Reply | End | Error | Items) and frame.id == call_id:
+                if isinstance(frame, _OF_A_CALL) and frame.id == call_id:
                     return frame
                 self._aside(frame)
             self._inbox = self._receive()
@@ -166,5 +167,5 @@ class BlockingLink:
 def _outcome(frame: Frame) -> Raw:
     if isinstance(frame, Error):
         raise syscall_error(frame.errno, frame.message)
-    assert isinstance(frame, Reply | End)
+    assert isinstance(frame, RESULTS)
     return frame.result

@@ -22,7 +22,7 @@ from syscalls.link.ticket import Answer, Stream, Ticket, Waiting
 from syscalls.link.transport import Transport
 from syscalls.peer import Peer
 from syscalls.row import Row
-from syscalls.wire import Call, Cancel, Credit, End, Error, Event, Frame, Hello, Items, Reply, WireError
+from syscalls.wire import ANSWERS, Call, Cancel, Credit, End, Error, Event, Frame, Hello, Items, Reply, WireError
 
 
 class Server(Protocol):
@@ -97,7 +97,8 @@ class Duplex:
         call_id = self._start(row, args, channel, 0, None)
         waiting = self._waiting[call_id]
         try:
-            await self._pump.look()
+            if self._pump.sent_now:
+                await self._pump.look()
             while waiting.outcome is None:
                 waiting.woken = self._make_flag()
                 await waiting.woken.wait()
@@ -235,7 +236,7 @@ class Duplex:
     def _dispatch(self, frame: Frame) -> None:
         if isinstance(frame, Call):
             self._server.on_call(self, frame)
-        elif isinstance(frame, Reply | End | Error):
+        elif isinstance(frame, ANSWERS):
             waiting = self._waiting.get(frame.id)
             if waiting is not None and waiting.outcome is None:
                 waiting.outcome = frame

@@ -72,7 +72,8 @@ class Pump:
         self._reader_luck = Luck()
         self._caller_luck = Luck()
         self._at_once = 0
-        self._sent_now = False
+        self.sent_now = False
+        """Whether what was last flushed is out, so that it is worth to look for the answer."""
         self._loop: Loop | None = None
         self._may_send_now = True
         self._reading = False
@@ -84,14 +85,15 @@ class Pump:
         """Sees to it that the outbox is sent soon; never waits."""
         if self._reading or self._sending:
             return
-        self._sent_now = False
+        self.sent_now = False
         if self._may_send_now and self._quiet and self._quick is not None:
             self._may_send_now = False
             outbox = self._peer.outbox
             del outbox[: self._quick.send_now(outbox)]
             if not outbox and self._peer.closed is None:
-                self._sent_now = True
-                self._tell_written()
+                self.sent_now = True
+                if self._written is not None:
+                    self._tell_written()
                 return
         if self._dirty is not None:
             self._dirty.set()
@@ -102,9 +104,9 @@ class Pump:
             self._dirty.set()
 
     async def look(self) -> None:
-        """For a caller that has just flushed its call: acts on an answer that is there already. Lets a cancellation
+        """For a caller whose call is out (`sent_now`): acts on an answer that is there already. Lets a cancellation
         through whenever it does. What is wrong with what it finds ends the link, and the call with it."""
-        if not self._sent_now or self._quick is None or self._loop is None or self._at_once >= ROUNDS_MAX:
+        if self._quick is None or self._loop is None or self._at_once >= ROUNDS_MAX:
             return
         if not self._caller_luck.worth_a_look():
             return

@@ -225,7 +225,7 @@ def test_devices_and_pipes_are_not_opened_and_links_do_not_lead_out(tmp_path: Pa
 
 def test_files_are_made_with_no_more_than_was_asked(tmp_path: Path) -> None:
     files = HostFiles(())
-    os.close(files.open(spot(tmp_path, "new"), os.O_CREAT | os.O_WRONLY, 0o7777, folder=False))
+    os.close(files.open(spot(tmp_path, "new"), os.O_CREAT | os.O_WRONLY, 0o7777, folder=False)[0])
     assert (tmp_path / "new").stat().st_mode & 0o7777 == 0o755
     with pytest.raises(FileExistsError):
         files.open(spot(tmp_path, "new"), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600, folder=False)

@@ -36,6 +36,7 @@ def test_a_row_is_whole(row: Row) -> None:
     assert row.doc.endswith(".")
     assert inspect.getdoc(row.args), "its arguments are documented: the manual is made from this"
     assert not (row.inline and row.streams), "what streams may wait"
+    assert row.streams == (Flag.STREAM in row.flags), "what streams has items"
 
 
 def test_numbers_once_and_names_once() -> None:

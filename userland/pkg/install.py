@@ -15,6 +15,7 @@ from msgspec.structs import replace
 from syscalls.errors import Busy, Invalid, IOFailed, NotFound, PermissionDenied
 from syscalls.package import SITE, Ask, Installed, Manifest
 from syscalls.rights import Right, uncovered
+from userland.pkg.attestation import claimed
 from userland.pkg.environment import Source, lay_out
 from userland.pkg.keyring import Ring
 from userland.pkg.names import near
@@ -29,8 +30,8 @@ Trust = Literal["trusted", "seen", "new", "unsigned"]
 
 @final
 class Candidate(Struct, frozen=True, kw_only=True):
-    """A wheel that was checked and may be installed: what it asks for (`asks`, blanks filled), who signed it, what is
-    installed of it now, and what a person should be warned of."""
+    """A wheel that was checked and may be installed: what it asks for (`asks`, blanks filled), who signed it, who its
+    attestations say published it, what is installed of it now, and what a person should be warned of."""
 
     wheel: Wheel
     manifest: Manifest
@@ -40,6 +41,7 @@ class Candidate(Struct, frozen=True, kw_only=True):
     values: dict[str, str]
     asks: tuple[tuple[Ask, Right], ...]
     warnings: tuple[str, ...]
+    publishers: tuple[str, ...]
     folder: Path
 
     @property
@@ -76,14 +78,9 @@ def candidate(
         manifest = wheel.manifest
         if manifest is None:
             raise Invalid(f"{path.name} has no manifest, so it is no package of kernos: 'kernos pkg build' makes one")
-        if manifest.extensions and not trust:
-            kinds = " and ".join(manifest.extensions)
-            raise PermissionDenied(
-                f"{wheel.name} brings {kinds}, which run outside the sandbox with all that you may do: "
-                "if you trust whoever signed it that far, say --trust"
-            )
         before = store.find(wheel.name)
         _check_state(wheel, before, upgrade=upgrade)
+        _check_trust(manifest, before, trust=trust)
         public, state = _signed_by(store, wheel, _copy_signature(path, folder), before, unsigned=unsigned)
         known = {**(before.values if before else {}), **values}
         yield Candidate(
@@ -95,13 +92,12 @@ def candidate(
             values={name: known[name] for name in manifest.blanks if name in known},
             asks=_filled(manifest, known),
             warnings=_warnings(store, wheel, before),
+            publishers=claimed(path, wheel.sha256),
             folder=folder,
         )
 
 
-def complete(
-    store: Store, chosen: Candidate, *, granted: tuple[Right, ...], trust: bool = False, source: Source
-) -> Installed:
+def complete(store: Store, chosen: Candidate, *, granted: tuple[Right, ...], source: Source) -> Installed:
     """Lays the package out and makes it the installed one, with what was `granted` of what it asks for. Raises what
     laying out raises; nothing has changed then."""
     held = tuple(sorted(str(right) for right in granted))
@@ -123,7 +119,7 @@ def complete(
         refused=tuple(sorted(asked - set(held))),
         values=chosen.values,
         key=chosen.key,
-        trusted=trust and bool(chosen.manifest.extensions),
+        trusted=bool(chosen.manifest.extensions),
         since=time.time(),
         before=chosen.before.release if chosen.before else "",
     )
@@ -162,6 +158,17 @@ def check_key(store: Store, record: Installed) -> None:
     known = Ring(store.folder).find(record.key) if record.key else None
     if known is not None and known.state == "revoked":
         raise PermissionDenied(f"{record.manifest.name} {record.manifest.version} is signed by key {known.id}, revoked")
+
+
+def _check_trust(manifest: Manifest, before: Installed | None, *, trust: bool) -> None:
+    """The word of trust is given once for a kind of extension, and kept in the record."""
+    had = before.manifest.extensions if before is not None and before.trusted else ()
+    kinds = [kind for kind in manifest.extensions if kind not in had]
+    if kinds and not trust:
+        raise PermissionDenied(
+            f"{manifest.name} brings {' and '.join(kinds)}, which run outside the sandbox with all that you may do: "
+            "if you trust whoever signed it that far, say --trust"
+        )
 
 
 def _check_state(wheel: Wheel, before: Installed | None, *, upgrade: bool) -> None:

@@ -172,7 +172,7 @@ def _put(
     ):
         granted = _agreed(chosen, yes=yes, allow=allow)
         source = Source(links=find_links, index=not no_index)
-        record = complete(store, chosen, granted=granted, trust=trust, source=source)
+        record = complete(store, chosen, granted=granted, source=source)
     tell_kernel(session)
     manifest = record.manifest
     ways = [f"kernos run {manifest.name}:{each}" for each in sorted(manifest.programs)]
@@ -239,6 +239,8 @@ def _explain(chosen: "Candidate") -> None:
         "unsigned": "signed by nobody",
     }
     say(clean(f"{manifest.name} {manifest.version}, {signed[chosen.trust]}"))
+    for publisher in chosen.publishers:
+        say(clean(f"its attestation says that {publisher} published it; whether Sigstore says so too is not checked"))
     for warning in chosen.warnings:
         say(clean(f"warning: {warning}"))
     told = chosen.told()

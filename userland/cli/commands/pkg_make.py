@@ -133,6 +133,7 @@ def verify(session: Session, *, wheel: Path, output: str) -> int:
     """Check WHEEL as installing it would, and show who signed it and what it asks for. Nothing is installed."""
     from syscalls.package import Manifest
     from userland.pkg import signing, words
+    from userland.pkg.attestation import claimed
     from userland.pkg.keyring import Ring
     from userland.pkg.store import Store
     from userland.pkg.wheel import read_wheel
@@ -148,12 +149,15 @@ def verify(session: Session, *, wheel: Path, output: str) -> int:
         before = store.find(checked.name)
         key = signing.key_id(public)
         trust = Ring(store.folder).check(public, checked.name, signed_before=before.key if before else None)
+    publishers = claimed(wheel, checked.sha256)
     manifest: Manifest = checked.manifest
     if output == "json":
-        show_value({"key": key, "trust": trust, "sha256": checked.sha256, "manifest": plain(manifest)}, output=output)
+        told = {"key": key, "trust": trust, "sha256": checked.sha256, "publishers": list(publishers)}
+        show_value({**told, "manifest": plain(manifest)}, output=output)
         return OK
     lines = [f"{manifest.name} {manifest.version}: {manifest.summary}", f"sha256 {checked.sha256}"]
     lines.append(f"signed by {key}, {trust}" if key else "not signed")
+    lines += [f"published by {each}, its attestation says; not checked with Sigstore" for each in publishers]
     for kind in ("programs", "tools", "syscalls", *EXTENSIONS):
         lines += [f"{kind}: {', '.join(sorted(getattr(manifest, kind)))}"] if getattr(manifest, kind) else []
     asks = tuple((ask, ask.shown()) for ask in manifest.rights)
