@@ -237,7 +237,13 @@ async def machine_up(
     permission = Permission(processes=processes, contexts=contexts, models=devices, accounts=machine.roster)
     gate = Gate(machine, permission, handlers(), further=plugin.serve)
     init = processes.add(
-        parent=None, principal="kernel", kind="session", name="kernos", account=ledger.root, rights=OPERATOR
+        parent=None,
+        principal="kernel",
+        kind="session",
+        name="kernos",
+        account=ledger.root,
+        rights=OPERATOR,
+        limits=config.worker_limits,
     )
     accounts.on_limit = executor.over_limit
     async with _kept(ledger, package_use, trace), _ending(launcher), trio.open_nursery() as nursery:

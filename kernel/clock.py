@@ -22,14 +22,18 @@ class Clock:
         ticks: Callable[[], float] | None = None,
         epoch_s: float = 0.0,
     ) -> None:
-        self._read = ticks or trio.lowlevel.current_clock().current_time
-        self._zero = self._read()
+        self.ticks = ticks or trio.lowlevel.current_clock().current_time
+        self._zero = self.ticks()
         self._wall = wall
         self._epoch_s = epoch_s
 
     def now(self) -> float:
         """Seconds since the kernel booted."""
-        return self._read() - self._zero
+        return self.ticks() - self._zero
+
+    def at(self, ticks: float) -> float:
+        """As `now`, of an earlier reading of `ticks`."""
+        return ticks - self._zero
 
     def unix(self) -> float:
         """Seconds since 1970."""

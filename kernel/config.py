@@ -12,6 +12,7 @@ from kernel.accounts.price import Price
 from syscalls.paths import PACKAGES, socket_path, state_dir
 from syscalls.resources import ResourceName, parse_amount
 from syscalls.rights import parse_rights
+from syscalls.worker_limits import WorkerLimits
 
 ROOT_ACCOUNT = "kernel"
 """The account above all others but the kernel's own overhead."""
@@ -195,6 +196,12 @@ class RequestsConfig(Struct, frozen=True, forbid_unknown_fields=True):
             raise ValueError("wait_s in [requests] is a number of seconds, more than 0 and at most a week")
 
 
+DEFAULT_LIMITS = WorkerLimits(
+    cpu_s=3600, memory_bytes=1 << 30, processes=64, files=256, file_bytes=1 << 40, output_bytes_s=4 << 20
+)
+"""Of each worker, where `[limits]` does not say otherwise."""
+
+
 @final
 class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The whole of kernos.toml, with what the command line said on top. `scheduling` and `eviction` name policies;
@@ -220,6 +227,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     accounts: dict[str, AccountConfig] = {}
     prices: dict[str, Price] = {}
     bounds: Bounds = Bounds()
+    limits: WorkerLimits = WorkerLimits()
     trace: TraceConfig = TraceConfig()
     weak_sandbox: tuple[str, ...] = ()
     listen: ListenConfig = ListenConfig()
@@ -246,6 +254,12 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
             if above in seen:
                 raise ValueError(f"[accounts.{name}]: its parents lead back to itself: {' < '.join((*seen, above))}")
             seen.append(above)
+
+    @property
+    def worker_limits(self) -> WorkerLimits:
+        """What sessions may give the workers of what they spawn, and give them unless they say less."""
+        said = {name: amount for name, amount in msgspec.structs.asdict(self.limits).items() if amount is not None}
+        return msgspec.structs.replace(DEFAULT_LIMITS, **said)
 
     @property
     def socket_file(self) -> Path:

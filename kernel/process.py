@@ -17,12 +17,14 @@ from kernel.wait import Bell, Once
 from syscalls.calls.message import Message
 from syscalls.calls.process import Exit, Kind, LogLine, State, Tier
 from syscalls.rights import Right
+from syscalls.worker_limits import WorkerLimits
 
 STORY_MAX = 32
 LOG_PIECES_MAX = 2000
 LOG_CHARS_MAX = 512 * 1024
 LOG_PIECE_CHARS_MAX = 8 * 1024
 
+NO_LIMITS = WorkerLimits()
 LENT_CHANNEL = 1 << 32
 """The first of the channels that stand for a call that a tool serves; below it they are pids."""
 _NOTHING_LENT: Mapping[int, tuple[Capability, ...]] = MappingProxyType({})
@@ -81,6 +83,8 @@ class Process:
         "kind",
         "lent",
         "lent_next",
+        "limiter",
+        "limits",
         "log_changed",
         "log_chars",
         "log_pieces",
@@ -91,6 +95,8 @@ class Process:
         "name",
         "nice",
         "note",
+        "outflow",
+        "over",
         "package",
         "packages",
         "parent",
@@ -123,6 +129,7 @@ class Process:
         nice: int,
         model: str | None,
         started_s: float,
+        limits: WorkerLimits = NO_LIMITS,
         image: str = "",
         package: str = "",
         packages: tuple[str, ...] = (),
@@ -136,6 +143,7 @@ class Process:
         self.account = account
         self.model = model
         self.started_s = started_s
+        self.limits = limits
         self.image = image
         self.package = package
         self.packages = packages
@@ -174,6 +182,9 @@ class Process:
         self.ended = Once()
         self.at_end: list[Callable[[], None]] = []
         self.ending: str | None = None
+        self.over = ""
+        self.outflow: Any = None
+        self.limiter: Any = None
         self.detached = False
         self.worker_pid = 0
         self.stop_scope: trio.CancelScope | None = None

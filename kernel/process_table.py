@@ -8,11 +8,12 @@ from kernel.accounts.account_record import Account
 from kernel.capability import Capability
 from kernel.clock import Clock
 from kernel.derivation import Capabilities
-from kernel.process import Process
+from kernel.process import NO_LIMITS, Process
 from kernel.watch.trace import Trace
 from syscalls.calls.process import Exit, Kind
 from syscalls.errors import NoSuchProcess, TryAgain
 from syscalls.rights import Right
+from syscalls.worker_limits import WorkerLimits
 
 REAPED_KEPT_MAX = 256
 KEPT_FREE = 8
@@ -57,9 +58,10 @@ class ProcessTable:
         image: str = "",
         package: str = "",
         packages: tuple[str, ...] = (),
+        limits: WorkerLimits | None = None,
     ) -> Process:
-        """A new process, ready. Raises TryAgain (EAGAIN) when the table is full, PermissionDenied (EPERM) for a right
-        that the parent lacks."""
+        """A new process, ready, with its parent's limits unless it has its own. Raises TryAgain (EAGAIN) when the table
+        is full, PermissionDenied (EPERM) for a right that the parent lacks."""
         self.check_room(1, kind)
         pid = self._next
         capabilities = self.capabilities
@@ -78,6 +80,7 @@ class ProcessTable:
             package=package,
             packages=packages,
             started_s=self._clock.now(),
+            limits=limits or (parent.limits if parent is not None else NO_LIMITS),
         )
         self._next += 1
         self._alive[process.pid] = process

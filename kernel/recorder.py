@@ -13,7 +13,7 @@ from syscalls.errors import Errno, SyscallError
 from syscalls.row import Flag, Row
 
 _Jotted = tuple[int, Trap, bytes, bytes, float]
-"""A call's number, the call, its arguments and result as they crossed the wire, and when it ended."""
+"""A call's number, the call, its arguments and result as they crossed the wire, and when it ended, in ticks."""
 PAGE = 64
 """Calls that are jotted down, at most, before they are taken into the trace."""
 
@@ -59,7 +59,7 @@ class Recorder:
         number = trap.row.number
         if self._jots.get(number) and len(raw) + len(packed) <= KEPT_BYTES_MAX:
             self._number += 1
-            self._jotted.append((self._number, trap, raw, packed, self._clock.now()))
+            self._jotted.append((self._number, trap, raw, packed, self._clock.ticks()))
             if len(self._jotted) >= PAGE or self._trace.watched:
                 self._take_in()
             return
@@ -104,8 +104,9 @@ class Recorder:
         page, self._jotted = self._jotted, []
         served = self._metrics.served
         size = ENTRY_BYTES * len(page)
+        at = self._clock.at
         entries = []
-        for number, trap, raw, packed, at_s in page:
+        for number, trap, raw, packed, ticks in page:
             row, process = trap.row, trap.process
             served[row.name] += 1
             kept = short(trap.detail) if trap.detail else packed
@@ -113,7 +114,17 @@ class Recorder:
             account = process.account.name
             entries.append(
                 CallEntry(
-                    number, row, process.pid, process.principal, account, trap.began_s, at_s, raw, kept, "", trap.right
+                    number,
+                    row,
+                    process.pid,
+                    process.principal,
+                    account,
+                    trap.began_s,
+                    at(ticks),
+                    raw,
+                    kept,
+                    "",
+                    trap.right,
                 )
             )
         self._trace.extend(entries, size)

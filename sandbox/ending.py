@@ -19,10 +19,18 @@ class Exit(Struct, frozen=True, kw_only=True):
 
 async def wait(pidfd: int) -> Exit:
     """Waits until a child has ended, takes its status and closes its pidfd."""
+    exit_, _ = await finish(pidfd)
+    return exit_
+
+
+async def finish(pidfd: int) -> tuple[Exit, float]:
+    """As `wait`, and the seconds of processor time that it used."""
     await trio.lowlevel.wait_readable(pidfd)
-    result = os.waitid(os.P_PIDFD, pidfd, os.WEXITED)  # noqa: ASYNC222  (it has ended, so this does not wait)
-    os.close(pidfd)
+    result = os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOWAIT)  # noqa: ASYNC222  (it has ended: no wait)
     assert result is not None, "a pidfd that is readable has a status"
+    _, _, used = os.wait4(result.si_pid, 0)  # noqa: ASYNC222  (nor does this)
+    os.close(pidfd)
+    cpu_s = used.ru_utime + used.ru_stime
     if result.si_code == os.CLD_EXITED:
-        return Exit(code=result.si_status)
-    return Exit(signal=result.si_status)
+        return Exit(code=result.si_status), cpu_s
+    return Exit(signal=result.si_status), cpu_s

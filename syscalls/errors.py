@@ -24,6 +24,7 @@ class Errno(IntEnum):
     EUNKNOWN = 14
     EREPLAY = 15
     EFENCED = 16
+    ELIMIT = 17
 
 
 class SyscallError(Exception):
@@ -139,6 +140,12 @@ class Fenced(SyscallError, RuntimeError):
     errno = Errno.EFENCED
 
 
+class OverLimit(SyscallError, RuntimeError):
+    """ELIMIT: a worker ran into a limit of its own on the machine: memory, descriptors, processor time, …"""
+
+    errno = Errno.ELIMIT
+
+
 _CLASSES: tuple[type[SyscallError], ...] = (
     PermissionDenied,
     NotFound,
@@ -156,6 +163,7 @@ _CLASSES: tuple[type[SyscallError], ...] = (
     OutcomeUnknown,
     ReplayDiverged,
     Fenced,
+    OverLimit,
 )
 CLASS_OF: dict[Errno, type[SyscallError]] = {cls.errno: cls for cls in _CLASSES}
 

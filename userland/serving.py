@@ -22,6 +22,7 @@ from syscalls.wire import NIL, Call, Cancel, Event
 from syscalls.worker import Describe, Described, Invoke, Returned, Run, Yielded
 from userland.link import TRIO
 from userland.loading import load_program, load_tools, see_packages
+from userland.overrun import overrun
 from userland.printing import CURRENT, Output
 from userland.sdk.door import Door
 from userland.sdk.encoding import encode
@@ -235,6 +236,9 @@ def _failure(failed: BaseException) -> SyscallError:
         _print_traceback(failed)
     if isinstance(cause, SyscallError):
         return cause
+    over = overrun(cause)
+    if over is not None:
+        return over
     return IOFailed(f"{type(cause).__name__}: {cause}" if str(cause) else type(cause).__name__)
 
 

@@ -3,7 +3,8 @@ kernel's memory, how fast they are spawned, and how long `ps` takes to list them
 
 Each has opened a context of three pages, made its calls, and waits in `receive` on its mailbox. Their worker's side is
 not counted into the memory, but it runs on the same core while they are spawned; nor are the first few hundred, with
-whom comes what the kernel loads once. A spawn is over when it is answered:
+whom comes what the kernel loads once. They come in batches that find their rest: what work leaves of holes in memory is
+filled by the work that follows, and no process's. A spawn is over when it is answered:
 the process is in the table, with its account and rights, and its program is on the way to its worker.
 """
 
@@ -69,11 +70,11 @@ def measure(folder: Path, *, quick: bool) -> dict[str, float]:
         with _kernel(f"{file}:ends") as (link, _):
             many.append(count / _spawn_many(link, f"{file}:idles", count))
     with _kernel(f"{file}:ends") as (link, pid):
-        _spawn_many(link, f"{file}:lives", BATCH)
-        _until_idle(link, BATCH)
-        before = _rss_kib(pid)
-        _spawn_many(link, f"{file}:lives", count)
-        _until_idle(link, BATCH + count)
+        before = 0.0
+        for alive in range(BATCH, BATCH + count + 1, BATCH):
+            _spawn_many(link, f"{file}:lives", BATCH)
+            _until_idle(link, alive)
+            before = before or _rss_kib(pid)
         taken = (_rss_kib(pid) - before) / count
         listed = quiet([_list(link) for _ in range(9)])
     return {
@@ -145,7 +146,7 @@ def _until_idle(link: BlockingLink, count: int) -> None:
         idle = [info for info in table.processes if info.state == "waiting" and info.context_tokens]
         if len(idle) >= count:
             return
-        time.sleep(1)
+        time.sleep(0.25)
     raise RuntimeError(f"{len(idle)} of {count} processes are idle after ten minutes")
 
 

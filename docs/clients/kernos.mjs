@@ -7,7 +7,7 @@
 import { createConnection } from "node:net";
 
 const ERRNO = ["", "EPERM", "ENOENT", "ESRCH", "EINVAL", "EAGAIN", "EBUSY", "EQUOTA", "ETIME", "ECANCELED", "EPIPE", "EIO",
-  "ENOSYS", "EWINDOW", "EUNKNOWN", "EREPLAY", "EFENCED"];
+  "ENOSYS", "EWINDOW", "EUNKNOWN", "EREPLAY", "EFENCED", "ELIMIT"];
 const [HELLO, CALL, REPLY, ERROR, ITEMS, END, CREDIT, CANCEL, , CHUNK, BYE] = Array(11).keys();
 const ABI = 1, FRAME_BYTES_MAX = 64 * 1024, STREAM_CREDIT = 64;
 const NUMBERS = [["readFloatBE", 4], ["readDoubleBE", 8], ["readUInt8", 1], ["readUInt16BE", 2], ["readUInt32BE", 4],

@@ -19,6 +19,7 @@ from kernel.trap import Trap
 from kernel.wait import first_of, within
 from kernel.watch.trace import short
 from kernel.workers.launch import shown_by
+from kernel.workers.limit import narrowed
 from kernel.workers.worker import write_log
 from syscalls.calls import process as abi
 from syscalls.calls.command import Exec
@@ -27,6 +28,7 @@ from syscalls.filepath import plain
 from syscalls.resources import Resource
 from syscalls.rights import Right, meet, parse_rights, uncovered
 from syscalls.signals import Signal
+from syscalls.worker_limits import WorkerLimits
 
 NICE_MIN, NICE_MAX = -20, 19
 RIGHTS_CHARS_MAX = 8192
@@ -86,6 +88,7 @@ class Plan(Struct, frozen=True):
     wall_s_max: float | None
     limits: Mapping[Resource, int]
     packages: tuple[str, ...]
+    worker: WorkerLimits
 
 
 def plan_child(machine: Machine, parent: Process, args: abi.Spawn | abi.SpawnMany | Exec) -> Plan:
@@ -102,6 +105,7 @@ def plan_child(machine: Machine, parent: Process, args: abi.Spawn | abi.SpawnMan
     if package is not None and package.budget is not None:
         budget = narrower(budget or abi.Budget(), package.budget)
     limits = _NO_LIMITS if budget is None else limits_of(budget)
+    worker = narrowed(parent.limits, None if isinstance(args, Exec) else args.limits)
     packages: tuple[str, ...] = ()
     if isinstance(args, Exec):
         name = args.path.rpartition("/")[2]
@@ -111,7 +115,7 @@ def plan_child(machine: Machine, parent: Process, args: abi.Spawn | abi.SpawnMan
         if image.site:
             packages = (image.site, *(args.packages or ()))
     name = short(args.name or name or "command")
-    return Plan(image, name, rights, model, budget and budget.wall_s, limits, packages)
+    return Plan(image, name, rights, model, budget and budget.wall_s, limits, packages, worker)
 
 
 def child_account(machine: Machine, parent: Process, plan: Plan) -> Account:
@@ -145,6 +149,7 @@ def add_child(
             nice=_bounded(parent.nice + args.nice),
             model=plan.model,
             packages=plan.packages,
+            limits=plan.worker,
         )
     except SyscallError:
         _give_back(machine, account)

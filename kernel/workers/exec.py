@@ -68,7 +68,7 @@ class Executor:
         self._pipes = pipes
         self._nursery: trio.Nursery | None = None
         self._gate: Entrance | None = None
-        self._judge: Judge | None = None
+        self.judge: Judge | None = None
         self._supervised: dict[int, Supervision] = {}
         self._running: dict[int, Ticket | Seat | CommandHost] = {}
         self._shared: dict[GroupKey, SharedWorker] = {}
@@ -79,7 +79,7 @@ class Executor:
         """Boot's last step: where the tasks live, where the workers' calls go, and what they do with plain files."""
         self._nursery = nursery
         self._gate = gate
-        self._judge = judge
+        self.judge = judge
         self._processes.capabilities.changed = self._tell_supervisors
 
     def image(self, program: str) -> Image:
@@ -89,6 +89,7 @@ class Executor:
     def start(self, process: Process, image: Image, spawn: Spawn | SpawnMany, args: Raw) -> None:
         """Runs `process` with `args`; it ends as a zombie of its parent."""
         assert self._nursery is not None, "attach comes first"
+        process.limiter = self
         request = _request(process, image, spawn, args)
         if spawn.shared:
             self._share(process, image, request)
@@ -137,6 +138,14 @@ class Executor:
         """Asks it to end as TERM does, for the reason `why` (a status of Exit)."""
         if process.exit is None:
             self._end(process, why)
+
+    def over(self, process: Process, what: str) -> None:
+        """Its worker ran into a limit (`what`: which, and how much it was): it is ended at once."""
+        if process.exit is None and not process.over:
+            process.over = what
+            self._trace.event("limit", pid=process.pid, limit=what)
+            self._end(process, "over_limit")
+            self._now(process)
 
     def over_limit(self, account: Account, limited: Account, resource: Resource) -> None:
         """A limit is hit: QUOTA for the process that was refused, and for the one whose limit it is."""
@@ -228,7 +237,10 @@ class Executor:
     def _share(self, process: Process, image: Image, request: abi.Run) -> None:
         """Puts `process` beside its equals, or into a worker of its own that others will join."""
         assert self._nursery is not None and self._gate is not None
-        key = (image, process.principal, process.account.parent, process.rights, process.packages, process.tier)
+        key = (
+            image, process.principal, process.account.parent, process.rights, process.packages, process.tier,
+            process.limits,
+        )  # fmt: skip
         worker = self._shared.get(key)
         capabilities = self._processes.capabilities
         stamp = capabilities.changes, capabilities.grants
@@ -283,12 +295,14 @@ class Executor:
             await worker.serve(run)
         elif await self._supervise(process, launched, worker.serve(run)):
             return failure(process, IOFailed("its supervisor died, and with it its files and sockets: start it again"))
+        if worker.over and outcome.status != "done" and process.ending is None:
+            self.over(process, worker.over)
         return outcome
 
     async def _supervise(self, process: Process, launched: Launched, work: Awaitable[None]) -> bool:
         """Does `work` while somebody answers the worker's plain calls; whether nobody did any more."""
-        assert self._judge is not None and launched.control is not None
-        supervision = Supervision(process, launched.control, grants_of(process), self._judge)
+        assert self.judge is not None and launched.control is not None
+        supervision = Supervision(process, launched.control, grants_of(process), self.judge)
         self._supervised[process.pid] = supervision
         error: BaseExceptionGroup[SyscallError] | None = None
         try:
@@ -332,6 +346,7 @@ class Executor:
         if deadline is None:
             return
         await trio.sleep(max(0.0, deadline - self._clock.now()))
+        process.over = process.over or f"wall time: {deadline - process.started_s:.4g} s"
         self._trace.event("limit", pid=process.pid, limit="wall_s")
         self.end(process, "timed_out")
         await trio.sleep_forever()
@@ -378,12 +393,13 @@ def _request(process: Process, image: Image, spawn: Spawn | SpawnMany, args: Raw
 
 def _wanted(process: Process, image: Image) -> LaunchRequest:
     """In the tier `files` only the program and its packages are shown: all else is opened by right, as it is then."""
-    if process.tier != "files":
-        return LaunchRequest(pid=process.pid, name=process.name, folders=_visible(process, image), tier=process.tier)
-    own = process.packages if image.file is None else (*process.packages, image.file)
-    return LaunchRequest(
-        pid=process.pid, name=process.name, folders=own, tier=process.tier, mediated=grants_of(process)
+    plain = LaunchRequest(
+        pid=process.pid, name=process.name, folders=_visible(process, image), tier=process.tier, limits=process.limits
     )
+    if process.tier != "files":
+        return plain
+    own = process.packages if image.file is None else (*process.packages, image.file)
+    return msgspec.structs.replace(plain, folders=own, mediated=grants_of(process))
 
 
 def _visible(process: Process, image: Image) -> tuple[str, ...]:

@@ -14,16 +14,19 @@ from kernel.hosts.mediator import Mediator
 from kernel.loop import TRIO
 from kernel.watch.trace import Trace
 from kernel.workers.launch import CommandEnd, CommandRequest, Launched, LaunchedCommand, LaunchRequest
+from sandbox.ending import finish
 from sandbox.errors import JailError, ZygoteGone
 from sandbox.guest import GIVEN_FD
 from sandbox.interpreter import guest_binds, guest_path
 from sandbox.spec import Bind, CommandSpec, Limits, Mount, MountKind, WorkerSpec, ZygoteSpec
 from sandbox.system import PATH, system
 from sandbox.zygote import Command, Worker, Zygote, reap
+from syscalls.calls.process import Tier
 from syscalls.errors import Invalid, IOFailed
 from syscalls.link.transport import SocketTransport
 from syscalls.mediation import Serve
 from syscalls.worker import DOOR_FD
+from syscalls.worker_limits import WorkerLimits, show_limit
 
 ENTRY: Final = "userland.worker:main"
 DOOR_ENTRY: Final = "userland.door.worker:main"
@@ -31,8 +34,8 @@ REHEARSAL: Final = "userland.rehearsal:play"
 PRELOAD: Final = ("userland.worker", "userland.door.worker", "kernos", "userland.agent", "userland.documents")
 Made = TypeVar("Made")
 _TRIES: Final = 3
-_FILE_BYTES: Final = 1 << 40
-_LIMITS: Final = {"pure": Limits(), "threads": Limits(), "files": Limits(file_bytes=_FILE_BYTES)}
+_TICKS: Final = 0.75
+"""The system counts ticks against RLIMIT_CPU and tells exact time afterwards; on a busy machine that is less."""
 _OUTPUT_BYTES: Final = 16 * 1024
 
 
@@ -47,8 +50,10 @@ def zygote_spec() -> ZygoteSpec:
 class JailedWorker:
     """A confined worker: its socket, its raw output, its signals, its end."""
 
-    def __init__(self, worker: Worker, control: socket.socket | None = None) -> None:
+    def __init__(self, worker: Worker, limits: WorkerLimits, control: socket.socket | None = None) -> None:
         self._worker = worker
+        self._limits = limits
+        self.over = ""
         self.control = control
         self.transport = SocketTransport(worker.sock, TRIO)
         self._reaped = trio.Event()
@@ -74,8 +79,11 @@ class JailedWorker:
 
     async def wait(self) -> str:
         """Waits for its end, reaps it, and says how it ended."""
-        exit_ = await reap(self._worker)
+        exit_, cpu_s = await finish(self._worker.pidfd)
         self._reaped.set()
+        allowed_s = self._limits.cpu_s
+        if allowed_s is not None and cpu_s >= _TICKS * allowed_s and exit_.signal == signal.SIGKILL:
+            self.over = show_limit("cpu_s", allowed_s)
         return f"signal {exit_.signal}" if exit_.signal is not None else f"status {exit_.code}"
 
     async def aclose(self) -> None:
@@ -184,7 +192,7 @@ class JailLauncher:
                 assert GIVEN_FD == DOOR_FD, "the door's worker looks for its socket where it is put"
                 spec = WorkerSpec(entry=DOOR_ENTRY, tier="door", without=self._without)
             else:
-                limits = _LIMITS[request.tier]
+                limits = _limits(request.limits, request.tier)
                 spec = WorkerSpec(entry=ENTRY, binds=binds, without=self._without, tier=request.tier, limits=limits)
             return await self._supervised(await zygote.spawn(spec, given), request, binds)
 
@@ -230,7 +238,7 @@ class JailLauncher:
     async def _supervised(self, worker: Worker, request: LaunchRequest, binds: tuple[Bind, ...]) -> Launched:
         """The worker, once somebody answers it; ended if nobody does."""
         if worker.mediated is None:
-            return JailedWorker(worker)
+            return JailedWorker(worker, request.limits)
         assert request.mediated is not None, "a worker of the tier files is told what it may do"
         notify, root = worker.mediated
         seen = tuple(bind.target for bind in (*guest_binds(), *binds))
@@ -238,12 +246,12 @@ class JailLauncher:
         try:
             control = self._mediator.serve(told, notify=notify, root=root, pidfd=worker.pidfd)
         except IOFailed:
-            await _end(JailedWorker(worker))
+            await _end(JailedWorker(worker, request.limits))
             raise
         finally:
             os.close(notify)
             os.close(root)
-        return JailedWorker(worker, control)
+        return JailedWorker(worker, request.limits, control)
 
     async def aclose(self) -> None:
         await self._mediator.aclose()
@@ -268,3 +276,9 @@ class JailLauncher:
                 self._zygote = None
                 self._trace.event("zygote_lost", host=dead.pid)
                 await dead.aclose()
+
+
+def _limits(asked: WorkerLimits, tier: Tier) -> Limits:
+    """Those that the system keeps; what is not said is the sandbox's own default. Only plain files can be written."""
+    kept = ("cpu_s", "memory_bytes", "processes", "files", *(("file_bytes",) if tier == "files" else ()))
+    return Limits(**{field: amount for field in kept if (amount := getattr(asked, field)) is not None})

@@ -11,6 +11,7 @@ from syscalls.calls.process import Tier
 from syscalls.link.transport import Transport
 from syscalls.mediation import Grants
 from syscalls.rights import Right
+from syscalls.worker_limits import WorkerLimits
 
 
 @final
@@ -21,6 +22,7 @@ class LaunchRequest(Struct, frozen=True, kw_only=True):
     pid: int
     name: str
     folders: tuple[str, ...] = ()
+    limits: WorkerLimits = WorkerLimits()
     tier: Tier = "pure"
     mediated: Grants | None = None
     door: int | None = None
@@ -82,13 +84,16 @@ class LaunchedCommand(Protocol):
 
 
 class Launched(Protocol):
-    """A worker that is confined and about to say HELLO. `pid` is that of the OS process, 0 where there is none;
-    `control` the kernel's end of its supervisor's socket, the caller's to close, None where it has no supervisor."""
+    """A worker that is confined and about to say HELLO. `pid` is that of the OS process, 0 where there is none; `over`
+    is, once it has ended, the limit that it ran into, or nothing; `control` the kernel's end of its supervisor's
+    socket, the caller's to close, None where it has no supervisor."""
 
     @property
     def pid(self) -> int: ...
     @property
     def transport(self) -> Transport: ...
+    @property
+    def over(self) -> str: ...
     @property
     def control(self) -> socket.socket | None: ...
     def signal(self, signum: int) -> None: ...

@@ -32,6 +32,7 @@ from syscalls.rights import Right
 from syscalls.signals import CATCHABLE, Signal
 from syscalls.wire import Error, Hello
 
+DYING_S_MAX = 0.5
 LINGER_S = 1.0
 """So long an empty worker waits for the next process."""
 Ended = Callable[[Process, Exit], None]
@@ -88,7 +89,10 @@ class Seat:
         await self._worker.without(self)
 
     def _answered(self, answer: Answer) -> None:
-        self._worker.gone(self, _exit_of(self.process, answer, broken=self._worker.link.wire.peer.closed is not None))
+        broken = self._worker.link.wire.peer.closed is not None
+        if broken and isinstance(answer, Error) and answer.errno == Errno.EPIPE:
+            return  # the worker is gone: how it ended is soon known, and the end of all who lived there
+        self._worker.gone(self, _exit_of(self.process, answer))
 
 
 @final
@@ -150,7 +154,8 @@ class SharedWorker:
         process.host = seat
         if self._ready:
             seat.begin()
-        self._tell()
+        if len(self._seats) == 1:
+            self._tell()  # it was empty, and about to end
         return seat
 
     def process_on(self, channel: int) -> Process | None:
@@ -207,8 +212,19 @@ class SharedWorker:
             self._closing = True
             launched.signal(os_signals.SIGKILL)
             with trio.CancelScope(shield=True):
-                await launched.wait()
+                await self._reap(launched)
                 await launched.aclose()
+
+    async def _reap(self, launched: Launched) -> None:
+        """Waits for its end; who lived there need not wait longer than it takes to see why it came."""
+        with trio.move_on_after(DYING_S_MAX):
+            await launched.wait()
+            for seat in tuple(self._seats.values()) if launched.over else ():
+                seat.process.limiter.over(seat.process, launched.over)
+            return
+        for seat in tuple(self._seats.values()):
+            self.gone(seat, lost(seat.process))
+        await launched.wait()
 
     async def _serve(self, scope: trio.CancelScope) -> None:
         await self.link.run(handshake_s=self._bounds.worker_ready_s)
@@ -244,11 +260,9 @@ class SharedWorker:
             return
 
 
-def _exit_of(process: Process, answer: Answer, *, broken: bool) -> Exit:
+def _exit_of(process: Process, answer: Answer) -> Exit:
     """How a program ended, by what the worker answered."""
     if isinstance(answer, Error):
-        if answer.errno == Errno.EPIPE and broken:
-            return lost(process)
         return failure(process, syscall_error(answer.errno, answer.message))
     try:
         returned: abi.Returned = parse_answer(abi.Returned, answer.result, name="worker.run")

@@ -168,7 +168,7 @@ class Tool:
 
     async def _live(self, process: Process, gate: Entrance) -> None:
         folders = (*folders_of(self._rights), *self._packages)
-        request = LaunchRequest(pid=process.pid, name=self.name, folders=folders)
+        request = LaunchRequest(pid=process.pid, name=self.name, folders=folders, limits=process.limits)
         launched = await self._launcher.launch(request)
         worker = WorkerHost(process, launched, gate, bounds=self._bounds, clock=self._clock)
         await worker.serve(self._serve)

@@ -12,11 +12,13 @@ from kernel.config import Bounds
 from kernel.link import Entrance, KernelLink
 from kernel.process import LENT_CHANNEL, LOG_PIECE_CHARS_MAX, Process
 from kernel.workers.launch import Launched
+from kernel.workers.limit import Outflow
 from syscalls.calls.process import LogLine
 from syscalls.errors import BrokenPipe, IOFailed
 from syscalls.link.duplex import Duplex
 from syscalls.signals import CATCHABLE, Signal
 from syscalls.wire import Hello
+from syscalls.worker_limits import show_limit
 
 
 @final
@@ -29,6 +31,7 @@ class WorkerHost:
         self._bounds = bounds
         self._clock = clock
         self._link = KernelLink(launched.transport, gate, self, hello=Hello(info={"pid": str(process.pid)}))
+        self.over = ""
         process.worker_pid = launched.pid
         process.host = self
 
@@ -69,6 +72,7 @@ class WorkerHost:
             self._launched.signal(os_signals.SIGKILL)
             with trio.CancelScope(shield=True):
                 await self._launched.wait()
+                self.over = self._launched.over
                 await self._launched.aclose()
 
     async def _run_link(self) -> None:
@@ -89,7 +93,14 @@ class WorkerHost:
 
 def write_log(process: Process, line: LogLine) -> None:
     """Adds to what `process` printed, in pieces that fit a frame, and wakes whoever follows it; the oldest is dropped
-    beyond LOG_CHARS_MAX."""
+    beyond LOG_CHARS_MAX. One that prints faster than its limit is ended for it."""
+    rate = process.limits.output_bytes_s
+    if rate is not None and process.limiter is not None:
+        if process.outflow is None:
+            process.outflow = Outflow(rate)
+        if not process.outflow.take(len(line.text), line.at_s):
+            process.limiter.over(process, show_limit("output_bytes_s", rate))
+            return
     for at in range(0, max(len(line.text), 1), LOG_PIECE_CHARS_MAX):
         process.keep_line(replace(line, text=line.text[at : at + LOG_PIECE_CHARS_MAX]))
     process.log_changed.ring()

@@ -30,6 +30,7 @@ class Task:
         self.transport = transport
         self.counted = counted
         self.pid = 0
+        self.over = ""
         self.scope = trio.CancelScope()
         self.ended = trio.Event()
 

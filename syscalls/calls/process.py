@@ -7,6 +7,7 @@ from msgspec import Raw
 from syscalls.errors import Errno
 from syscalls.row import Args, Flag, Needs, Result, Row, Says
 from syscalls.wire import NIL
+from syscalls.worker_limits import WorkerLimits
 
 State = Literal["ready", "running", "waiting", "stopped", "zombie"]
 Kind = Literal["program", "session", "tool"]
@@ -64,6 +65,7 @@ class Spawn(Args, frozen=True, kw_only=True):
     name: str | None = None
     rights: tuple[str, ...] | None = None
     budget: Budget | None = None
+    limits: WorkerLimits | None = None
     nice: int = 0
     model: str | None = None
     detach: bool = False
@@ -91,6 +93,7 @@ class SpawnMany(Args, frozen=True, kw_only=True):
     name: str | None = None
     rights: tuple[str, ...] | None = None
     budget: Budget | None = None
+    limits: WorkerLimits | None = None
     nice: int = 0
     model: str | None = None
     detach: bool = False
@@ -119,7 +122,8 @@ class Wait(Args, frozen=True, kw_only=True):
 class Exit(Result, frozen=True, kw_only=True):
     """How a process ended.
 
-    `status` is `done`, `failed`, `killed`, `terminated`, `over_quota`, `timed_out` or `worker_lost`; `value` is what
+    `status` is `done`, `failed`, `killed`, `terminated`, `over_quota`, `over_limit` (`error` names the limit of its
+    worker), `timed_out` or `worker_lost`; `value` is what
     the program returned (msgpack), `error` the sentence for people. `code` is its exit code for shells: 0, 1, 128 +
     signal.
     """

@@ -41,6 +41,11 @@ def open_stage() -> Iterator[dict[str, Any]]:
 def renew(stage: dict[str, Any]) -> None:
     """Puts back what an attempt that went through has changed."""
     inside = Path(stage["inside"])
+    for name in ("open", "link"):
+        if (inside / name).is_symlink():
+            (inside / name).unlink()
+    (inside / "link").unlink(missing_ok=True)
+    (inside / "link").symlink_to(stage["secret"])
     for made in ("made", "moved", "folder", "trap", "second", "fifo"):
         path = inside / made
         if path.is_dir() and not path.is_symlink():
@@ -64,7 +69,6 @@ def _files(folder: Path) -> dict[str, Any]:
     outside.chmod(0o755)
     (outside / "secret").write_text(stage["nonce"])
     (outside / "pointer").symlink_to(stage["nonce"])
-    (inside / "link").symlink_to(outside / "secret")
     shutil.copy("/bin/echo", inside / "tool")
     (inside / "tool").chmod(0o755)
     stage |= {"inside": str(inside), "outside": str(outside), "secret": str(outside / "secret")}
@@ -77,6 +81,11 @@ def _listeners(stage: dict[str, Any], opened: ExitStack) -> None:
     tcp = opened.enter_context(socket.create_server(("127.0.0.1", 0)))
     tcp6 = opened.enter_context(socket.create_server(("::1", 0), family=socket.AF_INET6))
     stage |= {"tcp": tcp.getsockname()[1], "tcp6": tcp6.getsockname()[1]}
+    given = opened.enter_context(socket.create_server(("127.0.0.1", 0)))
+    opened.enter_context(_answering(given, b"given"))
+    closed = opened.enter_context(socket.socket())  # bound and not listening: nobody else gets the port
+    closed.bind(("127.0.0.1", 0))
+    stage |= {"tcp_given": given.getsockname()[1], "tcp_closed": closed.getsockname()[1]}
     listeners = [tcp, tcp6]
     for address in (f"{stage['inside']}/sock", f"{stage['outside']}/sock", "\0" + stage["abstract"]):
         sock = opened.enter_context(socket.socket(socket.AF_UNIX))

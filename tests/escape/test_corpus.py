@@ -67,10 +67,10 @@ def went_through(name: str, stage: dict[str, Any], answer: dict[str, Any]) -> bo
     return "value" in answer and bool(answer["value"] == program(name).proof(stage))
 
 
-def free(name: str, stage: dict[str, Any]) -> dict[str, Any]:
+def free(name: str, stage: dict[str, Any], package: str = "programs") -> dict[str, Any]:
     """The attempt of a plain process of this user."""
     renew(stage)
-    command = [sys.executable, "-m", "tests.escape.guest", name, json.dumps(stage)]
+    command = [sys.executable, "-m", "tests.escape.guest", name, json.dumps(stage), package]
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, timeout=PATIENCE_S, check=False)
     answer: dict[str, Any] = json.loads(done.stdout) if done.stdout else {"refused": f"died of {done.returncode}"}
     return answer

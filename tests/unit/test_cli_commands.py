@@ -19,6 +19,7 @@ from userland.cli.session import Session
 EXPECTED_CODES = {
     "EPERM": 4, "ENOENT": 3, "ESRCH": 3, "EINVAL": 2, "EBUSY": 5, "EPIPE": 6, "ETIME": 124, "EIO": 125,
     "EAGAIN": 1, "EQUOTA": 1, "ECANCELED": 1, "ENOSYS": 1, "EWINDOW": 1, "EUNKNOWN": 1, "EREPLAY": 1, "EFENCED": 1,
+    "ELIMIT": 1,
 }  # fmt: skip
 
 

@@ -285,6 +285,8 @@ def bind(
 ) -> tuple[list[Any], dict[str, Any]]:
     """Arguments that came as plain data, as the types that the function names. Raises Invalid with the usage."""
     parameters = parameters_of(function)[skip:]
+    if not (parameters or args or kwargs):
+        return [], {}
     signature = describe(function, skip=skip)
     try:
         bound = inspect.Signature(parameters).bind(*args, **kwargs)

@@ -14,6 +14,7 @@ from syscalls.limits import MIB
 from syscalls.link.ticket import Stream
 from syscalls.row import Row
 from syscalls.turns import ToolSpec, Turn
+from syscalls.worker_limits import WorkerLimits
 from userland.sdk import plugin
 from userland.sdk.account import Account
 from userland.sdk.capability import Rights
@@ -188,6 +189,7 @@ class Sys:
         name: str | None = None,
         rights: tuple[str, ...] | None = None,
         budget: Budget | None = None,
+        limits: WorkerLimits | None = None,
         nice: int = 0,
         model: str | None = None,
         detach: bool = False,
@@ -210,6 +212,7 @@ class Sys:
                 name=name,
                 rights=rights,
                 budget=budget,
+                limits=limits,
                 nice=nice,
                 model=model,
                 detach=detach,

@@ -17,6 +17,7 @@ from syscalls.calls.kernel import INFO, Info, KernelInfo
 from syscalls.calls.process import Budget, Exit
 from syscalls.interpreter import interpreter
 from syscalls.link.blocking import BlockingLink
+from syscalls.worker_limits import WorkerLimits, parse_limits
 from userland.cli import amounts
 from userland.cli.asking import Asker, can_ask
 from userland.cli.boot import ephemeral
@@ -30,7 +31,12 @@ from userland.cli.session import Session
 from userland.cli.target import Target, resolve
 
 _TOLD = ("pid", "status", "code", "value", "error", "tokens", "wall_s")
-_ENDED = {"killed": "was killed", "terminated": "was terminated", "timed_out": "ran out of time"}
+_ENDED = {
+    "killed": "was killed",
+    "terminated": "was terminated",
+    "timed_out": "ran out of time",
+    "over_limit": "ran into a limit",
+}
 _SCRIPT = b"# /// script"
 _GRANT = re.compile(r"--allow '([^']+)'")
 
@@ -81,6 +87,9 @@ for what it lacks; elsewhere that is refused. Packages that it names in itself (
 @click.option(
     "--budget", metavar="RESOURCE=AMOUNT,…", help="Limits of it and all that it starts, as in tokens=20k,money=0.50"
 )
+@click.option(
+    "--limit", "limits", metavar="LIMIT=AMOUNT,…", help="Limits of its worker, as in memory=256m,cpu=10s,output=1m"
+)
 @click.option("--budget-tokens", type=click.IntRange(0), metavar="N", help="At most N prompt and generated tokens")
 @click.option(
     "--timeout", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="At most so long  [exit code 124]"
@@ -108,6 +117,7 @@ def run(
     model: str | None,
     allow: tuple[str, ...],
     budget: str | None,
+    limits: str | None,
     budget_tokens: int | None,
     timeout: float | None,
     nice: int,
@@ -136,6 +146,7 @@ def run(
         name=name,
         rights=target.rights,
         budget=budget_of(budget, budget_tokens if budget_tokens is not None else target.tokens, timeout),
+        limits=None if limits is None else _limits(limits),
         nice=nice or target.nice,
         model=target.model,
         detach=detach,
@@ -210,6 +221,13 @@ def _check_same_python(link: BlockingLink) -> None:
             f"{interpreter()}: use the kernos command of the kernel's own environment",
             CONFLICT,
         )
+
+
+def _limits(text: str) -> WorkerLimits:
+    try:
+        return parse_limits(text)
+    except ValueError as bad:
+        raise click.BadParameter(str(bad), param_hint="--limit") from None
 
 
 def budget_of(text: str | None, tokens: int | None, wall_s: float | None) -> Budget | None:
