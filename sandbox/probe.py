@@ -38,6 +38,7 @@ _NAMESPACE_FIX: Final = "boot a kernel with CONFIG_{name}_NS and raise sysctl us
 _UID_FIX: Final = "optional: run the kernel as root, and every worker gets a uid of its own"
 _ROOT_FIX: Final = "a container must allow mounts inside user namespaces (systemd-nspawn, or docker with --privileged)"
 _LANDLOCK_FIX: Final = "Linux 5.13 or later with `lsm=...,landlock` on the kernel's command line; 6.12 for all of it"
+_MEDIATION_FIX: Final = "optional: Linux 5.19 or later, with nobody else answering this process's calls"
 _SECCOMP_FIX: Final = "boot a kernel with CONFIG_SECCOMP_FILTER and install libseccomp2"
 _EXEC_FIX: Final = (
     "optional, for 'kernos exec': a container must show all of /proc and /dev "
@@ -76,7 +77,7 @@ def layers() -> list[Layer]:
 def answer() -> None:
     """The throw-away process: tries, prints a JSON list of layers."""
     found = [*_namespaces(), _uid(), _root(), *_confinement(), _landlock(), _seccomp()]
-    found += [_command(), _overlay(), _control_groups()]
+    found += [_mediation(), _command(), _overlay(), _control_groups()]
     sys.stdout.buffer.write(msgspec.json.encode(found))
 
 
@@ -191,6 +192,18 @@ def _seccomp() -> Layer:
         confine.restrict_calls(program)
 
     return _layer("seccomp", _try(0, restrict), detail=f"libseccomp {version}", fix=_SECCOMP_FIX)
+
+
+def _mediation() -> Layer:
+    """The tier `files`: calls that wait for a supervisor, whose answer only a signal that kills cuts short."""
+
+    def restrict() -> None:
+        confine.forbid_privileges()
+        confine.restrict_and_listen(build_filter("files"))
+
+    problem = _try(0, restrict)
+    detail = "plain files and sockets by rights (run --tier files)"
+    return _layer("mediation", problem, detail=detail, fix=_MEDIATION_FIX, needed=False)
 
 
 def _command() -> Layer:

@@ -10,10 +10,9 @@ from typing import Final, TypeVar, final
 import msgspec
 from msgspec import Struct
 
-from syscalls.errors import SyscallError
+from syscalls.known_rights import check_right
 from syscalls.limits import ABI_VERSION
 from syscalls.rights import Right
-from syscalls.table import TABLE
 
 MANIFEST: Final = "kernos.json"
 """The name of the manifest in `*.dist-info/`."""
@@ -247,28 +246,6 @@ def normal_name(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def check_right(text: str) -> Right:
-    """A right whose kind and actions the system calls know. Raises ValueError that lists those there are."""
-    try:
-        right = Right.parse(text)
-    except SyscallError as bad:
-        raise ValueError(bad.message) from None
-    kind, colon, rest = right.resource.partition(":")
-    if not colon:
-        return right
-    known = _actions()
-    if kind not in known:
-        raise ValueError(f"'{text}': there is no right to {kind!r}; the kinds are {', '.join(sorted(known))}")
-    actions = known[kind]
-    wrong = [action for action in right.actions if action != "*" and actions and action not in actions]
-    if wrong:
-        known_actions = ", ".join(sorted(actions))
-        raise ValueError(f"'{text}': there is no action {wrong[0]!r} on {kind}; there are {known_actions}")
-    if kind == "kernel" and "*" not in rest and rest not in _kernel_parts():
-        raise ValueError(f"'{text}': the kernel has no part {rest!r}; it has {', '.join(sorted(_kernel_parts()))}")
-    return right
-
-
 def _decode(data: bytes, type_: type[_Decoded]) -> _Decoded:
     try:
         return msgspec.json.decode(data, type=type_)
@@ -289,22 +266,3 @@ def _check_entries(kind: str, entries: dict[str, str]) -> None:
 def _sample(right: str) -> str:
     """Something that can stand in a blank."""
     return "/x" if right.startswith("file:{") else "x"
-
-
-def _actions() -> dict[str, frozenset[str]]:
-    """Per kind of resource the actions there are; an empty set where any word may be one."""
-    found: dict[str, set[str]] = {"store": {"call", "open"}, "syscall": {"call"}}
-    free: set[str] = {"net"}
-    for row in TABLE.values():
-        for needs in (row.needs, row.also):
-            if needs is not None:
-                kind = needs.resource.partition(":")[0]
-                actions = found.setdefault(kind, set())
-                if "{" not in needs.action:
-                    actions.add(needs.action)
-    return {kind: frozenset() if kind in free else frozenset(actions) for kind, actions in found.items()}
-
-
-def _kernel_parts() -> set[str]:
-    needs = (row.needs.resource for row in TABLE.values() if row.needs is not None)
-    return {resource.partition(":")[2] for resource in needs if resource.startswith("kernel:")}

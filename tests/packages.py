@@ -53,6 +53,8 @@ def wheel(
     raw: tuple[tuple[zipfile.ZipInfo | str, bytes], ...] = (),
     packaged: bool = True,
     recorded: bool = True,
+    tag: str = "py3-none-any",
+    python: str = "",
 ) -> Path:
     """A wheel as an installer would accept it, but for what `raw` puts in besides. `manifest` are keys of kernos.json
     beyond name and version; `packaged` false leaves it out,
@@ -61,11 +63,12 @@ def wheel(
     info = f"{module}-{version}.dist-info"
     told = {"name": name, "version": version, "programs": {"hello": f"{module}:hello"}, **(manifest or {})}
     metadata = f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n"
+    metadata += f"Requires-Python: {python}\n" if python else ""
     metadata += "".join(f"Requires-Dist: {each}\n" for each in requires)
     contents: dict[str, bytes] = {f"{module}.py": MODULE.encode()}
     contents |= {path: data.encode() if isinstance(data, str) else data for path, data in (files or {}).items()}
     contents[f"{info}/METADATA"] = metadata.encode()
-    contents[f"{info}/WHEEL"] = b"Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: py3-none-any\n"
+    contents[f"{info}/WHEEL"] = f"Wheel-Version: 1.0\nGenerator: tests\nRoot-Is-Purelib: true\nTag: {tag}\n".encode()
     if packaged:
         contents[f"{info}/kernos.json"] = json.dumps(told).encode()
     record = "".join(f"{path},{_digest(data)},{len(data)}\n" for path, data in contents.items())

@@ -347,8 +347,9 @@ class Supervisor:
         rights: tuple[str, ...] | None,
         work: Callable[[tuple[str, ...]], None],
     ) -> None:
-        """Does `work` if `rights` let it be done, and says so; asks the kernel first where it wants to be asked."""
-        if self._ask == "all" or (self._ask == "missing" and rights is None):
+        """Does `work` if `rights` let it be done, and says so; asks the kernel first where it wants to be asked. Nobody
+        is asked for what a program only looks for: it looks in many places."""
+        if self._ask == "all" or (self._ask == "missing" and rights is None and row is not abi.LOOK):
             self._asked[self._control.ask(_deed(row, args))] = lambda answer: self._go_on(notice, answer, work)
             raise Later
         if rights is None:

@@ -8,6 +8,7 @@ import shutil
 import socket
 import ssl
 import threading
+import time
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -148,6 +149,42 @@ async def hangs(sys: Sys, path: str) -> str:
     while True:
         with open(path):
             await trio.lowlevel.checkpoint()
+
+
+@program
+async def floods(sys: Sys, path: str, lasts_s: float) -> tuple[int, float]:
+    """Asks after a file from many threads at once; how often, and in how many seconds."""
+    counts: list[int] = []
+    began = time.monotonic()
+
+    def ask() -> None:
+        asked = 0
+        while time.monotonic() < began + lasts_s:
+            os.stat(path)
+            asked += 1
+        counts.append(asked)
+
+    all_ = [threading.Thread(target=ask) for _ in range(8)]
+    for each in all_:
+        each.start()
+    for each in all_:
+        await trio.to_thread.run_sync(each.join)
+    return sum(counts), time.monotonic() - began
+
+
+@program
+async def dies(sys: Sys, path: str) -> None:
+    """Ends in the middle of many opens."""
+
+    def ask() -> None:
+        while True:
+            with open(path):
+                pass
+
+    for _ in range(8):
+        threading.Thread(target=ask, daemon=True).start()
+    await trio.sleep(0.1)
+    os._exit(3)
 
 
 @program

@@ -1,7 +1,12 @@
 """Packages through the real command line: from nothing to a tool that runs in the sandbox, and away again."""
 
+import functools
+import http.server
 import json
 import re
+import subprocess
+import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -80,6 +85,37 @@ def test_a_package_is_begun_built_signed_installed_used_and_removed(up: CommandL
     gone = up("device", "call", "word-count", "count", "text=a b c")
     assert gone.returncode == 3 and "no tool 'word-count'" in gone.stderr
     assert "no program 'word-count:sum-up'" in up("run", "word-count:sum-up", "x").stderr
+
+
+def test_the_build_hook_serves_other_front_ends(kernos: CommandLine) -> None:
+    assert kernos("pkg", "new", "word-count").returncode == 0
+    pip = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--no-build-isolation",
+        "--no-deps",
+        "--no-index",
+        "-w",
+        "out",
+        "./word-count",
+    ]
+    built = subprocess.run(pip, cwd=kernos.home, env=kernos.environ, capture_output=True, text=True, check=False)
+    assert built.returncode == 0, built.stderr
+    (place,) = (kernos.home / "out").glob("*.whl")
+    assert kernos.json("pkg", "verify", place)["manifest"]["tools"] == {"word-count": "word_count:*"}
+    pyproject = kernos.home / "word-count" / "pyproject.toml"
+    text = pyproject.read_text()
+    for old, new, why in (
+        ("model:* generate", "model:* steal", "there is no action 'steal'"),
+        ("[tool.kernos.tools]", "[tool.kernos.spoons]", "unknown field `spoons`"),
+        ('"word_count:sum_up"', '"word_count.sum_up"', "write MODULE:NAME"),
+        ('version = "0.1.0"', 'version = "0.1.0"\ndependencies = ["x @ file:///x"]', "pyproject.toml"),
+    ):
+        pyproject.write_text(text.replace(old, new))
+        wrong = kernos("pkg", "build", "word-count")
+        assert wrong.returncode != 0 and why in wrong.stderr, wrong.stderr
 
 
 def test_a_kernel_for_one_command_has_the_installed_packages(kernos: CommandLine) -> None:
@@ -248,3 +284,32 @@ def test_code_that_runs_outside_the_sandbox_needs_the_word_of_trust(up: CommandL
     assert up.json("pkg", "show", "words")["trusted"] is True
     assert up("pkg", "remove", "words").returncode == 0
     assert up("wave").returncode == 2
+
+
+def test_a_package_is_installed_by_its_address_or_its_name(kernos: CommandLine) -> None:
+    served = kernos.home / "served"
+    place = wheel(served)
+    assert kernos("pkg", "sign", place).returncode == 0
+    key = kernos.json("pkg", "verify", place)["key"]
+    server = http.server.ThreadingHTTPServer(
+        ("127.0.0.1", 0), functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(served))
+    )
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        url = f"http://127.0.0.1:{server.server_port}/{place.name}"
+        assert kernos.json("pkg", "install", "--yes", url)["key"] == key
+        assert kernos("pkg", "remove", "words").returncode == 0
+        missing = kernos("pkg", "install", "--yes", url.replace("words", "swords"))
+        assert missing.returncode == 3 and "there is nothing" in missing.stderr
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+    gone = kernos("pkg", "install", "--yes", url)
+    assert gone.returncode == 125 and "cannot be fetched" in gone.stderr
+    assert kernos("pkg", "install", "--yes", f"{url}.zip").returncode == 2
+    named = kernos.json("pkg", "install", "--yes", "--find-links", served, "--no-index", "words==1.0")
+    assert named["key"] == key and kernos("run", "words:hello").stdout == "hello you\n"
+    unknown = kernos("pkg", "install", "--yes", "--find-links", served, "--no-index", "nobodys")
+    assert unknown.returncode == 2 and "nobodys" in unknown.stderr

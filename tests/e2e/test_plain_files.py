@@ -187,13 +187,33 @@ def test_a_limit_of_calls_holds(kernel: KernelProcess, folder: Path) -> None:
     assert sum(each.errno == "" for each in told(kernel, pid)) == 10
 
 
+def test_a_flood_is_dammed_and_others_are_answered(kernel: KernelProcess, folder: Path) -> None:
+    (folder / "a").write_text("a")
+    link, other = kernel.link(), kernel.link()
+    pid = start(link, "floods", f"{folder}/a", 1.5, rights=(f"file:{folder}/** read",))
+    answered = 0
+    while any(each.pid == pid and each.state != "zombie" for each in _processes(other)):
+        answered += 1
+    asked, took_s = msgspec.msgpack.decode(wait(link, pid).value)
+    assert answered > 10
+    assert asked <= 20_000 * took_s + 512
+
+
+def test_a_worker_that_dies_while_it_is_answered_hurts_nobody(kernel: KernelProcess, folder: Path) -> None:
+    (folder / "a").write_text("a")
+    link = kernel.link()
+    pids = [start(link, "dies", f"{folder}/a", rights=(f"file:{folder}/** read",)) for _ in range(3)]
+    assert {wait(link, pid).status for pid in pids} == {"worker_lost"}
+    assert run(kernel, "threads", str(folder), rights=(f"file:{folder}/** read,write",)) == 8
+
+
 def test_a_supervisor_that_dies_ends_its_worker(kernel: KernelProcess, folder: Path) -> None:
     (folder / "a").write_text("a")
     link = kernel.link()
     pid = start(link, "hangs", f"{folder}/a", rights=(f"file:{folder}/** read",))
 
     def shown() -> Any:
-        return next((p for p in link.call(process.LIST, process.ListProcesses()).processes if p.pid == pid), None)
+        return next((each for each in _processes(link) if each.pid == pid), None)
 
     until(lambda: shown().note == "begun")
     assert shown().tier == "files"
@@ -201,6 +221,11 @@ def test_a_supervisor_that_dies_ends_its_worker(kernel: KernelProcess, folder: P
         os.kill(supervisor, signal.SIGKILL)
     ended = wait(link, pid)
     assert ended.status == "failed" and "its supervisor died" in ended.error
+
+
+def _processes(link: BlockingLink) -> tuple[process.ProcessInfo, ...]:
+    found: process.Processes = link.call(process.LIST, process.ListProcesses())
+    return found.processes
 
 
 def _supervisors(kernel_pid: int) -> list[int]:

@@ -18,7 +18,10 @@ E2E = Path(__file__).parent
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0, reason="not root: the other sandbox tests are this test already")
-@pytest.mark.parametrize("suite", ["walls", "zygote", "layers"])
+@pytest.mark.parametrize(
+    "suite",
+    [*(f"tests/e2e/test_sandbox_{name}.py" for name in ("walls", "zygote", "layers")), "tests/escape/test_mediated.py"],
+)
 def test_an_ordinary_user_gets_the_same_jail(suite: str) -> None:
     with tempfile.TemporaryDirectory() as folder:
         os.chmod(folder, 0o777)
@@ -31,7 +34,7 @@ def _run_as_nobody(suite: str, folder: str) -> subprocess.CompletedProcess[str]:
     command = [
         sys.executable,
         str(E2E / "sandbox_guests" / "as_nobody.py"),
-        str(E2E / f"test_sandbox_{suite}.py"),
+        str(E2E.parent.parent / suite),
         f"--basetemp={folder}",
         "-q",
     ]

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from syscalls.package import Ask, check_right, read_manifest
+from syscalls.known_rights import check_right
+from syscalls.package import Ask, read_manifest
 from syscalls.rights import Right
 from syscalls.table import TABLE
 from userland.pkg.words import Danger, danger, sentences, told, words

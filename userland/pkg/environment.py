@@ -6,6 +6,7 @@ and unpacked by the same reader as the package. The operator's own settings of p
 """
 
 import importlib.util
+import platform
 import shutil
 import subprocess
 import sys
@@ -62,6 +63,24 @@ def lay_out(wheel: Wheel, site: Path, *, source: Source, aside: Path) -> None:
     if wanted:
         missing = ", ".join(f"{name} {version}" for name, version in wanted)
         raise Invalid(f"{wheel.name} depends on {missing}, of which no wheel was found")
+
+
+def check_machine(wheel: Wheel) -> None:
+    """Raises Invalid for a wheel of another Python, or of another machine."""
+    from packaging.specifiers import InvalidSpecifier, SpecifierSet
+    from packaging.tags import parse_tag, sys_tags
+
+    have = platform.python_version()
+    try:
+        fits = SpecifierSet(wheel.python).contains(have, prereleases=True)
+    except InvalidSpecifier as bad:
+        raise Invalid(f"{wheel.name} {wheel.version}: {bad}") from None
+    if not fits:
+        raise Invalid(f"{wheel.name} {wheel.version} needs Python {wheel.python}, and this kernos runs on {have}")
+    ours = set(sys_tags())
+    if not any(ours & parse_tag(tag) for tag in wheel.tags if tag.count("-") == 2):
+        tags = ", ".join(wheel.tags)[:200]
+        raise Invalid(f"{wheel.name} {wheel.version} is built for {tags!r}, and not for this machine")
 
 
 def check_locked(wheel: Wheel) -> None:

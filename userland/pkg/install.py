@@ -6,6 +6,7 @@ Nothing of the package is executed. What was checked is what is installed: every
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Final, Literal, final
 
@@ -16,7 +17,7 @@ from syscalls.errors import Busy, Invalid, IOFailed, NotFound, PermissionDenied
 from syscalls.package import SITE, Ask, Installed, Manifest
 from syscalls.rights import Right, uncovered
 from userland.pkg.attestation import claimed
-from userland.pkg.environment import Source, lay_out
+from userland.pkg.environment import Source, check_machine, lay_out
 from userland.pkg.keyring import Ring
 from userland.pkg.names import near
 from userland.pkg.signing import SIGNATURE_BYTES_MAX, SUFFIX, key_id, verify
@@ -78,6 +79,8 @@ def candidate(
         manifest = wheel.manifest
         if manifest is None:
             raise Invalid(f"{path.name} has no manifest, so it is no package of kernos: 'kernos pkg build' makes one")
+        check_machine(wheel)
+        _check_tools(store, manifest)
         before = store.find(wheel.name)
         _check_state(wheel, before, upgrade=upgrade)
         _check_trust(manifest, before, trust=trust)
@@ -158,6 +161,17 @@ def check_key(store: Store, record: Installed) -> None:
     known = Ring(store.folder).find(record.key) if record.key else None
     if known is not None and known.state == "revoked":
         raise PermissionDenied(f"{record.manifest.name} {record.manifest.version} is signed by key {known.id}, revoked")
+
+
+def _check_tools(store: Store, manifest: Manifest) -> None:
+    """Tools are called by their names alone, so no two may have the same."""
+    taken = {entry.name: "kernos itself" for entry in entry_points(group="kernos.tools")}
+    for record in store.all():
+        if record.manifest.name != manifest.name:
+            taken |= dict.fromkeys(record.manifest.tools, f"package {record.manifest.name}")
+    for name in manifest.tools:
+        if name in taken:
+            raise Busy(f"{manifest.name} brings a tool {name!r}, and {taken[name]} has one of that name")
 
 
 def _check_trust(manifest: Manifest, before: Installed | None, *, trust: bool) -> None:

@@ -13,17 +13,18 @@ import os
 import shutil
 import stat
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, final
 
-from syscalls.errors import IOFailed, NotFound
+from syscalls.errors import Busy, IOFailed, NotFound
 from syscalls.package import RECORD, SITE, Installed, normal_name, read_record, write_json
 
 _ASIDE: Final = ".aside-"
-RELEASES_KEPT: Final = 2
-"""The installed one and the one before it."""
+TURN_S_MAX: Final = 5.0
+"""How long a command waits for another one."""
 
 
 @final
@@ -35,14 +36,15 @@ class Store:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """One command at a time changes the folder; what a killed one left aside is swept. Raises IOFailed."""
+        """One command at a time changes the folder; what a killed one left aside is swept. Raises IOFailed (EIO), Busy
+        (EBUSY) where another one does not come to its end."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             lock = os.open(self.folder / ".lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as failed:
             raise IOFailed(f"{self.folder} cannot hold packages: {failed.strerror}") from None
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            _lock(lock)
             self._sweep()
             yield
         finally:
@@ -141,6 +143,21 @@ class Store:
         for folder in self._place(record.manifest.name).iterdir():
             if folder.is_dir() and folder.name not in (record.release, record.before):
                 discard(folder)
+
+
+def _lock(descriptor: int) -> None:
+    """Waits its turn, but not for somebody who thinks over an answer."""
+    deadline = time.monotonic() + TURN_S_MAX
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise Busy(
+                    "another 'kernos pkg' is at work, or waits for an answer: try again when it is done"
+                ) from None
+            time.sleep(0.02)
 
 
 def discard(folder: Path) -> None:

@@ -42,8 +42,8 @@ _CHUNK: Final = 1 << 20
 
 @final
 class Wheel(Struct, frozen=True, kw_only=True):
-    """What was read of a wheel. `manifest` is None for one that is no package of kernos: a dependency. `recorded` are
-    the sha256 of its files as its own RECORD has them."""
+    """What was read of a wheel. `python` and `tags` say for which Pythons and machines it is; `manifest` is None for
+    one that is no package of kernos: a dependency. `recorded` are the sha256 of its files, as its own RECORD has it."""
 
     path: Path
     name: str
@@ -52,6 +52,8 @@ class Wheel(Struct, frozen=True, kw_only=True):
     manifest: Manifest | None
     manifest_bytes: bytes
     requires: tuple[str, ...]
+    python: str
+    tags: tuple[str, ...]
     recorded: dict[str, str]
     unpacked_bytes: int
 
@@ -136,6 +138,8 @@ def _read(archive: zipfile.ZipFile, path: Path) -> Wheel:
         manifest=manifest,
         manifest_bytes=data,
         requires=tuple(metadata.get_all("Requires-Dist") or ()),
+        python=metadata.get("Requires-Python") or "",
+        tags=tuple(wheel.get_all("Tag") or ()),
         recorded=_recorded(archive, names, folder),
         unpacked_bytes=sum(info.file_size for info in archive.infolist()),
     )

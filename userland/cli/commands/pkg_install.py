@@ -1,7 +1,6 @@
 """`kernos pkg install`, `upgrade`, `rollback` and `remove`: for whoever uses packages."""
 
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from syscalls.rights import Right
     from userland.pkg.install import Candidate
 
-_WHEEL = click.argument("wheel", type=click.Path(path_type=Path))
+_WHEEL = click.argument("wheel", metavar="WHEEL|URL|NAME")
 _YES = click.option("--yes", "-y", is_flag=True, help="Grant all that it asks for, without asking you")
 _ALLOW = click.option(
     "--allow", multiple=True, metavar="RIGHT", help="Grant what it asks for as far as RIGHT goes; may be given again"
@@ -28,8 +27,10 @@ _SET = click.option(
 )
 _UNSIGNED = click.option("--unsigned", is_flag=True, help="Take a wheel that nobody signed")
 _TRUST = click.option("--trust", is_flag=True, help="Take one that brings code to run outside the sandbox, as you")
-_LINKS = click.option("--find-links", multiple=True, metavar="DIR|URL", help="Where its dependencies lie, too")
-_NO_INDEX = click.option("--no-index", is_flag=True, help="Fetch dependencies from --find-links alone")
+_LINKS = click.option(
+    "--find-links", multiple=True, metavar="DIR|URL", help="Where it and its dependencies may lie, too"
+)
+_NO_INDEX = click.option("--no-index", is_flag=True, help="Fetch from --find-links alone")
 
 
 @click.command(
@@ -39,6 +40,8 @@ Examples:
   kernos pkg install finder-1.0-py3-none-any.whl               shows what it asks for, and asks you
   kernos pkg install --set folder=~/docs --yes finder-1.0-py3-none-any.whl
   kernos pkg install --allow 'model:*' word_count-0.1.0-py3-none-any.whl
+  kernos pkg install https://example.com/finder-1.0-py3-none-any.whl     with its .sig
+  kernos pkg install --find-links /srv/packages finder==1.0
 """,
 )
 @_WHEEL
@@ -55,7 +58,7 @@ Examples:
 def install(
     session: Session,
     *,
-    wheel: Path,
+    wheel: str,
     yes: bool,
     allow: tuple[str, ...],
     sets: tuple[str, ...],
@@ -65,7 +68,8 @@ def install(
     no_index: bool,
     output: str,
 ) -> int:
-    """Install the package in WHEEL, with what you grant of what it asks for.
+    """Install the package in WHEEL, a file, at an address, or known to an index by NAME, with what you grant of what it
+    asks for.
 
     Nothing of it is executed. On a terminal you are shown what it asks for, and asked once; elsewhere say --yes, or
     --allow what you grant. A kernel that runs has it at once.
@@ -91,7 +95,7 @@ def install(
 def upgrade(
     session: Session,
     *,
-    wheel: Path,
+    wheel: str,
     yes: bool,
     allow: tuple[str, ...],
     sets: tuple[str, ...],
@@ -148,7 +152,7 @@ def remove(session: Session, *, name: str, output: str) -> int:
 
 def _put(
     session: Session,
-    wheel: Path,
+    wheel: str,
     *,
     yes: bool,
     allow: tuple[str, ...],
@@ -162,16 +166,18 @@ def _put(
 ) -> int:
     from userland.pkg.environment import Source
     from userland.pkg.install import candidate, complete
+    from userland.pkg.origin import at_hand
     from userland.pkg.store import Store
 
     store = Store(folder_of(session))
     values = values_of(sets)
+    source = Source(links=find_links, index=not no_index)
     with (
+        at_hand(wheel, source) as path,
         store.locked(),
-        candidate(store, wheel, values=values, unsigned=unsigned, upgrade=upgrade, trust=trust) as chosen,
+        candidate(store, path, values=values, unsigned=unsigned, upgrade=upgrade, trust=trust) as chosen,
     ):
         granted = _agreed(chosen, yes=yes, allow=allow)
-        source = Source(links=find_links, index=not no_index)
         record = complete(store, chosen, granted=granted, source=source)
     tell_kernel(session)
     manifest = record.manifest

@@ -1,0 +1,84 @@
+"""Where a package comes from: a file, an address on the web, or a name that an index knows.
+
+What is not here is fetched into a folder first, with the signature and the attestation that lie beside it, and is a
+file like any other from there on: an address is believed no more than a file is.
+"""
+
+import re
+import tempfile
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+from urllib.parse import unquote, urlsplit
+
+from syscalls.errors import Invalid, IOFailed, NotFound
+from userland.pkg.attestation import SUFFIXES as ATTESTATIONS
+from userland.pkg.environment import Source, run_pip
+from userland.pkg.signing import SUFFIX as SIGNATURE
+from userland.pkg.wheel import WHEEL_BYTES_MAX
+
+TIMEOUT_S: Final = 30.0
+_CHUNK: Final = 1 << 16
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(?:==[A-Za-z0-9.!+_-]+)?")
+
+
+@contextmanager
+def at_hand(what: str, source: Source) -> Iterator[Path]:
+    """The wheel that `what` stands for, as a file, until the block ends. Raises NotFound (ENOENT), Invalid (EINVAL),
+    IOFailed (EIO) for an address that does not answer."""
+    if not (what.startswith(("http://", "https://")) or (_NAME.fullmatch(what) and not what.endswith(".whl"))):
+        yield Path(what).expanduser()
+        return
+    if Path(what).exists():
+        yield Path(what)
+        return
+    with tempfile.TemporaryDirectory(prefix="kernos-package-") as folder:
+        yield _download(what, Path(folder)) if "://" in what else _named(what, Path(folder), source)
+
+
+def _download(url: str, folder: Path) -> Path:
+    name = unquote(urlsplit(url).path).rpartition("/")[2]
+    if not name.endswith(".whl") or name.startswith("."):
+        raise Invalid(f"{url} is the address of no wheel: it does not end in .whl")
+    wheel = folder / name
+    if not _fetch(url, wheel):
+        raise NotFound(f"{url}: there is nothing")
+    bare = urlsplit(url)._replace(query="", fragment="").geturl()
+    for suffix in (SIGNATURE, *ATTESTATIONS):
+        _fetch(bare + suffix, folder / (name + suffix))
+    return wheel
+
+
+def _fetch(url: str, target: Path) -> bool:
+    """Whether there was something at `url`; it is in `target` then."""
+    try:
+        with urllib.request.urlopen(url, timeout=TIMEOUT_S) as answer, open(target, "xb") as file:
+            size = 0
+            while chunk := answer.read(_CHUNK):
+                size += len(chunk)
+                if size > WHEEL_BYTES_MAX:
+                    raise Invalid(f"{url} is larger than {WHEEL_BYTES_MAX >> 20} MiB")
+                file.write(chunk)
+    except urllib.error.HTTPError as refused:
+        refused.close()
+        if refused.code in (403, 404, 410):
+            return False
+        raise IOFailed(f"{url}: {refused.code} {refused.reason}") from None
+    except OSError as failed:
+        raise IOFailed(f"{url} cannot be fetched: {failed}") from None
+    return True
+
+
+def _named(name: str, folder: Path, source: Source) -> Path:
+    """The newest wheel of a name; with what lies beside it where it came from a folder of this machine."""
+    run_pip("download", "--only-binary", ":all:", "--no-deps", "--dest", str(folder), *source.options(), "--", name)
+    (wheel,) = folder.glob("*.whl")
+    for link in source.links:
+        for suffix in (SIGNATURE, *ATTESTATIONS):
+            beside = Path(link) / (wheel.name + suffix)
+            if "://" not in link and beside.is_file():
+                (folder / beside.name).write_bytes(beside.read_bytes())
+    return wheel
