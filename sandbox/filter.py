@@ -123,11 +123,12 @@ def build_filter(tier: Tier) -> bytes:
     else:
         for call in _FILES:
             _rule(seccomp, building, seccomp.ALLOW, call)
-    if tier != "pure":
+    if tier in ("threads", "files"):
         one_more_thread = (seccomp.MASKED_EQ, _CLONE_THREAD | _CLONE_NAMESPACES, _CLONE_THREAD)
         _rule(seccomp, building, seccomp.ALLOW, "clone", (0, *one_more_thread))
-    if tier == "door":
+    if tier in ("door", "files"):  # of a listening socket that it was given: it cannot make one
         _rule(seccomp, building, seccomp.ALLOW, "accept4")
+    if tier == "door":
         _rule(
             seccomp, building, seccomp.ALLOW, "setsockopt", (1, seccomp.EQ, _IPPROTO_TCP), (2, seccomp.EQ, _TCP_NODELAY)
         )

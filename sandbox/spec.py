@@ -124,7 +124,7 @@ class WorkerSpec(Struct, frozen=True, kw_only=True, tag=True):
     zygote preloaded it) and the function called as `function(sock_fd: int, payload: bytes) -> int`;
     what it returns is the exit status. `without` names layers to leave out: the operator's word for a
     weaker machine, and how a test finds out which layer refuses what. `given` descriptors come with it and are
-    `sock_fd + 1` and on.
+    `sandbox.guest.GIVEN_FD` and on.
     """
 
     entry: str

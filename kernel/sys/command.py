@@ -49,6 +49,7 @@ def exec_(machine: Machine, trap: Trap, args: abi.Exec) -> Spawned:
         env=args.env,
         cwd=args.cwd or "/tmp",
         granted=granted,
+        limits=plan.worker,
         terminal=terminal,
     )
     machine.trace.event("exec", pid=child.pid, path=args.path, granted=",".join(each.path for each in granted))

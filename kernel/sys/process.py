@@ -105,7 +105,7 @@ def plan_child(machine: Machine, parent: Process, args: abi.Spawn | abi.SpawnMan
     if package is not None and package.budget is not None:
         budget = narrower(budget or abi.Budget(), package.budget)
     limits = _NO_LIMITS if budget is None else limits_of(budget)
-    worker = narrowed(parent.limits, None if isinstance(args, Exec) else args.limits)
+    worker = narrowed(parent.limits, args.limits)
     packages: tuple[str, ...] = ()
     if isinstance(args, Exec):
         name = args.path.rpartition("/")[2]

@@ -11,6 +11,7 @@ import signal
 import struct
 import termios
 from codecs import getincrementaldecoder
+from collections.abc import Awaitable, Callable
 from typing import Literal, final
 
 import trio
@@ -23,12 +24,14 @@ from kernel.link import Entrance
 from kernel.messages.pipe import Pipes
 from kernel.outcome import lost
 from kernel.process import Process
-from kernel.workers.launch import CommandEnd, CommandRequest, LaunchedCommand, Launcher, LaunchRequest
+from kernel.workers.launch import CommandEnd, CommandRequest, Launched, LaunchedCommand, Launcher, LaunchRequest
+from kernel.workers.supervision import grants_of
 from kernel.workers.worker import WorkerHost, write_log
 from syscalls import worker as abi
 from syscalls.calls.process import Exit, LogLine
 from syscalls.errors import Invalid, SyscallError
 from syscalls.link.duplex import Duplex
+from syscalls.rights import Right
 from syscalls.signals import Signal
 
 _PIECE_BYTES = 64 * 1024
@@ -44,6 +47,11 @@ _SIGNALS = {
 }
 """What a signal of ours is to an executable. CHLD and QUOTA are nothing: the one is of children that it cannot have,
 the other it is told as an answer."""
+
+
+_TCP = Right("net:tcp:**", ("connect",))
+Supervise = Callable[[Process, Launched, Awaitable[None]], Awaitable[bool]]
+"""Does work while somebody answers a worker's plain calls; whether nobody did any more."""
 
 
 @final
@@ -71,6 +79,7 @@ class CommandHost:
         bounds: Bounds,
         clock: Clock,
         default_model: str,
+        supervise: Supervise,
     ) -> None:
         self._process = process
         self._request = request
@@ -81,6 +90,8 @@ class CommandHost:
         self._bounds = bounds
         self._clock = clock
         self._default_model = default_model
+        self._supervise = supervise
+        self._proxied = any(right.overlaps(_TCP) for right in process.rights)
         self._launched: LaunchedCommand | None = None
         self._early: list[int] = []
 
@@ -112,15 +123,17 @@ class CommandHost:
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(launched.drain, self._print)
-                request = LaunchRequest(pid=self._process.pid, name=self._process.name, door=launched.door)
-                door = await self._launcher.launch(request)
+                door = await self._launcher.launch(self._door_request(launched.door))
                 host = WorkerHost(self._process, door, self._gate, bounds=self._bounds, clock=self._clock)
 
                 async def work(wire: Duplex) -> None:
                     nonlocal outcome
                     outcome = await self._work(wire, key, launched) or outcome
 
-                await host.serve(work)
+                if door.control is None:
+                    await host.serve(work)
+                elif await self._supervise(self._process, door, host.serve(work)):
+                    outcome = lost(self._process)
                 nursery.cancel_scope.cancel()
         finally:
             launched.kill()
@@ -134,7 +147,9 @@ class CommandHost:
         """Where it finds the kernel."""
         url = "http://127.0.0.1:{port}"
         local = "127.0.0.1,localhost"
+        proxies = ("HTTP_PROXY", "HTTPS_PROXY", "http_proxy", "https_proxy")
         return {
+            **(dict.fromkeys(proxies, url) if self._proxied else {}),
             "OPENAI_BASE_URL": f"{url}/v1",
             "OPENAI_API_KEY": key,
             "KERNOS_MCP_URL": f"{url}/mcp",
@@ -143,6 +158,16 @@ class CommandHost:
             "NO_PROXY": local,
             "no_proxy": local,
         }
+
+    def _door_request(self, listening: int) -> LaunchRequest:
+        """Of the worker of its door. Where it has rights to connect, that connects for it, and is supervised in what it
+        opens as any worker of the tier `files`."""
+        process = self._process
+        if not self._proxied:
+            return LaunchRequest(pid=process.pid, name=process.name, door=listening)
+        return LaunchRequest(
+            pid=process.pid, name=process.name, door=listening, tier="files", mediated=grants_of(process)
+        )
 
     async def _work(self, wire: Duplex, key: str, launched: LaunchedCommand) -> Exit | None:
         """Runs it while its door is served; None where the door's worker died, and the command with it."""

@@ -109,6 +109,7 @@ class Executor:
             bounds=self._config.bounds,
             clock=self._clock,
             default_model=default_model,
+            supervise=self._supervise,
         )
         self._nursery.start_soon(self._live, process, host.run)
 

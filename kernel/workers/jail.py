@@ -6,7 +6,7 @@ import socket
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Final, TypeVar, final
+from typing import Final, Literal, TypeVar, final
 
 import trio
 
@@ -18,7 +18,7 @@ from sandbox.ending import finish
 from sandbox.errors import JailError, ZygoteGone
 from sandbox.guest import GIVEN_FD
 from sandbox.interpreter import guest_binds, guest_path
-from sandbox.spec import Bind, CommandSpec, Limits, Mount, MountKind, WorkerSpec, ZygoteSpec
+from sandbox.spec import COMMAND_LIMITS, Bind, CommandSpec, Limits, Mount, MountKind, WorkerSpec, ZygoteSpec
 from sandbox.system import PATH, system
 from sandbox.zygote import Command, Worker, Zygote, reap
 from syscalls.calls.process import Tier
@@ -190,7 +190,10 @@ class JailLauncher:
         async def spawn(zygote: Zygote) -> Launched:
             if given:
                 assert GIVEN_FD == DOOR_FD, "the door's worker looks for its socket where it is put"
-                spec = WorkerSpec(entry=DOOR_ENTRY, tier="door", without=self._without)
+                tier: Literal["files", "door"] = "files" if request.tier == "files" else "door"
+                spec = WorkerSpec(
+                    entry=DOOR_ENTRY, tier=tier, without=self._without, limits=_limits(request.limits, request.tier)
+                )
             else:
                 limits = _limits(request.limits, request.tier)
                 spec = WorkerSpec(entry=ENTRY, binds=binds, without=self._without, tier=request.tier, limits=limits)
@@ -214,6 +217,7 @@ class JailLauncher:
                 links=host.links,
                 files=host.files,
                 terminal=request.terminal,
+                limits=_command_limits(request.limits),
                 without=self._without,
             )
             return JailedCommand(await zygote.spawn_command(spec))
@@ -276,6 +280,24 @@ class JailLauncher:
                 self._zygote = None
                 self._trace.event("zygote_lost", host=dead.pid)
                 await dead.aclose()
+
+
+def _command_limits(asked: WorkerLimits) -> Limits:
+    """Of each OS process of a command. Its memory is what it writes to: it may reserve more addresses than that."""
+    most = COMMAND_LIMITS
+    return Limits(
+        cpu_s=_least(asked.cpu_s, most.cpu_s),
+        memory_bytes=most.memory_bytes,
+        data_bytes=_least(asked.memory_bytes, most.data_bytes),
+        processes=_least(asked.processes, most.processes),
+        files=_least(asked.files, most.files),
+        file_bytes=_least(asked.file_bytes, most.file_bytes),
+    )
+
+
+def _least(asked: int | None, most: int | None) -> int:
+    assert most is not None, "every limit of a command has a number"
+    return most if asked is None else min(asked, most)
 
 
 def _limits(asked: WorkerLimits, tier: Tier) -> Limits:

@@ -50,6 +50,7 @@ class CommandRequest(Struct, frozen=True, kw_only=True):
     cwd: str
     door_env: dict[str, str] = {}
     granted: tuple[Granted, ...]
+    limits: WorkerLimits = WorkerLimits()
     terminal: tuple[int, int] | None = None
 
 

@@ -5,6 +5,7 @@ from typing import final
 from syscalls.calls.process import Budget, Nothing, Spawned
 from syscalls.errors import Errno
 from syscalls.row import Args, Flag, Needs, Row, Says
+from syscalls.worker_limits import WorkerLimits
 
 
 @final
@@ -23,7 +24,8 @@ class Exec(Args, frozen=True, kw_only=True):
     `argv` are its words, its own name first. `env` is its environment; PATH, HOME, LANG and what names the kernel
     (`OPENAI_BASE_URL`, `OPENAI_API_KEY`, `KERNOS_MCP_URL`) are added. `cwd` None is /tmp.
 
-    `rights`, `budget`, `nice`, `model`, `name` and `detach` are as in Spawn. A right `file:/folder/** read` mounts that
+    `rights`, `budget`, `limits`, `nice`, `model`, `name` and `detach` are as in Spawn; limits are of each of its OS
+    processes. A right `file:/folder/** read` mounts that
     folder at the same place, read-only; `read,write` writable. With `layer`, an empty folder of the host that the
     caller may write, what the command changes in writable folders is kept there, and the folders stay as they are.
 
@@ -39,6 +41,7 @@ class Exec(Args, frozen=True, kw_only=True):
     name: str | None = None
     rights: tuple[str, ...] | None = None
     budget: Budget | None = None
+    limits: WorkerLimits | None = None
     nice: int = 0
     model: str | None = None
     detach: bool = False

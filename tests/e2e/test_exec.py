@@ -5,7 +5,9 @@ import os
 import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,7 @@ from tests.kernelproc import until
 from tests.terminal import Terminal
 
 HERE = Path(__file__).parent / "exec_programs"
-NODE, PYTHON = Path("/usr/bin/node"), Path("/usr/bin/python3")
+NODE, PYTHON, CURL = Path("/usr/bin/node"), Path("/usr/bin/python3"), Path("/usr/bin/curl")
 SCRIPT = [
     {"match": "holds tea", "text": "A small cup holds tea, and a large one holds more of it."},
     {"match": r"6\*7", "calls": [{"name": "calculate", "arguments": {"expression": "6*7"}}]},
@@ -28,6 +30,8 @@ store = "memory"
 origin = "sim:"
 [models.sim.options]
 script = {json.dumps(json.dumps(SCRIPT))}
+[net.hosts]
+"site.test" = ["127.0.0.1"]
 """
 
 
@@ -210,6 +214,44 @@ def test_a_right_that_was_not_granted_is_refused_by_the_kernel(up: CommandLine) 
     assert "there is no tool" in done.stdout
 
 
+@pytest.fixture
+def site() -> Iterator[int]:
+    """A web server of this machine; its port."""
+
+    class Site(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(f"served {self.path}".encode())
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Site) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server.server_port
+        server.shutdown()
+        thread.join()
+
+
+@pytest.mark.skipif(not CURL.exists(), reason="curl is not there")
+@pytest.mark.parametrize("tunnel", [(), ("--proxytunnel",)], ids=("whole", "tunnel"))
+def test_it_connects_where_it_was_granted_and_nowhere_else(up: CommandLine, site: int, tunnel: tuple[str, ...]) -> None:
+    asks = (CURL, "-s", "-S", "-m", "20", *tunnel, f"http://site.test:{site}/a?b")
+
+    def tries(*rights: str) -> tuple[int, str]:
+        grants = [word for right in rights for word in ("--allow", right)]
+        done = up("exec", *grants, "--", *asks)
+        return done.returncode, done.stdout
+
+    assert tries(f"net:tcp:site.test:{site} connect,private") == (0, "served /a?b")
+    for rights in ((f"net:tcp:site.test:{site} connect",), ("net:tcp:other.test:80 connect",)):
+        code, said = tries(*rights)
+        assert (code != 0) if tunnel else ("granted" in said)
+    assert tries()[0] != 0
+
+
 def _pid(up: CommandLine, name: str) -> int:
     listed = until(lambda: [each for each in up.json("ps") if each["name"] == name and each["worker"]])
     return int(listed[0]["pid"])
@@ -243,6 +285,11 @@ def test_it_is_killed_with_all_that_it_started(up: CommandLine) -> None:
 
 def test_it_has_so_long_and_no_longer(up: CommandLine) -> None:
     assert up("exec", "--timeout", "0.2", "--", "sleep", "1000").returncode == 124
+
+
+def test_its_limits_are_the_system_s(up: CommandLine) -> None:
+    done = up("exec", "--limit", "files=20,processes=9,cpu=7s", "--", "sh", "-c", "ulimit -n; ulimit -t")
+    assert done.stdout.split() == ["20", "7"], done.stderr
 
 
 def test_detached_its_output_is_its_log(up: CommandLine) -> None:

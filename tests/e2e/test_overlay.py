@@ -8,6 +8,9 @@ import pytest
 
 from tests.commandline import CommandLine
 from tests.e2e.test_exec import folder, up
+from userland.overlay.apply import apply
+from userland.overlay.changes import changes
+from userland.overlay.store import Layer
 
 __all__ = ["folder", "up"]
 
@@ -120,6 +123,20 @@ def test_applying_follows_no_link_of_the_folder(up: CommandLine, tree: Path) -> 
     (tree / "inside").symlink_to(outside)
     up("apply", number, "--force")
     assert list(outside.iterdir()) == []
+
+
+def test_a_folder_that_becomes_a_link_while_it_is_applied_is_not_followed(tmp_path: Path) -> None:
+    for part in ("folder/inside", "upper/inside", "outside"):
+        (tmp_path / part).mkdir(parents=True)
+    (tmp_path / "upper" / "inside" / "file").write_text("x")
+    layer = Layer(str(tmp_path / "folder"), tmp_path / "upper", 0)
+    found = changes(layer)
+    assert [change.path for change in found] == ["inside/file"]
+    (tmp_path / "folder" / "inside").rmdir()
+    (tmp_path / "folder" / "inside").symlink_to(tmp_path / "outside")
+    with pytest.raises(OSError, match=r"symbolic links|Not a directory"):
+        apply(layer, found)
+    assert list((tmp_path / "outside").iterdir()) == []
 
 
 def test_nobody_gets_more_than_permissions(up: CommandLine, tree: Path) -> None:

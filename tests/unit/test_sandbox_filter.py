@@ -96,7 +96,7 @@ MEDIATED = {
     268: "fchmodat", 269: "faccessat", 280: "utimensat", 316: "renameat2", 332: "statx", 439: "faccessat2",
 }  # fmt: skip
 OF_OPEN_FILES = {
-    18: "pwrite64", 40: "sendfile", 74: "fsync", 75: "fdatasync", 77: "ftruncate", 296: "pwritev",
+    18: "pwrite64", 40: "sendfile", 74: "fsync", 75: "fdatasync", 77: "ftruncate", 288: "accept4", 296: "pwritev",
 }  # fmt: skip
 TAKE_A_PATH = {137: "statfs"}
 ATTRIBUTES = {188, 189, 190, 191, 192, 193, 194, 195, 196}

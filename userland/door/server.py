@@ -12,6 +12,8 @@ import h11
 import trio
 from msgspec import Struct
 
+from userland.door import proxy
+
 CONNECTIONS_MAX = 256
 HEADER_BYTES_MAX = 64 * 1024
 BODY_BYTES_MAX = 12 * 1024 * 1024
@@ -84,11 +86,30 @@ class _Connection:
         request = await self._read()
         if request is None:
             return False
+        if request.method == "CONNECT" or "://" in request.path:
+            await self._pass_on(request)
+            return False
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._until_left, nursery.cancel_scope)
             await self._write(await self._handler(request), head=request.method == "HEAD")
             nursery.cancel_scope.cancel()
         return self._http.our_state is h11.DONE and self._http.their_state is h11.DONE
+
+    async def _pass_on(self, request: Request) -> None:
+        """A request that is not for this door: its client's bytes and those of the server that it names, to and fro."""
+        try:
+            if request.method == "CONNECT":
+                there = await proxy.connect(*proxy.authority(request.path, default_port=443))
+                await self._send(h11.Response(status_code=200, headers=[]))
+                first = self._http.trailing_data[0]
+            else:
+                host, port, first = proxy.rewritten(request.method, request.path, request.headers, request.body)
+                there = await proxy.connect(host, port)
+        except proxy.NoWay as no_way:
+            await self._write(Response(no_way.status, str(no_way).encode(), _PLAIN))
+            return
+        async with there:
+            await proxy.splice(self._stream, there, first)
 
     async def _until_left(self, scope: trio.CancelScope) -> None:
         """A client that leaves gives up its answer: nobody goes on to pay for it."""

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from syscalls.calls import command
 from syscalls.rights import Right
-from userland.cli.commands.run import budget_of, kernel_for
+from userland.cli.commands.run import budget_of, kernel_for, worker_limits
 from userland.cli.failures import NOT_FOUND, Failure, refuse
 from userland.cli.options import SETTINGS, which_kernel
 from userland.cli.session import Session
@@ -48,6 +48,7 @@ where it is not there, 126 where it cannot be executed, 128+N where signal N end
 @click.option("--cwd", metavar="DIR", help="Where it begins  [default: this folder if it is granted, else /tmp]")
 @click.option("--model", metavar="MODEL", help="The model for requests that name none: see 'kernos run'")
 @click.option("--budget", metavar="RESOURCE=AMOUNT,…", help="Limits of what it asks of the kernel, as in tokens=20k")
+@click.option("--limit", "limits", metavar="LIMIT=AMOUNT,…", help="Limits of each OS process, as in memory=1g,cpu=60s")
 @click.option(
     "--timeout", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="At most so long  [exit code 124]"
 )
@@ -71,6 +72,7 @@ def exec_(
     cwd: str | None,
     model: str | None,
     budget: str | None,
+    limits: str | None,
     timeout: float | None,
     nice: int,
     name: str | None,
@@ -103,6 +105,7 @@ def exec_(
         "name": name,
         "rights": seen,
         "budget": budget_of(budget, None, timeout),
+        "limits": None if limits is None else worker_limits(limits),
         "nice": nice,
         "detach": detach,
     }

@@ -146,7 +146,7 @@ def run(
         name=name,
         rights=target.rights,
         budget=budget_of(budget, budget_tokens if budget_tokens is not None else target.tokens, timeout),
-        limits=None if limits is None else _limits(limits),
+        limits=None if limits is None else worker_limits(limits),
         nice=nice or target.nice,
         model=target.model,
         detach=detach,
@@ -223,7 +223,7 @@ def _check_same_python(link: BlockingLink) -> None:
         )
 
 
-def _limits(text: str) -> WorkerLimits:
+def worker_limits(text: str) -> WorkerLimits:
     try:
         return parse_limits(text)
     except ValueError as bad:
