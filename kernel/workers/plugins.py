@@ -17,6 +17,7 @@ from kernel.workers.launch import Launcher
 from kernel.workers.tool import Tool
 from syscalls.calls.plugin import PLUGIN_NUMBERS, plugin_row
 from syscalls.errors import NotFound
+from syscalls.package import Manifest
 from syscalls.row import Row
 from syscalls.turns import ToolSpec
 
@@ -30,6 +31,7 @@ class _Wanted(Struct, frozen=True):
     config: ToolConfig
     package: str = ""
     site: str = ""
+    manifest: Manifest | None = None
 
 
 @final
@@ -83,7 +85,7 @@ class Plugins:
         self._gate: Entrance | None = None
         self._init: Process | None = None
         self._served: dict[str, tuple[_Wanted, trio.CancelScope]] = {}
-        self._workers: dict[_Wanted, tuple[Tool, trio.CancelScope]] = {}
+        self._workers: dict[tuple[str, str], tuple[_Wanted, Tool, trio.CancelScope]] = {}
         self._calls: dict[str, Served] = {}
         self._numbers: dict[str, int] = {}
 
@@ -148,19 +150,23 @@ class Plugins:
         for package in self._packages.all():
             for entry, program in package.record.manifest.syscalls.items():
                 config = ToolConfig(program=program, rights=package.record.granted)
-                wanted[f"{package.name}.{entry}"] = package, _Wanted(config, package.name, package.site)
-        needed = {worker for _, worker in wanted.values()}
-        for worker in tuple(self._workers):
-            if worker not in needed:
-                gone, scope = self._workers.pop(worker)
+                wanted[f"{package.name}.{entry}"] = (
+                    package,
+                    _Wanted(config, package.name, package.site, package.record.manifest),
+                )
+        needed = {(worker.package, worker.config.program): worker for _, worker in wanted.values()}
+        for key, (known, tool, scope) in tuple(self._workers.items()):
+            if needed.get(key) != known:
+                del self._workers[key]
                 scope.cancel()
-                gone.retire()
+                tool.retire()
         self._calls = {}
         for name, (package, worker) in wanted.items():
-            if worker not in self._workers:
-                self._workers[worker] = self._start(package.name, worker)
+            key = (worker.package, worker.config.program)
+            if key not in self._workers:
+                self._workers[key] = worker, *self._start(package.name, worker)
             number = self._numbers.setdefault(name, PLUGIN_NUMBERS[len(self._numbers) % len(PLUGIN_NUMBERS)])
-            self._calls[name] = Served(plugin_row(name, number), package, self._workers[worker][0])
+            self._calls[name] = Served(plugin_row(name, number), package, self._workers[key][1])
 
     def _wanted(self) -> dict[str, _Wanted]:
         """Those of the environment, then those of kernos.toml; a package takes no name that one of them has."""
@@ -173,7 +179,7 @@ class Plugins:
                     self._trace.event("tool_hidden", tool=name, package=package.name)
                     continue
                 config = ToolConfig(program=program, rights=package.record.granted)
-                wanted[name] = _Wanted(config, package.name, package.site)
+                wanted[name] = _Wanted(config, package.name, package.site, package.record.manifest)
         return wanted
 
     def _serve(self, name: str, wanted: _Wanted) -> None:
@@ -185,7 +191,7 @@ class Plugins:
         assert self._nursery is not None, "attach comes first"
         tool = Tool(
             name, wanted.config, bounds=self._config.bounds, clock=self._clock, launcher=self._launcher,
-            package=wanted.package, site=wanted.site,
+            package=self._packages.find(wanted.package),
         )  # fmt: skip
         scope = trio.CancelScope()
         self._nursery.start_soon(self._supervise, tool, scope)
