@@ -10,6 +10,7 @@ import os
 import platform
 import select
 import socket
+import stat
 import time
 from collections.abc import Callable
 from typing import Final, final
@@ -61,7 +62,9 @@ class Supervisor:
     def __init__(self, told: abi.Serve, *, control: socket.socket, notify: int, root: int, pidfd: int) -> None:
         machine = platform.machine()
         self._names = calls.NAMES[machine]
-        self._stat = stats.packer(machine)
+        self._stat = stats.layout(machine)
+        worker = os.stat(f"/proc/{told.pid}")
+        self._own = frozenset((os.geteuid(), os.getegid(), worker.st_uid, worker.st_gid))
         self._notices = Notices(notify)
         self._memory = Memory(told.pid)
         self._pidfd = pidfd
@@ -196,18 +199,22 @@ class Supervisor:
                 self._told(notice, request, os.fstat(fd))
             return
         path = self._place(request.folder, request.path or ".")
-        follow = request.follow or must_be_folder(request.path or ".")
+        folder = must_be_folder(request.path or ".")
+        follow = request.follow or folder
+
+        def say(found: os.stat_result) -> None:
+            if folder:
+                self._folders_only(found)
+            self._told(notice, request, found)
 
         def on_host(by: Allowed) -> None:
             assert by.spot is not None
-            self._told(notice, request, self._files.stat(by.spot, follow=follow))
+            say(self._files.stat(by.spot, follow=follow))
 
-        self._file(
-            notice, abi.LOOK, path, on_host, lambda: self._told(notice, request, self._view.stat(path, follow=follow))
-        )
+        self._file(notice, abi.LOOK, path, on_host, lambda: say(self._view.stat(path, follow=follow)))
 
     def _told(self, notice: Notice, request: calls.Stat, found: os.stat_result) -> None:
-        self._memory.write(request.at, stats.statx(found) if request.extended else self._stat(found))
+        self._memory.write(request.at, (stats.statx if request.extended else self._stat)(found, self._own))
         self._notices.succeed(notice)
 
     def _access(self, notice: Notice, request: calls.Access) -> None:
@@ -302,7 +309,7 @@ class Supervisor:
             return absolute(self._folders.path(os.fstat(fd)), path)
 
     def _folders_only(self, found: os.stat_result) -> None:
-        if not (found.st_mode & 0o170000) == 0o040000:
+        if not stat.S_ISDIR(found.st_mode):
             raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
 
     # Whether it may.

@@ -126,6 +126,7 @@ class InProcess:
         name = self.know(program) if isinstance(program, Program) else program
         if isinstance(program, Program):
             options.setdefault("shared", program.shared)
+            options.setdefault("tier", program.tier)
         return await self.sys.spawn(name, *args, **options)
 
     async def run(self, program: Program | str, *args: Any, stdin: Sequence[str] | None = None, **options: Any) -> Any:

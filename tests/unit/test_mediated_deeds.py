@@ -113,3 +113,18 @@ async def test_plain_files_and_a_shared_worker_do_not_go_together() -> None:
     async with kernos.testing.up() as machine:
         with pytest.raises(Invalid, match="a worker to itself"):
             await machine.spawn(nothing, tier="files")
+
+
+async def test_a_program_says_what_it_needs_of_the_machine() -> None:
+    @program(tier="files")
+    async def plain(sys: Sys) -> str:
+        return (await sys.self()).tier
+
+    @program
+    async def parent(sys: Sys, tier: Any) -> Any:
+        return await (await sys.spawn(plain, tier=tier)).wait()
+
+    async with kernos.testing.up() as machine:
+        machine.know(plain)
+        assert await machine.run(plain) == "files"
+        assert [await machine.run(parent, tier) for tier in (None, "threads")] == ["files", "threads"]

@@ -251,9 +251,13 @@ def test_a_stat_is_laid_out_as_the_machine_does(tmp_path: Path) -> None:
     assert libc.syscall(4, os.fsencode(file), raw) == 0
     assert libc.syscall(332, -100, os.fsencode(file), 0, 0x7FF, extended) == 0
     found = os.stat(file)
-    assert stats.packer("x86_64")(found) == raw.raw
-    ours = stats.statx(found)
-    assert ours[16:32] == extended.raw[16:32] and ours[32:56] == extended.raw[32:56]
+    own = frozenset((os.geteuid(), os.getegid()))
+    ourselves = struct.pack("=2I", 0, 0)
+    assert stats.layout("x86_64")(found, own) == raw.raw[:28] + ourselves + raw.raw[36:]
+    assert stats.layout("x86_64")(found, frozenset())[28:36] == struct.pack("=2I", 65534, 65534)
+    ours = stats.statx(found, own)
+    assert ours[16:28] == extended.raw[16:20] + ourselves and ours[28:32] == extended.raw[28:32]
+    assert ours[32:56] == extended.raw[32:56]
     assert ours[64:76] == extended.raw[64:76] and ours[96:144] == extended.raw[96:144]
 
 

@@ -7,6 +7,7 @@ from typing import Any, final, overload
 
 import msgspec
 
+from syscalls.calls.process import Tier
 from syscalls.errors import Invalid
 from syscalls.turns import ToolSpec
 from userland.sdk.signature import Signature, describe, parameters_of
@@ -18,13 +19,15 @@ _SYS = ("userland.sdk.system", "Sys")
 class Program:
     """A program: its function, and the signature that is its command line. Calling it calls the function.
 
-    `shared`: its processes may live in one worker with their equals; see `program`."""
+    `shared`: its processes may live in one worker with their equals; `tier`: what its worker may use of the machine;
+    see `program`."""
 
-    def __init__(self, function: Callable[..., Awaitable[Any]], *, shared: bool = False) -> None:
+    def __init__(self, function: Callable[..., Awaitable[Any]], *, shared: bool = False, tier: Tier = "pure") -> None:
         if not inspect.iscoroutinefunction(function):
             raise TypeError(f"{function.__name__} is no program: write `async def {function.__name__}(sys: Sys, …)`")
         self.function = function
         self.shared = shared
+        self.tier: Tier = tier
         self.name = function.__name__
         self.__name__ = function.__name__
         self.__doc__ = function.__doc__
@@ -47,16 +50,21 @@ class Program:
 @overload
 def program(function: Callable[..., Awaitable[Any]], /) -> Program: ...
 @overload
-def program(*, shared: bool) -> Callable[[Callable[..., Awaitable[Any]]], Program]: ...
-def program(function: Callable[..., Awaitable[Any]] | None = None, /, *, shared: bool = False) -> Any:
+def program(*, shared: bool = ..., tier: Tier = ...) -> Callable[[Callable[..., Awaitable[Any]]], Program]: ...
+def program(
+    function: Callable[..., Awaitable[Any]] | None = None, /, *, shared: bool = False, tier: Tier = "pure"
+) -> Any:
     """Makes `async def name(sys: Sys, …)` a program. What it returns crosses to whoever waits for it.
 
     `@program(shared=True)`: processes of it that are equal in principal, parent account and rights may live in one
     worker, thousands for the price of one. There is no wall between them: globals are shared, what one may do all may,
     one that computes without a pause holds up the others, and one that crashes the worker takes them along.
+
+    `@program(tier="files")`: plain files and sockets work in it, by its rights (see process.spawn), where a program
+    spawns it as the function that it is; who names it by its file or name says so there (`kernos run --tier files`).
     """
     if function is None:
-        return lambda found: Program(found, shared=shared)
+        return lambda found: Program(found, shared=shared, tier=tier)
     return Program(function)
 
 

@@ -186,12 +186,12 @@ class Sys:
         shared: bool | None = None,
         ask: bool = False,
         packages: tuple[str, ...] | None = None,
-        tier: process.Tier = "pure",
+        tier: process.Tier | None = None,
     ) -> Child:
         """Starts a program: the name of an installed one, `/absolute/file.py:NAME`, or a decorated function.
 
         `args` and `kwargs` are the program's; the rest says how it runs. `rights` and `packages` None hand on the
-        caller's own. `tier`: see process.spawn.
+        caller's own. `tier` None is what a decorated function says.
         """
         spawned: process.Spawned = await self._door.call(
             process.SPAWN,
@@ -209,7 +209,7 @@ class Sys:
                 shared=shared if shared is not None else isinstance(program, Program) and program.shared,
                 ask=ask,
                 packages=packages,
-                tier=tier,
+                tier=tier or (program.tier if isinstance(program, Program) else "pure"),
             ),
         )
         return Child(self._door, spawned.pid)
