@@ -9,10 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import final
 
+from msgspec.structs import replace
+
 from syscalls.calls.process import Budget
 from syscalls.errors import NotFound
 from syscalls.package import RECORD, SITE, Installed, read_record
 from syscalls.rights import Right, parse_rights
+from syscalls.worker_limits import WorkerLimits
 
 
 @final
@@ -31,6 +34,18 @@ class Package:
         limits = self.record.manifest.limits
         budget = Budget(tokens=limits.tokens, calls=limits.calls, processes=limits.processes, wall_s=limits.wall_s)
         return None if budget == Budget() else budget
+
+    def limited(self, ceiling: WorkerLimits) -> WorkerLimits:
+        """The limits of its workers: `ceiling`, or its own word where that is less."""
+        said = self.record.manifest.limits
+        own = {"cpu_s": said.cpu_s, "memory_bytes": None if said.memory_mib is None else said.memory_mib << 20}
+        less = {
+            field: amount
+            for field, amount in own.items()
+            for most in [getattr(ceiling, field)]
+            if amount is not None and (most is None or amount < most)
+        }
+        return replace(ceiling, **less)
 
     @property
     def programs(self) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ and why. The installer (userland.pkg) writes records, the kernel reads them; nei
 """
 
 import re
-from typing import Final, TypeVar, final
+from typing import Final, Literal, TypeVar, final
 
 import msgspec
 from msgspec import Struct
@@ -28,6 +28,7 @@ ENTRIES_MAX: Final = 64
 ASKS_MAX: Final = 64
 WHY_CHARS_MAX: Final = 300
 LOCK_MAX: Final = 256
+MEMORY_MIB_MIN: Final = 128
 EXTENSIONS: Final = ("drivers", "policies", "commands", "sources")
 """What runs outside the sandbox, and therefore needs a word of trust."""
 
@@ -111,13 +112,16 @@ class Limits(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True
             value = getattr(self, name)
             if value is not None and not 0 < value < 2**40:
                 raise ValueError(f"{name} in limits is a number above 0")
+        if self.memory_mib is not None and self.memory_mib < MEMORY_MIB_MIN:
+            raise ValueError(f"memory_mib in limits: {MEMORY_MIB_MIN} at least, or no worker can start")
 
 
 @final
 class Manifest(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
     """What a package adds and asks for. References are `MODULE:NAME`; of tools `MODULE:*` is all of a module.
 
-    `abi` is the version of the system calls that it was built for. Programs, tools and system calls are plugins and run
+    `abi` is the version of the system calls that it was built for, `tier` that of its workers (process.spawn says which
+    there are). Programs, tools and system calls are plugins and run
     in the sandbox; drivers, policies, commands and model sources are extensions. Raises ValueError for what makes no
     sense."""
 
@@ -134,6 +138,7 @@ class Manifest(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
     sources: dict[str, str] = {}
     rights: tuple[Ask, ...] = ()
     limits: Limits = Limits()
+    tier: Literal["pure", "threads"] = "pure"
     lock: tuple[Locked, ...] = ()
 
     def __post_init__(self) -> None:

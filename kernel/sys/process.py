@@ -89,6 +89,7 @@ class Plan(Struct, frozen=True):
     limits: Mapping[Resource, int]
     packages: tuple[str, ...]
     worker: WorkerLimits
+    tier: abi.Tier
 
 
 def plan_child(machine: Machine, parent: Process, args: abi.Spawn | abi.SpawnMany | Exec) -> Plan:
@@ -115,7 +116,11 @@ def plan_child(machine: Machine, parent: Process, args: abi.Spawn | abi.SpawnMan
         if image.site:
             packages = (image.site, *(args.packages or ()))
     name = short(args.name or name or "command")
-    return Plan(image, name, rights, model, budget and budget.wall_s, limits, packages, worker)
+    tier: abi.Tier = "pure" if isinstance(args, Exec) else args.tier
+    if package is not None:
+        worker = package.limited(worker)
+        tier = package.record.manifest.tier if tier == "pure" else tier
+    return Plan(image, name, rights, model, budget and budget.wall_s, limits, packages, worker, tier)
 
 
 def child_account(machine: Machine, parent: Process, plan: Plan) -> Account:
@@ -155,7 +160,7 @@ def add_child(
         _give_back(machine, account)
         raise
     child.detached = args.detach
-    child.tier = "pure" if isinstance(args, Exec) else args.tier
+    child.tier = plan.tier
     child.asks = isinstance(args, abi.Spawn) and args.ask
     return child
 

@@ -15,6 +15,7 @@ from kernel.process_table import ProcessTable
 from kernel.watch.trace import Trace
 from kernel.workers.launch import Launcher
 from kernel.workers.tool import Tool
+from syscalls.package import Manifest
 
 TOOLS_GROUP = "kernos.tools"
 
@@ -26,6 +27,7 @@ class _Wanted(Struct, frozen=True):
     config: ToolConfig
     package: str = ""
     site: str = ""
+    manifest: Manifest | None = None
 
 
 @final
@@ -104,14 +106,14 @@ class Plugins:
                     self._trace.event("tool_hidden", tool=name, package=package.name)
                     continue
                 config = ToolConfig(program=program, rights=package.record.granted)
-                wanted[name] = _Wanted(config, package.name, package.site)
+                wanted[name] = _Wanted(config, package.name, package.site, package.record.manifest)
         return wanted
 
     def _serve(self, name: str, wanted: _Wanted) -> None:
         assert self._nursery is not None, "attach comes first"
         tool = Tool(
             name, wanted.config, bounds=self._config.bounds, clock=self._clock, launcher=self._launcher,
-            package=wanted.package, site=wanted.site,
+            package=self._packages.find(wanted.package),
         )  # fmt: skip
         scope = trio.CancelScope()
         self._tools[name] = tool

@@ -10,6 +10,7 @@ from msgspec import Raw
 from kernel.clock import Clock
 from kernel.config import Bounds, ToolConfig
 from kernel.link import Entrance
+from kernel.packages import Package
 from kernel.panic import contain, first
 from kernel.process import Process
 from kernel.process_table import ProcessTable
@@ -39,7 +40,7 @@ def own_channel(process: Process) -> Iterator[int]:
 @final
 class Tool:
     """One plugin that serves tools. It runs as a process of its own, with its own rights, never its caller's. One of an
-    installed `package` has its modules in the folder `site`."""
+    installed `package` imports from that, and is held to its limits."""
 
     def __init__(
         self,
@@ -49,11 +50,10 @@ class Tool:
         bounds: Bounds,
         clock: Clock,
         launcher: Launcher,
-        package: str = "",
-        site: str = "",
+        package: Package | None = None,
     ) -> None:
         self.name = name
-        self.package = package
+        self._package = package
         self.program = config.program
         self.restarts = 0
         self.busy = 0
@@ -65,7 +65,7 @@ class Tool:
         self._bounds = bounds
         self._clock = clock
         self._launcher = launcher
-        self._packages = (site,) if site else ()
+        self._packages = (package.site,) if package is not None else ()
         self._wire: Duplex | None = None
         self._wanted = trio.Event()
         self._news = trio.Event()
@@ -149,7 +149,8 @@ class Tool:
         try:
             self.process = process = processes.add(
                 parent=parent, principal=parent.principal, kind="tool", name=self.name, account=parent.account,
-                rights=self._rights, package=self.package,
+                rights=self._rights, package=self._package.name if self._package is not None else "",
+                limits=self._package.limited(parent.limits) if self._package is not None else None,
             )  # fmt: skip
         except SyscallError as full:
             return full
@@ -168,7 +169,10 @@ class Tool:
 
     async def _live(self, process: Process, gate: Entrance) -> None:
         folders = (*folders_of(self._rights), *self._packages)
-        request = LaunchRequest(pid=process.pid, name=self.name, folders=folders, limits=process.limits)
+        process.tier = self._package.record.manifest.tier if self._package is not None else "pure"
+        request = LaunchRequest(
+            pid=process.pid, name=self.name, folders=folders, limits=process.limits, tier=process.tier
+        )
         launched = await self._launcher.launch(request)
         worker = WorkerHost(process, launched, gate, bounds=self._bounds, clock=self._clock)
         await worker.serve(self._serve)

@@ -23,6 +23,22 @@ async def speak(sys: Sys) -> None:
     await sys.publish("sport", "hello")
     await sys.publish("news", "hello")
 """
+EATS = """
+
+@program
+async def eats(sys: Sys, mib: int) -> int:
+    import threading
+
+    thread = threading.Thread(target=print)
+    thread.start()
+    thread.join()
+    return len(bytearray(mib << 20))
+
+
+@tool
+def chew(mib: int) -> int:
+    return len(bytearray(mib << 20)) >> 20
+"""
 LOOPS = """
 from kernos import Sys, SyscallError, program
 
@@ -230,6 +246,21 @@ def test_a_package_is_held_to_the_limits_it_names(kernos: CommandLine) -> None:
     assert kernos("pkg", "install", "--unsigned", "--yes", place).returncode == 0
     over = kernos("run", "--budget", "calls=100", "words:speak")
     assert over.returncode == 1 and "calls" in over.stderr, over.stderr
+
+
+def test_a_worker_of_a_package_has_the_memory_that_it_names(up: CommandLine) -> None:
+    manifest = {
+        "tools": {"words": "words:*"}, "programs": {"eats": "words:eats"}, "limits": {"memory_mib": 256},
+        "tier": "threads",
+    }  # fmt: skip
+    place = wheel(up.home, manifest=manifest, files={"words.py": MODULE + EATS})
+    assert up("pkg", "install", "--unsigned", "--yes", place).returncode == 0
+    for mib, code in ((16, 0), (400, 1)):
+        assert up("run", "words:eats", str(mib)).returncode == code
+    assert up("device", "call", "words", "chew", "mib=16").stdout == "16\n"
+    assert up("device", "call", "words", "chew", "mib=400").returncode != 0
+    small = wheel(up.home, version="2.0", manifest={"limits": {"memory_mib": 1}})
+    assert "128 at least" in up("pkg", "upgrade", "--unsigned", "--yes", small).stderr
 
 
 def test_a_programs_rights_are_the_packages_whoever_starts_it(up: CommandLine) -> None:

@@ -1,5 +1,8 @@
 """Rights in words: every right has a sentence, and none sounds better than it is."""
 
+import re
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,7 +11,10 @@ from syscalls.known_rights import check_right
 from syscalls.package import Ask, read_manifest
 from syscalls.rights import Right
 from syscalls.table import TABLE
+from userland.pkg.build import manifest_of, read_project
 from userland.pkg.words import Danger, danger, sentences, told, words
+
+ROOT = Path(__file__).parent.parent.parent
 
 
 @pytest.mark.parametrize(
@@ -69,6 +75,13 @@ def test_a_manifest_that_makes_no_sense_says_why(manifest: bytes, why: str) -> N
     with pytest.raises(ValueError, match=r".") as refused:
         read_manifest(manifest)
     assert why in str(refused.value) or why == "nested"
+
+
+def test_the_manifest_of_the_page_makes_sense(tmp_path: Path) -> None:
+    (block,) = re.findall(r"```toml\n(.*?)```", (ROOT / "docs" / "packages.md").read_text(), flags=re.DOTALL)
+    (tmp_path / "pyproject.toml").write_text(block)
+    manifest = manifest_of(read_project(tmp_path), "finder", "1.0", ())
+    assert manifest.tools == {"finder": "finder:*"} and manifest.blanks == ("folder",) and manifest.tier == "threads"
 
 
 def test_every_right_that_a_call_needs_can_be_asked_for() -> None:

@@ -97,7 +97,7 @@ def add_manifest(wheel: Path, project: dict[str, Any], lock: tuple[Locked, ...])
         contents = [(info, archive.read(info)) for info in archive.infolist()]
     folder = next(i.filename.partition("/")[0] for i, _ in contents if ".dist-info/" in i.filename)
     name, _, version = folder.removesuffix(".dist-info").partition("-")
-    manifest = _manifest(project, normal_name(name), _version(contents, folder) or version, lock)
+    manifest = manifest_of(project, normal_name(name), _version(contents, folder) or version, lock)
     data = write_json(manifest)
     place = f"{folder}/{MANIFEST}"
     fresh = wheel.with_suffix(".new")
@@ -113,7 +113,8 @@ def add_manifest(wheel: Path, project: dict[str, Any], lock: tuple[Locked, ...])
     os.replace(fresh, wheel)
 
 
-def _manifest(project: dict[str, Any], name: str, version: str, lock: tuple[Locked, ...]) -> Manifest:
+def manifest_of(project: dict[str, Any], name: str, version: str, lock: tuple[Locked, ...]) -> Manifest:
+    """What `[tool.kernos]` of a pyproject comes to. Raises Invalid (EINVAL) with the key and what is wrong with it."""
     summary = str(project.get("project", {}).get("description", ""))
     written = _of_author(project)
     try:
