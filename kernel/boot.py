@@ -81,6 +81,7 @@ from kernel.watch.trace import Trace
 from kernel.watch.trace_file import TraceFile
 from kernel.watchdog import Interrupter, Watch
 from kernel.workers.exec import Executor
+from kernel.workers.governor import Governor
 from kernel.workers.jail import JailLauncher
 from kernel.workers.launch import Launcher
 from kernel.workers.plugins import Plugins
@@ -314,29 +315,33 @@ async def serve(config: Config, *, ready_fd: int | None = None) -> None:
 async def _serve(config: Config, switch: Switch, ready_fd: int | None) -> None:
     state = config.state_folder
     truth = Truth.open(state / FILE)
+    governor = Governor()
     try:
         seals = Seals(state / "keys")
         async with machine_up(
             config,
             truth=truth,
             seals=seals,
-            make_launcher=lambda trace: JailLauncher(trace=trace, state_folder=state, without=config.weak_sandbox),
+            make_launcher=lambda trace: JailLauncher(
+                trace=trace, state_folder=state, governor=governor, without=config.weak_sandbox
+            ),
             wall=time.time,
             breaker=Interrupter.made(),
         ) as running:
             switch.attach(running.machine)
-            await _until_told(running, config, ready_fd)
+            await _until_told(running, config, ready_fd, governor)
     finally:
         truth.close()
 
 
-async def _until_told(running: Running, config: Config, ready_fd: int | None) -> None:
+async def _until_told(running: Running, config: Config, ready_fd: int | None, governor: Governor) -> None:
     machine = running.machine
     sessions = Sessions(machine, running.gate, running.init)
     door = Door(machine, sessions, Guests(machine, sessions))
     listening = bind(config.listen.address) if config.listen.address else None
     async with trio.open_nursery() as nursery:
         await nursery.start(door.listen, config.socket_file)
+        nursery.start_soon(governor.run)
         if listening is not None:
             nursery.start_soon(Gateway(machine, sessions, listening).run)
         _settle_memory()

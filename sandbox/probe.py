@@ -245,9 +245,15 @@ def _control_groups() -> Layer:
         except OSError:  # not mounted there
             continue
     if missing := sorted(_CONTROLLERS - found):
-        detail = f"cgroup v2 without {', '.join(missing)}; rlimits bound each worker alone"
+        detail = (
+            f"cgroup v2 without {', '.join(missing)}: rlimits bound each worker alone, and one that spins is put into "
+            "the idle class (SCHED_IDLE), which gives way to all others"
+        )
         return Layer("cgroup-v2", False, detail, _CGROUP_FIX, needed=False)
-    return Layer("cgroup-v2", True, ", ".join(sorted(_CONTROLLERS)), "", needed=False)
+    detail = (
+        f"{', '.join(sorted(_CONTROLLERS))}; not used: rlimits bound workers, and what spins gives way (SCHED_IDLE)"
+    )
+    return Layer("cgroup-v2", True, detail, "", needed=False)
 
 
 def main() -> None:

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Final
 
 from bench.kernelside import table
-from bench.sandbox import bubblewrap, mediated, programs, spawning
+from bench.sandbox import bubblewrap, hostile, mediated, programs, spawning
 
 PARTS: Final[dict[str, Callable[..., dict[str, float]]]] = {
     "spawning": spawning.measure,
     "programs": programs.measure,
     "bubblewrap": bubblewrap.measure,
     "mediated": mediated.measure,
+    "hostile": hostile.measure,
 }
 TARGETS: Final = {
     "worker_ready_ms": "ms <= 4",

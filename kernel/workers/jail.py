@@ -13,6 +13,7 @@ import trio
 from kernel.hosts.mediator import Mediator
 from kernel.loop import TRIO
 from kernel.watch.trace import Trace
+from kernel.workers.governor import Governor
 from kernel.workers.launch import CommandEnd, CommandRequest, Launched, LaunchedCommand, LaunchRequest
 from sandbox.ending import finish
 from sandbox.errors import JailError, ZygoteGone
@@ -50,9 +51,13 @@ def zygote_spec() -> ZygoteSpec:
 class JailedWorker:
     """A confined worker: its socket, its raw output, its signals, its end."""
 
-    def __init__(self, worker: Worker, limits: WorkerLimits, control: socket.socket | None = None) -> None:
+    def __init__(
+        self, worker: Worker, limits: WorkerLimits, governor: Governor, control: socket.socket | None = None
+    ) -> None:
         self._worker = worker
         self._limits = limits
+        self._governor = governor
+        governor.watch(worker.pid)
         self.over = ""
         self.control = control
         self.transport = SocketTransport(worker.sock, TRIO)
@@ -65,6 +70,8 @@ class JailedWorker:
     def signal(self, signum: int) -> None:
         """A signal of the machine; nothing happens to one that has been reaped."""
         if not self._reaped.is_set():
+            if signum == signal.SIGKILL:
+                self._governor.hurry(self._worker.pid)
             try:
                 signal.pidfd_send_signal(self._worker.pidfd, signum)
             except ProcessLookupError:
@@ -80,6 +87,7 @@ class JailedWorker:
     async def wait(self) -> str:
         """Waits for its end, reaps it, and says how it ended."""
         exit_, cpu_s = await finish(self._worker.pidfd)
+        self._governor.forget(self._worker.pid)
         self._reaped.set()
         allowed_s = self._limits.cpu_s
         if allowed_s is not None and cpu_s >= _TICKS * allowed_s and exit_.signal == signal.SIGKILL:
@@ -170,8 +178,10 @@ class JailedCommand:
 class JailLauncher:
     """Spawns workers from the zygote; a zygote that died is replaced, and nobody notices."""
 
-    def __init__(self, *, trace: Trace, state_folder: Path, without: tuple[str, ...] = ()) -> None:
+    def __init__(self, *, trace: Trace, state_folder: Path, governor: Governor, without: tuple[str, ...] = ()) -> None:
         self._trace = trace
+        self._governor = governor
+        governor.trace = trace
         self._never = (str(state_folder),)
         self._mediator = Mediator(trace, state_folder / "logs" / "mediation.log")
         self._without = without
@@ -242,7 +252,7 @@ class JailLauncher:
     async def _supervised(self, worker: Worker, request: LaunchRequest, binds: tuple[Bind, ...]) -> Launched:
         """The worker, once somebody answers it; ended if nobody does."""
         if worker.mediated is None:
-            return JailedWorker(worker, request.limits)
+            return JailedWorker(worker, request.limits, self._governor)
         assert request.mediated is not None, "a worker of the tier files is told what it may do"
         notify, root = worker.mediated
         seen = tuple(bind.target for bind in (*guest_binds(), *binds))
@@ -250,12 +260,12 @@ class JailLauncher:
         try:
             control = self._mediator.serve(told, notify=notify, root=root, pidfd=worker.pidfd)
         except IOFailed:
-            await _end(JailedWorker(worker, request.limits))
+            await _end(JailedWorker(worker, request.limits, self._governor))
             raise
         finally:
             os.close(notify)
             os.close(root)
-        return JailedWorker(worker, request.limits, control)
+        return JailedWorker(worker, request.limits, self._governor, control)
 
     async def aclose(self) -> None:
         await self._mediator.aclose()

@@ -1,6 +1,7 @@
 """`kernos exec --overlay` with a real kernel, and what becomes of what was written: shown, applied, discarded."""
 
 import os
+import re
 import stat
 from pathlib import Path
 
@@ -47,7 +48,9 @@ def overlaid(up: CommandLine, folder: Path, script: str) -> str:
     done = up("exec", "--write", folder, "--overlay", "--", "sh", "-ec", script.format(folder=folder))
     assert done.returncode == 0, done.stderr
     assert state(folder) == before
-    return done.stderr.partition("kernos diff ")[2].partition("'")[0]
+    found = re.search(r"(?:kernos diff|overlay) (\d+)", done.stderr)
+    assert found is not None, done.stderr
+    return found[1]
 
 
 def test_what_was_written_is_apart_until_it_is_applied(up: CommandLine, tree: Path) -> None:
@@ -75,6 +78,13 @@ def test_what_is_discarded_is_gone(up: CommandLine, tree: Path) -> None:
     before = state(tree)
     assert up("discard", number).returncode == 0
     assert state(tree) == before and up("apply", number).returncode == 3
+
+
+def test_what_was_left_without_permissions_is_discarded_too(up: CommandLine, tree: Path) -> None:
+    number = overlaid(
+        up, tree, "mkdir -p {folder}/shut/inner; echo x > {folder}/shut/inner/file; chmod 0 {folder}/shut"
+    )
+    assert up("discard", number).returncode == 0 and up("discard", number).returncode == 3
 
 
 def test_without_changes_there_is_no_overlay(up: CommandLine, tree: Path) -> None:

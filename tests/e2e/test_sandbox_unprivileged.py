@@ -20,7 +20,12 @@ E2E = Path(__file__).parent
 @pytest.mark.skipif(os.geteuid() != 0, reason="not root: the other sandbox tests are this test already")
 @pytest.mark.parametrize(
     "suite",
-    [*(f"tests/e2e/test_sandbox_{name}.py" for name in ("walls", "zygote", "layers")), "tests/escape/test_mediated.py"],
+    [
+        *(f"tests/e2e/test_sandbox_{name}.py" for name in ("walls", "zygote", "layers")),
+        "tests/escape/test_mediated.py",
+        "tests/e2e/test_exec.py",
+        "tests/e2e/test_overlay.py",
+    ],
 )
 def test_an_ordinary_user_gets_the_same_jail(suite: str) -> None:
     with tempfile.TemporaryDirectory() as folder:

@@ -156,3 +156,18 @@ def _alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
     except OSError:
         return False
+
+
+def test_one_that_spins_runs_only_when_nobody_else_does(kernel: KernelProcess, link: BlockingLink) -> None:
+    spins = spawn(link, f"{kernel.folder}/over.py:spins")
+    waits = spawn(link, f"{kernel.folder}/over.py:waits")
+
+    def worker(pid: int) -> int:
+        table: process.Processes = link.call(process.LIST, process.ListProcesses())
+        return next(info.worker for info in table.processes if info.pid == pid)
+
+    until(lambda: worker(spins) and os.sched_getscheduler(worker(spins)) == os.SCHED_IDLE)
+    assert os.sched_getscheduler(worker(waits)) == os.SCHED_OTHER
+    for pid in (spins, waits):
+        kill(link, pid)
+        wait(link, pid)

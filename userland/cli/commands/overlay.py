@@ -82,7 +82,7 @@ def apply(session: Session, *, number: int | None, force: bool, links: bool, out
         try:
             for layer in store.layers(home):
                 do(layer, [change for of, change in found if of == layer])
-        except OSError as failed:
+        except (OSError, RecursionError) as failed:
             raise IOFailed(f"not all was applied, overlay {home.name} is still there: {failed}") from None
         store.discard(home)
     if output == "json":
@@ -120,6 +120,10 @@ def _changes(home: Path) -> list[tuple[Layer, Change]]:
         return [(layer, change) for layer in store.layers(home) for change in changes(layer)]
     except OSError as failed:
         raise IOFailed(f"overlay {home.name} cannot be read: {failed}") from None
+    except RecursionError:
+        raise IOFailed(
+            f"overlay {home.name} has folders too deep to be compared: look into {home}, or discard it"
+        ) from None
 
 
 def _special(found: list[tuple[Layer, Change]]) -> bool:

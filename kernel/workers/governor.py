@@ -1,0 +1,123 @@
+"""What spins is held back from outside: a worker that wants a processor all the time runs only when nobody else does.
+
+Where there is no control group to give workers shares, the system divides the processors equally among all that want
+them, and fifty programs in endless loops leave little to the thirty that work. So the kernel looks, ten times a second,
+at what each worker used of the processor. One that used SPIN_S without once giving way by itself, as whoever waits for
+anything does, goes into the system's idle class (SCHED_IDLE), from which it is run when a processor would stand still
+otherwise. One that gives way again comes back, where the system lets it: that takes privilege, without which it stays.
+
+How long a worker ran or waited to run would say the same on an idle machine, and nothing on a busy one: there who works
+waits as much as who spins. A computation that runs alone runs as fast as before.
+"""
+
+import contextlib
+import os
+import time
+from pathlib import Path
+from typing import final
+
+import trio
+from msgspec import Struct
+
+from kernel.watch.trace import Trace
+
+PERIOD_S = 0.1
+SPIN_S = 0.05
+FEW = 2
+"""So often one that spins may have been made to wait, by the machine's kernel."""
+COOL_S = 1.0
+
+
+class Demand(Struct):
+    """What a worker used, and how often it gave way, when that was last looked at."""
+
+    cpu_s: float = 0.0
+    at_s: float = 0.0
+    gave_way: int = 0
+    idle: bool = False
+
+    def is_due(self, cpu_s: float, at_s: float) -> bool:
+        """Whether there is anything to be judged: it used SPIN_S since, or was demoted COOL_S ago."""
+        return at_s - self.at_s >= COOL_S if self.idle else cpu_s - self.cpu_s >= SPIN_S
+
+    def judge(self, cpu_s: float, at_s: float, gave_way: int) -> bool | None:
+        """True to demote it, False to bring it back, None to leave it as it is."""
+        spins = gave_way - self.gave_way <= FEW
+        self.cpu_s, self.at_s, self.gave_way = cpu_s, at_s, gave_way
+        if spins != self.idle:
+            self.idle = spins
+            return spins
+        return None
+
+
+@final
+class Governor:
+    """Watches the workers that it is told of."""
+
+    def __init__(self) -> None:
+        self._watched: dict[int, Demand] = {}
+        self._some = trio.Event()
+        self.trace: Trace | None = None
+
+    def watch(self, pid: int) -> None:
+        """From now on, until `forget`: the pid must be the worker's all that time."""
+        with contextlib.suppress(OSError):  # it is dead already, and soon forgotten
+            now = Demand(cpu_s=time.clock_gettime(_clock_of(pid)), at_s=time.monotonic(), gave_way=gave_way(pid))
+            self._watched[pid] = now
+        self._some.set()
+
+    def forget(self, pid: int) -> None:
+        """It is gone, or about to be."""
+        self._watched.pop(pid, None)
+        if not self._watched:
+            self._some = trio.Event()
+
+    def hurry(self, pid: int) -> None:
+        """It is to be killed: to die, too, it must be run."""
+        demand = self._watched.get(pid)
+        if demand is not None and demand.idle:
+            with contextlib.suppress(OSError):
+                _schedule(pid, idle=False)
+
+    async def run(self) -> None:
+        """Until it is cancelled; asleep while there is nobody to watch."""
+        while True:
+            await self._some.wait()
+            await trio.sleep(PERIOD_S)
+            for pid, demand in tuple(self._watched.items()):
+                self._look(pid, demand)
+
+    def _look(self, pid: int, demand: Demand) -> None:
+        try:
+            cpu_s, at_s = time.clock_gettime(_clock_of(pid)), time.monotonic()
+            if not demand.is_due(cpu_s, at_s):
+                return
+            verdict = demand.judge(cpu_s, at_s, gave_way(pid))
+            if verdict is not None:
+                _schedule(pid, idle=verdict)
+                if self.trace is not None:
+                    self.trace.event("spins" if verdict else "pauses", host=pid)
+        except PermissionError:  # back from idle takes privilege; it stays where it is
+            demand.idle = True
+        except OSError:  # it has ended
+            pass
+
+
+def gave_way(pid: int) -> int:
+    """How often the threads of a process have given up a processor by themselves. Raises OSError."""
+    total = 0
+    for thread in os.listdir(f"/proc/{pid}/task"):
+        for line in Path(f"/proc/{pid}/task/{thread}/status").read_bytes().splitlines():
+            if line.startswith(b"voluntary_ctxt_switches:"):
+                total += int(line.split()[1])
+    return total
+
+
+def _clock_of(pid: int) -> int:
+    """The processor clock of a process, as clock_getcpuclockid(3) makes it."""
+    return (~pid << 3) | 2
+
+
+def _schedule(pid: int, *, idle: bool) -> None:
+    for thread in os.listdir(f"/proc/{pid}/task"):
+        os.sched_setscheduler(int(thread), os.SCHED_IDLE if idle else os.SCHED_OTHER, os.sched_param(0))
