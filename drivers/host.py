@@ -37,7 +37,10 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--fd", type=int, required=True, help="a connected AF_UNIX stream socket, inherited")
     parser.add_argument("--ledger", type=int, help="a memory file, inherited, in which to count; see LEDGER_PAGE")
     parser.add_argument("--parent", type=int, default=None, help="the pid this process must not outlive")
+    parser.add_argument("--site", help="a folder of modules to find it in, after all others")
     chosen = parser.parse_args(argv)
+    if chosen.site:
+        sys.path.append(chosen.site)  # last: it hides nothing of ours
     follow_parent(chosen.parent if chosen.parent is not None else os.getppid())
     _quiet()
     page = None if chosen.ledger is None else memoryview(mmap.mmap(chosen.ledger, LEDGER_PAGE.size))

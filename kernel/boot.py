@@ -35,7 +35,7 @@ from kernel.doors.session import Sessions
 from kernel.extension import load_extensions
 from kernel.gate import Gate, Handler
 from kernel.handles import Handles
-from kernel.hosts.host_process import StartHost, start_child
+from kernel.hosts.host_process import HostProcess, StartHost, start_child
 from kernel.ledger import Ledger
 from kernel.machine import Machine
 from kernel.mediation import Mediation
@@ -71,6 +71,7 @@ from kernel.sys import (
     model,
     net,
     package,
+    plugin,
     process,
     signalling,
     watch,
@@ -110,6 +111,7 @@ FAMILIES = (
     admission,
     watch,
     package,
+    plugin,
 )
 
 
@@ -156,11 +158,19 @@ async def machine_up(
     def disabled(kind: str, name: str, why: str) -> None:
         trace.event("extension_disabled", what=kind, name=name, why=why)
 
-    extensions = load_extensions(config, Watch(clock_, bound_s=config.bounds.policy_s, tell=disabled, breaker=breaker))
+    packages = Packages(config.packages_folder, tell=partial(_unread, trace))
+    extensions = load_extensions(
+        config, packages, Watch(clock_, bound_s=config.bounds.policy_s, tell=disabled, breaker=breaker)
+    )
     scheduler = Scheduler(clock_, queue_max=config.bounds.queue_max, policy=extensions.scheduling(config.scheduling))
     evictor = Evictor(extensions.eviction(config.eviction))
     devices = Registry(
-        config=config, trace=trace, truth=truth, accounts=accounts, source=extensions.source, start_host=start_host
+        config=config,
+        trace=trace,
+        truth=truth,
+        accounts=accounts,
+        source=extensions.source,
+        start_host=partial(_start_host, packages, start_host),
     )
     contexts = Contexts(
         bounds=config.bounds,
@@ -174,7 +184,6 @@ async def machine_up(
     )
     launcher = make_launcher(trace)
     pipes = Pipes(pipes_max=config.bounds.pipes_max)
-    packages = Packages(config.packages_folder, tell=partial(_unread, trace))
     executor = Executor(
         config=config,
         clock=clock_,
@@ -227,7 +236,7 @@ async def machine_up(
         shelves=Shelves(accounts=accounts, ledger=ledger, truth=truth, devices=devices, trace=trace),
     )
     permission = Permission(processes=processes, contexts=contexts, models=devices, accounts=machine.roster)
-    gate = Gate(machine, permission, handlers())
+    gate = Gate(machine, permission, handlers(), further=plugin.serve)
     init = processes.add(
         parent=None,
         principal="kernel",
@@ -257,13 +266,19 @@ async def machine_up(
         plugins.attach(nursery, gate, init)
         trace.event("boot", pid=init.pid, version=VERSION)
         for each in extensions.loaded:
-            trace.event("extension_loaded", extension=each.extension, trust=each.trust.record)
+            trace.event("extension_loaded", extension=each.extension, trust=each.record)
         try:
             yield Running(machine, gate, init)
         finally:
             with trio.CancelScope(shield=True):
                 await stop_programs(machine)
                 nursery.cancel_scope.cancel()
+
+
+async def _start_host(packages: Packages, start: StartHost, driver: str, log_file: Path) -> HostProcess:
+    """A driver of a package runs on what that package brings; all others on kernos's own environment."""
+    found = packages.driver(driver)
+    return await start(driver, log_file) if found is None else await start_child(found[0], log_file, site=found[1])
 
 
 @asynccontextmanager

@@ -5,10 +5,11 @@ from typing import Any, TypeVar, final
 
 from kernel.config import Config
 from kernel.mm.eviction import OLDEST
+from kernel.packages import Packages
 from kernel.policy import POLICIES
 from kernel.watchdog import Nonsense, Watch, Watched
 from syscalls.errors import Invalid, SyscallError
-from syscalls.extensions import Loaded, Trust, installed, load
+from syscalls.extensions import Loaded, Trusted, installed, load, named, of_package
 from syscalls.hooks import EvictionPolicy, ModelSource, SchedulingPolicy, Source
 
 CONFIG = "'trust' in kernos.toml"
@@ -82,9 +83,13 @@ class Extensions:
         raise Invalid(f"no {kind} {name!r}: there are {', '.join(sorted((*own, *known)))}{hint}")
 
 
-def load_extensions(config: Config, watch: Watch) -> Extensions:
-    """Those that kernos.toml trusts. Raises NotFound, Invalid that say which and what to do."""
-    return Extensions(load(Trust(name=name, record=CONFIG) for name in config.trust), watch)
+def load_extensions(config: Config, packages: Packages, watch: Watch) -> Extensions:
+    """Those that kernos.toml trusts, and those of packages that were installed with the word of trust. Raises NotFound,
+    Invalid that say which and what to do."""
+    trusted: list[Trusted] = [*named(config.trust, CONFIG)]
+    for package in packages.all():
+        trusted += of_package(package.record, package.site, "policies", "sources")
+    return Extensions(load(trusted), watch)
 
 
 def _asked(source: ModelSource, origin: str) -> Source | SyscallError:

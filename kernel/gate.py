@@ -35,14 +35,17 @@ _GENERATING = frozenset({"context.generate", "model.generate", "model.score"})
 
 @final
 class Gate:
-    """Lets calls in. One per kernel."""
+    """Lets calls in. One per kernel. `further` serves the calls of installed packages, whose rows come and go."""
 
-    def __init__(self, machine: Machine, permission: Permission, handlers: dict[int, Handler]) -> None:
+    def __init__(
+        self, machine: Machine, permission: Permission, handlers: dict[int, Handler], *, further: Handler | None = None
+    ) -> None:
         missing = sorted(row.name for number, row in TABLE.items() if number not in handlers)
         assert not missing, f"rows without a handler: {missing}"
         self._machine = machine
         self._permission = permission
         self._handlers = handlers
+        self._further = further
         self._rows: dict[int | str, Row] = dict(TABLE) | dict(BY_NAME)
         self._inlines = {number: handler for number, handler in handlers.items() if TABLE[number].inline}
         self.recorder = Recorder(machine.trace, machine.clock, machine.metrics)
@@ -50,7 +53,7 @@ class Gate:
     def enter(self, link: Duplex, call: Call, process: Process, nursery: trio.Nursery) -> trio.CancelScope | None:
         """Serves `call` of `process`: at once where it cannot wait, else in a task of its own whose scope is
         returned."""
-        row = self._rows.get(call.number)
+        row = self._rows.get(call.number) or self._of_package(call.number)
         if row is None:
             link.fail(call.id, _unknown(call.number))
             self._machine.trace.event("unknown_call", pid=process.pid, call=short(call.number))
@@ -61,6 +64,10 @@ class Gate:
         scope = trio.CancelScope()
         nursery.start_soon(self._serve, link, call, process, row, scope)
         return scope
+
+    def _of_package(self, key: int | str) -> Row | None:
+        """The row of a system call that an installed package adds."""
+        return None if self._further is None else self._machine.plugins.row(key)
 
     def _inline(self, link: Duplex, call: Call, process: Process, row: Row, handler: Handler) -> bool:
         """Answers in the reader's task; whether it did: a process that asks waits for what it lacks."""
@@ -169,7 +176,9 @@ class Gate:
         generating = trap.row.name in _GENERATING
         trap.process.begin(generating=generating)
         try:
-            answer = self._handlers[trap.row.number](self._machine, trap, args)
+            handler = self._handlers.get(trap.row.number, self._further)
+            assert handler is not None, "a row without a handler"
+            answer = handler(self._machine, trap, args)
             return await answer if isinstance(answer, Awaitable) else answer
         finally:
             trap.process.finish(generating=generating)

@@ -6,13 +6,15 @@ package outside a worker.
 """
 
 from collections.abc import Callable
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import final
 
 from msgspec.structs import replace
 
 from syscalls.calls.process import Budget
-from syscalls.errors import NotFound
+from syscalls.errors import NotFound, PermissionDenied
+from syscalls.hooks import DRIVERS
 from syscalls.package import RECORD, SITE, Installed, read_record
 from syscalls.rights import Right, parse_rights
 from syscalls.worker_limits import WorkerLimits
@@ -91,6 +93,19 @@ class Packages:
     def all(self) -> list[Package]:
         """By name."""
         return [self._known[name] for name in sorted(self._known)]
+
+    def driver(self, name: str) -> tuple[str, str] | None:
+        """The reference and the folder of a package's driver; None where no package brings it: kernos's own environment
+        comes first. Raises PermissionDenied (EPERM) where the word of trust is missing."""
+        found = next((each for each in self.all() if name in each.record.manifest.drivers), None)
+        if found is None or any(entry.name == name for entry in entry_points(group=DRIVERS)):
+            return None
+        if not found.record.trusted:
+            raise PermissionDenied(
+                f"driver {name} of package {found.name} would run outside the sandbox, and nobody said that it may: "
+                f"'kernos pkg install --trust' does"
+            )
+        return found.record.manifest.drivers[name], found.site
 
     def find(self, name: str) -> Package | None:
         """The package of that name, if it is there."""

@@ -1,21 +1,32 @@
-"""Installed extensions, and how those that an operator trusts are loaded: found by entry points, called by pluggy.
+"""Installed extensions, and how those that an operator trusts are loaded: found by entry points or as packages, called
+by pluggy.
 
-To look for them imports nothing of theirs. An extension is trusted by its name together with where that word is kept,
-and by nothing else: to be installed is no trust.
+To look for them imports nothing of theirs. The word of trust is a name in kernos.toml (for what pip installed beside
+kernos), or stands in the record of a package (`kernos pkg install --trust`), and nothing else: to be installed is no
+trust.
 """
 
 import importlib
 import inspect
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from importlib import metadata
-from typing import Any, final
+from typing import Any, Final, final
 
 import pluggy
 from msgspec import Struct
 
 from syscalls.errors import Invalid, NotFound
 from syscalls.hooks import EXTENSIONS, PROJECT, Hooks
+from syscalls.package import Installed
+
+HOOKS: Final = {
+    "policies": ("kernos_scheduling_policies", "kernos_eviction_policies"),
+    "sources": ("kernos_model_sources",),
+    "commands": ("kernos_commands",),
+}
+"""What each kind of extension of a manifest may bring; a driver is loaded by its host."""
+_ALL: Final = tuple(hook for hooks in HOOKS.values() for hook in hooks)
 
 
 @final
@@ -34,73 +45,91 @@ class Extension(Struct, frozen=True, kw_only=True):
 
 
 @final
-class Trust(Struct, frozen=True, kw_only=True):
-    """A word of trust: which extension, where the word is kept, and the folder of its package ("" for kernos's own
-    environment)."""
+class Trusted(Struct, frozen=True, kw_only=True):
+    """An extension with the word for it: where that is kept, and which hooks it was given for."""
 
-    name: str
+    extension: Extension
     record: str
-    folder: str = ""
+    hooks: tuple[str, ...] = _ALL
 
 
 @final
 class Loaded:
-    """A trusted extension whose code was imported. `call(HOOK)` is what it answers, () where it has no such hook."""
+    """A trusted extension whose code was imported. `call(HOOK)` is what it answers, () where it has no such hook or is
+    not trusted with it."""
 
-    def __init__(self, extension: Extension, trust: Trust, hooks: pluggy.HookRelay) -> None:
-        self.extension = extension
-        self.trust = trust
+    def __init__(self, trusted: Trusted, hooks: pluggy.HookRelay) -> None:
+        self.extension = trusted.extension
+        self.record = trusted.record
+        self._trusted = trusted
         self._hooks = hooks
 
     def call(self, hook: str) -> tuple[Any, ...]:
         """Raises Invalid for whatever goes wrong in it."""
+        if hook not in self._trusted.hooks:
+            return ()
         caller: Callable[[], list[Any]] = getattr(self._hooks, hook)
         try:
             return tuple(each for answer in caller() for each in answer)
         except Exception as failed:
-            raise _unloadable(self.extension, self.trust, failed) from failed
+            raise _unloadable(self._trusted, failed) from failed
 
 
-def installed(folder: str = "") -> dict[str, Extension]:
-    """By name, those of kernos's own environment or of a package's."""
-    found = metadata.distributions(path=[folder]) if folder else metadata.distributions()
+def installed() -> dict[str, Extension]:
+    """By name, those of kernos's own environment."""
     return {
-        entry.name: Extension(
-            name=entry.name, value=entry.value, package=each.name, version=each.version, folder=folder
-        )
-        for each in found
+        entry.name: Extension(name=entry.name, value=entry.value, package=each.name, version=each.version)
+        for each in metadata.distributions()
         for entry in each.entry_points
         if entry.group == EXTENSIONS
     }
 
 
-def load(trusted: Iterable[Trust]) -> tuple[Loaded, ...]:
-    """Imports what is trusted and nothing else. Raises NotFound (ENOENT) for one that is not installed, Invalid for one
-    that cannot be imported or implements a hook that there is not."""
-    there: dict[str, Mapping[str, Extension]] = {}
-    loaded = []
-    for trust in trusted:
-        if trust.folder not in there:
-            there[trust.folder] = installed(trust.folder)
-        loaded.append(_load(trust, there[trust.folder]))
-    return tuple(loaded)
+def named(names: Iterable[str], record: str) -> Iterator[Trusted]:
+    """Those of kernos's own environment that `record` trusts by name. Raises NotFound (ENOENT) for one that is not
+    installed."""
+    wanted = tuple(names)
+    there = installed() if wanted else {}
+    for name in wanted:
+        if name not in there:
+            known = ", ".join(sorted(there)) or "none"
+            raise NotFound(f"{record} trusts the extension {name!r}, which is not installed; there are: {known}")
+        yield Trusted(extension=there[name], record=record)
 
 
-def _load(trust: Trust, there: Mapping[str, Extension]) -> Loaded:
-    extension = there.get(trust.name)
-    if extension is None:
-        known = ", ".join(sorted(there)) or "none"
-        raise NotFound(
-            f"{trust.record} trusts the extension {trust.name!r}, which is not installed; there are: {known}"
-        )
+def of_package(package: Installed, site: str, *kinds: str) -> Iterator[Trusted]:
+    """What a package brings of these kinds, where the word of trust stands in its record: one for each module or object
+    that it names."""
+    manifest = package.manifest
+    hooks: dict[str, tuple[str, ...]] = {}
+    for kind in kinds:
+        for reference in getattr(manifest, kind).values():
+            hooks[reference] = (*hooks.get(reference, ()), *HOOKS[kind])
+    for reference, allowed in hooks.items():
+        if package.trusted:
+            extension = Extension(
+                name=manifest.name, value=reference, package=manifest.name, version=manifest.version, folder=site
+            )
+            yield Trusted(
+                extension=extension, record=f"the packages ('kernos pkg remove {manifest.name}')", hooks=allowed
+            )
+
+
+def load(trusted: Iterable[Trusted]) -> tuple[Loaded, ...]:
+    """Imports what is trusted and nothing else. Raises Invalid for one that cannot be imported, or implements a hook
+    that there is not."""
+    return tuple(map(_load, trusted))
+
+
+def _load(trusted: Trusted) -> Loaded:
     manager = pluggy.PluginManager(PROJECT)
     manager.add_hookspecs(Hooks)
     try:
-        manager.register(_imported(extension), name=extension.name)
+        manager.register(_imported(trusted.extension), name=trusted.extension.name)
         manager.check_pending()
     except Exception as failed:
-        raise _unloadable(extension, trust, failed) from failed
-    return Loaded(extension, trust, manager.hook)
+        raise _unloadable(trusted, failed) from failed
+    return Loaded(trusted, manager.hook)
 
 
 def _imported(extension: Extension) -> Any:
@@ -115,6 +144,6 @@ def _imported(extension: Extension) -> Any:
     return importlib.import_module(module) if inspect.isfunction(found) else found
 
 
-def _unloadable(extension: Extension, trust: Trust, failed: Exception) -> Invalid:
+def _unloadable(trusted: Trusted, failed: Exception) -> Invalid:
     why = f"{type(failed).__name__}: {failed}"
-    return Invalid(f"{extension} cannot be loaded ({why}): mend it, or take it out of {trust.record}")
+    return Invalid(f"{trusted.extension} cannot be loaded ({why}): mend it, or take it out of {trusted.record}")

@@ -29,7 +29,7 @@ def check_right(text: str) -> Right:
 
 def _actions() -> dict[str, frozenset[str]]:
     """Per kind of resource the actions there are; an empty set where any word may be one."""
-    found: dict[str, set[str]] = {"store": {"call", "open"}}
+    found: dict[str, set[str]] = {"store": {"call", "open"}, "syscall": {"call"}}
     free: set[str] = {"net"}
     for row in TABLE.values():
         for needs in (row.needs, row.also):

@@ -16,6 +16,7 @@ from syscalls.calls import (
     model,
     net,
     package,
+    plugin,
     process,
     signalling,
     watch,
@@ -41,6 +42,7 @@ def _index(rows: Iterable[Row]) -> dict[int, Row]:
     table: dict[int, Row] = {}
     for row in rows:
         assert row.number not in table and row.number not in RESERVED, f"number {row.number:#x} is taken"
+        assert row.number not in plugin.PLUGIN_NUMBERS, f"number {row.number:#x} is set aside for packages"
         assert (row.needs is None) == (row.name in FREE), f"{row.name} must name a right or be on the short list"
         assert row.streams == (row.item is not None), f"{row.name} streams items of no type"
         table[row.number] = row
@@ -64,6 +66,7 @@ _FAMILIES = (
     admission,
     watch,
     package,
+    plugin,
 )
 TABLE: dict[int, Row] = _index(row for family in _FAMILIES for row in family.ROWS)
 BY_NAME: dict[str, Row] = {row.name: row for row in TABLE.values()}

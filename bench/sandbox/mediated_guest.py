@@ -9,7 +9,7 @@ from typing import Any
 
 CALLS = 1_000
 ROUNDS = 300
-WALKS = 100
+WALKS = 300
 OPENS = 4000
 
 

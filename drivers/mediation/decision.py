@@ -36,7 +36,8 @@ class Decisions:
     """`seen` are the folders that the worker sees of its own, read-only: the interpreter's library above all."""
 
     def __init__(self, seen: tuple[str, ...]) -> None:
-        self._seen = seen
+        self._seen = frozenset(seen)
+        self._in_seen = tuple(f"{folder}/" for folder in seen)
         self._rights: tuple[Right, ...] = ()
         self._remembered: dict[tuple[str, bool, bool], Allowed | None] = {}
 
@@ -47,7 +48,7 @@ class Decisions:
 
     def sees(self, path: str) -> bool:
         """Whether it is part of what the worker sees of its own."""
-        return any(inside(path, folder) for folder in self._seen)
+        return path.startswith(self._in_seen) or path in self._seen
 
     def leads_there(self, path: str) -> bool:
         """Whether it is a folder on the way there, of which nothing shows but that way."""

@@ -14,6 +14,8 @@ def absolute(base: str, path: str) -> str:
     Raises OSError: ENOENT for the empty path, as the machine has it."""
     if not path:
         raise OSError(errno.ENOENT, os.strerror(errno.ENOENT))
+    if path.startswith("/") and "/." not in path and "//" not in path and (not path.endswith("/") or path == "/"):
+        return path  # as most are
     names: list[str] = []
     for name in (path if path.startswith("/") else f"{base}/{path}").split("/"):
         if name == "..":

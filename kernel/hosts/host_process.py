@@ -66,14 +66,26 @@ class ChildProcess:
         return status  # noqa: RET504 (mypy takes a shielded scope for one that may swallow)
 
 
-async def start_child(driver: str, log_file: Path) -> HostProcess:
-    """`python -m drivers.host DRIVER`, reached over an inherited socket: named as a string, never imported."""
+_HOST = (sys.executable, "-m", "drivers.host")
+
+
+async def start_child(driver: str, log_file: Path, *, site: str = "") -> HostProcess:
+    """`python -m drivers.host DRIVER`, reached over an inherited socket: named as a string, never imported. `site` is
+    the folder of the package that brings it."""
     ours, theirs = socket.socketpair()
     try:
         log_file.parent.mkdir(parents=True, exist_ok=True)
         with theirs, _shared_page() as (page, ledger), log_file.open("ab") as log:
             process = await trio.lowlevel.open_process(
-                [sys.executable, "-m", "drivers.host", driver, "--fd", str(theirs.fileno()), "--ledger", str(ledger)],
+                [
+                    *_HOST,
+                    driver,
+                    "--fd",
+                    str(theirs.fileno()),
+                    "--ledger",
+                    str(ledger),
+                    *(["--site", site] if site else []),
+                ],
                 pass_fds=[theirs.fileno(), ledger],
                 stdin=subprocess.DEVNULL,
                 stdout=log,

@@ -26,8 +26,8 @@ _PLAIN = frozenset(b"\xc4\xc5\xc6\xd9\xda\xdb")
 
 
 def list_(machine: Machine, trap: Trap, args: abi.ListDevices) -> abi.Devices:
-    shown = (device for device in machine.devices.devices() if args.kind in (None, device.kind))
-    return abi.Devices(devices=tuple(shown))
+    listed = (device for device in machine.devices.devices() if args.kind in (None, device.kind))
+    return abi.Devices(devices=tuple(listed))
 
 
 async def open_(machine: Machine, trap: Trap, args: abi.OpenDevice) -> abi.OpenedDevice:
@@ -65,7 +65,7 @@ async def call(machine: Machine, trap: Trap, args: abi.CallTool) -> abi.ToolAnsw
             value = await tool.call(args.method, args.arguments, partial(_lent, machine, trap.process, args))
             by = f"sandboxed worker {tool.process.worker_pid if tool.process else 0}"
         trap.driver_s = machine.clock.now() - began
-        text = _shown(bytes(value))
+        text = shown(bytes(value))
         trap.detail = f"{text} ({by})"
         return abi.ToolAnswer(value=Raw(bytes(value)), text=text)
     raise TimedOut(f"{args.device}.{args.method} did not answer in {args.timeout_s:g} s")
@@ -82,7 +82,7 @@ async def stream(machine: Machine, trap: Trap, args: abi.CallTool) -> abi.ToolSt
         async with machine.devices.tool(args.device).stream(args.method, args.arguments, lend) as yielded:
             async for each in yielded:
                 value = bytes(each.value)
-                trap.emit(abi.ToolItem(value=Raw(value), text=_shown(value)))
+                trap.emit(abi.ToolItem(value=Raw(value), text=shown(value)))
                 items += 1
                 await trap.room()
         return abi.ToolStreamed(items=items)
@@ -131,7 +131,7 @@ def _lent(machine: Machine, caller: Process, args: abi.CallTool, tool: Process) 
             table.revoke(each, f"{what}, is over")
 
 
-def _shown(value: bytes) -> str:
+def shown(value: bytes) -> str:
     """An answer as text for a model. One that is large and not simply text is only told of: as objects it would take
     up to eighty times its size."""
     if len(value) > FREE_FORM_BYTES_MAX and value[0] not in _PLAIN:

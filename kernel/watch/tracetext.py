@@ -64,6 +64,8 @@ def result_text(row: Row, kept: bytes | str) -> str:
 def fields_text(value: Any) -> str:
     """The fields of a struct that say more than their default, as `name=value, …`; those marked SECRET show only that
     they were set."""
+    if isinstance(value, dict):  # of a package's call
+        return ", ".join(f"{name}={_brief(item)}" for name, item in value.items())
     if not isinstance(value, Struct):
         return ""
     hidden, usual = secret_fields(type(value)), _defaults(type(value))

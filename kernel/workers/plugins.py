@@ -1,4 +1,4 @@
-"""Plugins: the tools that there are, those of installed packages among them, which come and go."""
+"""Plugins: the tools that there are, and the system calls of installed packages, which come and go."""
 
 import importlib.metadata
 from typing import final
@@ -15,7 +15,11 @@ from kernel.process_table import ProcessTable
 from kernel.watch.trace import Trace
 from kernel.workers.launch import Launcher
 from kernel.workers.tool import Tool
+from syscalls.calls.plugin import PLUGIN_NUMBERS, plugin_row
+from syscalls.errors import NotFound
 from syscalls.package import Manifest
+from syscalls.row import Row
+from syscalls.turns import ToolSpec
 
 TOOLS_GROUP = "kernos.tools"
 
@@ -31,8 +35,33 @@ class _Wanted(Struct, frozen=True):
 
 
 @final
+class Served:
+    """A system call of a package, and the worker that serves it: one for all that the package names of a module."""
+
+    def __init__(self, row: Row, package: Package, tool: Tool) -> None:
+        self.row = row
+        self.package = package.name
+        self.version = package.record.manifest.version
+        self.tool = tool
+
+    async def spec(self) -> ToolSpec:
+        """What it takes, as its worker says. Raises why that cannot be had, NotFound (ENOENT) where the function is not
+        there."""
+        await self.tool.describe()
+        name = self.row.name.partition(".")[2]
+        same = [spec for spec in self.tool.methods if spec.name.replace("_", "-") == name.replace("_", "-")]
+        if not same and len(self.tool.methods) == 1:
+            same = list(self.tool.methods)
+        if not same:
+            known = ", ".join(spec.name for spec in self.tool.methods) or "none"
+            raise NotFound(f"{self.row.name}: {self.tool.program} has no such function; it has: {known}")
+        return same[0]
+
+
+@final
 class Plugins:
-    """Keeps `tools`, the registry's, as the configuration and the installed packages say."""
+    """Keeps `tools`, the registry's, and the system calls of packages, as the configuration and the installed packages
+    say."""
 
     def __init__(
         self,
@@ -56,6 +85,9 @@ class Plugins:
         self._gate: Entrance | None = None
         self._init: Process | None = None
         self._served: dict[str, tuple[_Wanted, trio.CancelScope]] = {}
+        self._workers: dict[tuple[str, str], tuple[_Wanted, Tool, trio.CancelScope]] = {}
+        self._calls: dict[str, Served] = {}
+        self._numbers: dict[str, int] = {}
 
     def attach(self, nursery: trio.Nursery, gate: Entrance, init: Process) -> None:
         """Boot's last step: where their supervisors live. The tools are there from now on."""
@@ -69,6 +101,22 @@ class Plugins:
     def all(self) -> list[Package]:
         """The installed packages, by name."""
         return self._packages.all()
+
+    def calls(self) -> list[Served]:
+        """The system calls of packages, by name."""
+        return [self._calls[name] for name in sorted(self._calls)]
+
+    def call(self, name: str) -> Served:
+        """One of them. Raises NotFound (ENOENT) where its package has just gone."""
+        if name not in self._calls:
+            raise NotFound(f"{name} is gone: its package was removed")
+        return self._calls[name]
+
+    def row(self, key: int | str) -> Row | None:
+        """The row of a package's call by its name or number, None for what is none."""
+        if isinstance(key, str):
+            return self._calls[key].row if key in self._calls else None
+        return next((each.row for each in self._calls.values() if each.row.number == key), None)
 
     def look(self) -> dict[str, tuple[Package, Package | None]]:
         """Reads the records again. Tools that are gone or are others now end, with the calls they serve. Returns what
@@ -94,6 +142,31 @@ class Plugins:
         for name, tool in wanted.items():
             if name not in self._served:
                 self._serve(name, tool)
+        self._follow_calls()
+
+    def _follow_calls(self) -> None:
+        """One worker for each reference; a name keeps its number as long as this kernel lives."""
+        wanted: dict[str, tuple[Package, _Wanted]] = {}
+        for package in self._packages.all():
+            for entry, program in package.record.manifest.syscalls.items():
+                config = ToolConfig(program=program, rights=package.record.granted)
+                wanted[f"{package.name}.{entry}"] = (
+                    package,
+                    _Wanted(config, package.name, package.site, package.record.manifest),
+                )
+        needed = {(worker.package, worker.config.program): worker for _, worker in wanted.values()}
+        for key, (known, tool, scope) in tuple(self._workers.items()):
+            if needed.get(key) != known:
+                del self._workers[key]
+                scope.cancel()
+                tool.retire()
+        self._calls = {}
+        for name, (package, worker) in wanted.items():
+            key = (worker.package, worker.config.program)
+            if key not in self._workers:
+                self._workers[key] = worker, *self._start(package.name, worker)
+            number = self._numbers.setdefault(name, PLUGIN_NUMBERS[len(self._numbers) % len(PLUGIN_NUMBERS)])
+            self._calls[name] = Served(plugin_row(name, number), package, self._workers[key][1])
 
     def _wanted(self) -> dict[str, _Wanted]:
         """Those of the environment, then those of kernos.toml; a package takes no name that one of them has."""
@@ -110,15 +183,19 @@ class Plugins:
         return wanted
 
     def _serve(self, name: str, wanted: _Wanted) -> None:
+        self._tools[name], scope = self._start(name, wanted)
+        self._served[name] = wanted, scope
+
+    def _start(self, name: str, wanted: _Wanted) -> tuple[Tool, trio.CancelScope]:
+        """A worker whenever one is wanted."""
         assert self._nursery is not None, "attach comes first"
         tool = Tool(
             name, wanted.config, bounds=self._config.bounds, clock=self._clock, launcher=self._launcher,
             package=self._packages.find(wanted.package),
         )  # fmt: skip
         scope = trio.CancelScope()
-        self._tools[name] = tool
-        self._served[name] = wanted, scope
         self._nursery.start_soon(self._supervise, tool, scope)
+        return tool, scope
 
     async def _supervise(self, tool: Tool, scope: trio.CancelScope) -> None:
         assert self._gate is not None and self._init is not None, "attach comes first"

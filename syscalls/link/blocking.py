@@ -104,7 +104,9 @@ class BlockingLink:
 
     def _start(self, row: Row, args: Any, *, channel: int, credit: int) -> int:
         try:
-            call_id = self._peer.call(row.number, pack(args), channel=channel, credit=credit)
+            call_id = self._peer.call(
+                row.number if row.number >= 0 else row.name, pack(args), channel=channel, credit=credit
+            )
         except WireError as ended:
             raise farewell(str(ended)) from None
         except BlockingIOError as full:

@@ -296,7 +296,9 @@ class Duplex:
         flush: Callable[[], None] | None = None,
     ) -> int:
         try:
-            call_id = self.peer.call(row.number, pack(args), channel=channel, credit=credit)
+            call_id = self.peer.call(
+                row.number if row.number >= 0 else row.name, pack(args), channel=channel, credit=credit
+            )
         except WireError as ended:
             raise farewell(str(ended)) from None
         except BlockingIOError as full:

@@ -235,6 +235,7 @@ SESSIONS: dict[str, list[Step]] = {
         Step("kernel.metrics"),
     ],
     "kernel-packages": [Step("kernel.packages"), Step("kernel.packages", {"look": True})],
+    "kernel-calls": [Step("kernel.calls"), Step("kernel.calls", {"package": "no-such-package"})],
     "kernel": [
         Step("kernel.info"),
         Step("kernel.trace", {"follow": True}, credit=2, items=2),

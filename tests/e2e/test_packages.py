@@ -274,6 +274,49 @@ def test_a_programs_rights_are_the_packages_whoever_starts_it(up: CommandLine) -
     assert more.returncode == 4 and "package words was not granted 'topic:news'" in more.stderr
 
 
+def test_a_system_call_of_a_package_is_in_the_table_the_manual_and_the_schema(up: CommandLine) -> None:
+    asked = {"syscalls": {"count": "words:*"}, "tools": {}}
+    assert up("pkg", "install", "--unsigned", "--yes", wheel(up.home, manifest=asked)).returncode == 0
+    page = up("man", "words.count")
+    assert page.returncode == 0, page.stderr
+    for part in ("words.count - Counts words", "words.count(text: string)", "syscall:words.count call", "words 1.0"):
+        assert part in page.stdout
+    rows = {row["name"]: row for row in up.json("syscalls")}
+    assert rows["words.count"]["right"] == {"resource": "syscall:words.count", "action": "call"}
+    assert rows["words.count"]["args"]["required"] == ["text"] and "words.count" in up("syscalls", "-q").stdout
+    schema = json.loads(up("syscalls", "--schema").stdout)
+    assert [each["name"] for each in schema["plugins"]] == ["words.count"] and schema["calls"]
+    (up.home / "asks.py").write_text(
+        "from kernos import Sys, program\n\n\n@program\nasync def asks(sys: Sys) -> int:\n"
+        "    return (await sys.call_plugin('words.count', text='a b c')).value\n"
+    )
+    assert up("run", "--allow", "syscall:words.count call", "asks.py").stdout == "3\n"
+    refused = up("run", "asks.py")
+    assert refused.returncode != 0 and "syscall:words.count call" in refused.stderr
+    assert up("pkg", "remove", "words").returncode == 0
+    assert up("man", "words.count").returncode == 3
+
+
+def test_code_that_runs_outside_the_sandbox_needs_the_word_of_trust(up: CommandLine) -> None:
+    code = (
+        "import click\n\nfrom kernos.hooks import hookimpl\n\n\n@click.command()\ndef wave():\n"
+        "    '''Waves.'''\n    print('a wave')\n\n\n@hookimpl\ndef kernos_commands():\n    return [wave]\n"
+    )
+    place = wheel(
+        up.home,
+        manifest={"commands": {"wave": "waves:kernos_commands"}, "programs": {}},
+        files={"waves.py": code},
+    )
+    refused = up("pkg", "install", "--unsigned", "--yes", place)
+    assert refused.returncode != 0 and "--trust" in refused.stderr
+    assert up("wave").returncode == 2
+    assert up("pkg", "install", "--unsigned", "--yes", "--trust", place).returncode == 0
+    assert up("wave").stdout == "a wave\n" and "Waves." in up("--help").stdout
+    assert up.json("pkg", "show", "words")["trusted"] is True
+    assert up("pkg", "remove", "words").returncode == 0
+    assert up("wave").returncode == 2
+
+
 def test_a_package_is_installed_by_its_address_or_its_name(kernos: CommandLine) -> None:
     served = kernos.home / "served"
     place = wheel(served)

@@ -9,11 +9,13 @@ import pytest
 
 from kernel.config import Config
 from kernel.extension import CONFIG, load_extensions
+from kernel.packages import Packages
 from kernel.watchdog import Watch
 from kernos.testing import up
 from syscalls.calls import kernel, model, watch
 from syscalls.errors import Invalid, NotFound, SyscallError
-from syscalls.extensions import Trust, installed, load
+from syscalls.extensions import installed, load, of_package
+from syscalls.package import Installed, Manifest
 from syscalls.turns import user
 from tests.extensions import CODE, NAME, installed_package, write_package
 
@@ -26,7 +28,8 @@ def package(tmp_path: Path) -> Iterator[None]:
 
 def extensions_of(**config: Any) -> Any:
     watch: Any = Watch(_Still(), bound_s=1.0, tell=lambda *what: None)  # type: ignore[arg-type]
-    return load_extensions(Config(**config), watch)
+    none = Path("/nowhere/at/all")
+    return load_extensions(Config(**config), Packages(none, lambda name, why: None), watch)
 
 
 class _Still:
@@ -60,7 +63,7 @@ def test_a_trusted_one_brings_its_policies_and_sources() -> None:
     assert found.scheduling("fair") == "fair"
     assert found.source("shelf:book").origin == "sim:book"
     assert found.source("/a/folder") is None and found.source("other:book") is None
-    assert [each.trust.record for each in found.loaded] == [CONFIG]
+    assert [each.record for each in found.loaded] == [CONFIG]
 
 
 @pytest.mark.usefixtures("package")
@@ -107,16 +110,43 @@ def test_one_that_cannot_be_loaded_is_refused_with_the_reason(tmp_path: Path, co
         extensions_of(trust=("demo",))
 
 
-def test_a_package_with_a_folder_of_its_own_comes_last_on_the_path(tmp_path: Path) -> None:
-    folder = str(write_package(tmp_path, module="kernos_other_extension"))
+OTHER = "kernos_other_extension"
+
+
+def record_of(*, trusted: bool, **kinds: dict[str, str]) -> Installed:
+    manifest = Manifest(name="other", version="2.0", **kinds)  # type: ignore[arg-type]
+    return Installed(manifest=manifest, release="2.0-abc", sha256="0" * 64, trusted=trusted)
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[str]:
+    """The folder of a package's own environment, with a module of extensions; nothing is left behind."""
     before = list(sys.path)
-    try:
-        (loaded,) = load([Trust(name="demo", record="the record", folder=folder)])
-        assert sys.path == [*before, folder]
-        assert len(loaded.call("kernos_commands")) == 1
-    finally:
-        sys.path.remove(folder)
-        del sys.modules["kernos_other_extension"]
+    yield str(write_package(tmp_path / "other", module=OTHER))
+    sys.path[:] = before
+    sys.modules.pop(OTHER, None)
+
+
+def test_a_package_is_loaded_for_the_kinds_that_it_names_and_comes_last_on_the_path(site: str) -> None:
+    before = list(sys.path)
+    record = record_of(
+        trusted=True,
+        policies={"shortest": f"{OTHER}:kernos_scheduling_policies"},
+        commands={"greet": f"{OTHER}:kernos_commands"},
+    )
+    (loaded,) = load(of_package(record, site, "policies", "sources"))
+    assert sys.path == [*before, site]
+    assert [policy.name for policy in loaded.call("kernos_scheduling_policies")] == ["shortest", "broken"]
+    assert loaded.call("kernos_model_sources") == loaded.call("kernos_commands") == ()
+    assert "kernos pkg remove other" in loaded.record
+    (commands,) = load(of_package(record, site, "commands"))
+    assert [command.name for command in commands.call("kernos_commands")] == ["greet"]
+
+
+def test_a_package_without_the_word_of_trust_is_not_loaded(site: str) -> None:
+    record = record_of(trusted=False, policies={"shortest": f"{OTHER}:kernos_scheduling_policies"})
+    assert load(of_package(record, site, "policies", "sources")) == ()
+    assert OTHER not in sys.modules
 
 
 @pytest.mark.usefixtures("package")

@@ -89,11 +89,8 @@ class Session:
     @property
     def trusts(self) -> bool:
         """Whether there may be a word of trust for an extension: a quick look, so that few commands look for one."""
-        config = self.config_file
-        try:
-            return config is not None and b"trust" in config.read_bytes()
-        except OSError:
-            return False
+        records = self.packages.glob("[a-z0-9]*/package.json")
+        return any(_holds(path, b'"commands"') for path in records) or _holds(self.config_file, b"trust")
 
     @property
     def packages(self) -> Path:
@@ -167,6 +164,13 @@ def check_length(path: Path) -> Path:
         limit = f"a socket path has at most {SOCKET_BYTES_MAX} bytes, this one has {size}"
         raise Failure(f"{limit}: give a shorter one with --socket ({path})", USAGE)
     return path
+
+
+def _holds(path: Path | None, word: bytes) -> bool:
+    try:
+        return path is not None and word in path.read_bytes()
+    except OSError:
+        return False
 
 
 def _configured(config: Path | None, key: str) -> str:

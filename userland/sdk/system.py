@@ -15,6 +15,7 @@ from syscalls.link.ticket import Stream
 from syscalls.row import Row
 from syscalls.turns import ToolSpec, Turn
 from syscalls.worker_limits import WorkerLimits
+from userland.sdk import plugin
 from userland.sdk.account import Account
 from userland.sdk.capability import Rights
 from userland.sdk.child import Child
@@ -130,6 +131,15 @@ class Sys:
     ) -> ToolReply:
         """Calls a tool; the reply has its value and the text for a model. Raises what the tool failed with."""
         return await Device(self._door, device_name).call(method, call_timeout_s=call_timeout_s, **arguments)
+
+    async def call_plugin(self, name: str, /, **arguments: Any) -> ToolReply:
+        """A system call that an installed package adds, by its name `PACKAGE.CALL`. Raises PermissionDenied (EPERM)
+        without `syscall:NAME call`, NoSyscall (ENOSYS), what it failed with."""
+        return await plugin.call(self._door, name, arguments)
+
+    async def plugin_calls(self, package: str | None = None) -> plugin.PluginCalls:
+        """The system calls that installed packages add, for programs and as tools for models."""
+        return await plugin.listed(self._door, package)
 
     def device(self, name: str) -> Device:
         """A tool device without a handle, for `call` and `stream`."""

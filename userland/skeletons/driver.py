@@ -57,7 +57,18 @@ import math
 import struct
 
 from kernos.hooks import Device, hookimpl
-from syscalls.driver import Ids, Open, Opened, StoreAdd, StoreDelete, StoreHits, StoreIds, StoreQuery
+from syscalls.driver import (
+    Ids,
+    Open,
+    Opened,
+    Sized,
+    StoreAdd,
+    StoreDelete,
+    StoreHits,
+    StoreIds,
+    StoreQuery,
+    StoreSize,
+)
 from syscalls.errors import Invalid
 
 
@@ -93,6 +104,11 @@ class Store:
 
     async def ids(self, call: StoreIds, /) -> Ids:
         return Ids(ids=tuple(sorted(self.collections.get(call.collection, {{}}))))
+
+    async def size(self, call: StoreSize, /) -> Sized:
+        rows = self.collections.get(call.collection, {{}})
+        ids = set(rows if call.ids is None else call.ids)
+        return Sized(bytes=sum(len(each.encode()) + 4 * len(rows[each]) for each in ids if each in rows))
 
     async def close(self) -> None:
         self.collections.clear()

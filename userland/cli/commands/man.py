@@ -5,12 +5,14 @@ import json
 
 import click
 
+from syscalls.calls.plugin import PluginCall
 from syscalls.row import Flag, Row
 from syscalls.table import BY_NAME, TABLE
-from userland.cli import manual, reference
+from userland.cli import manual, plugins, reference
 from userland.cli.failures import NOT_FOUND, Failure
-from userland.cli.options import SETTINGS, lists, output
+from userland.cli.options import SETTINGS, lists, output, which_kernel
 from userland.cli.output import show_rows, show_value, write_lines
+from userland.cli.session import Session
 from userland.cli.table import Column
 
 _SHORT = {
@@ -24,10 +26,24 @@ _SHORT = {
 COLUMNS = (
     Column("NUMBER", lambda row: f"0x{row.number:02X}"),
     Column("NAME", lambda row: row.name),
-    Column("RIGHT", lambda row: f"{row.needs.resource} {row.needs.action}" if row.needs else "-"),
-    Column("FLAGS", lambda row: "".join(letter if flag in row.flags else "-" for flag, letter in _SHORT.items())),
-    Column("WHAT IT DOES", manual.summary),
+    Column("RIGHT", lambda row: _right(row)),
+    Column("FLAGS", lambda row: _flags(row)),
+    Column("WHAT IT DOES", lambda row: manual.summary(row) if isinstance(row, Row) else plugins.summary(row)),
 )
+
+
+def _right(row: Row | PluginCall) -> str:
+    if isinstance(row, PluginCall):
+        return row.right
+    return f"{row.needs.resource} {row.needs.action}" if row.needs else "-"
+
+
+def _flags(row: Row | PluginCall) -> str:
+    """A package's call is an effect, as far as anybody knows."""
+    flags = row.flags if isinstance(row, Row) else Flag.EFFECT
+    return "".join(letter if flag in flags else "-" for flag, letter in _SHORT.items())
+
+
 _PAGES = {"errno": reference.errno_page, "errors": reference.errno_page, "signal": reference.signal_page,
           "signals": reference.signal_page}  # fmt: skip
 
@@ -45,16 +61,22 @@ Examples:
 )
 @click.argument("name", required=False)
 @output("table", "json", "md")
-def man(*, name: str | None, output: str) -> None:
+@which_kernel
+@click.pass_obj
+def man(session: Session, *, name: str | None, output: str) -> None:
     """Show the manual page of the system call NAME, or of `errno` or `signal`; without a name, list all calls.
+
+    A call of an installed package is asked of the kernel that answers: it is called PACKAGE.CALL.
 
     A page says what the call does, what it waits for, what a cancellation leaves, what it costs, what a durable
     process's journal keeps of it, and what each error means there.
     """
     if name is None:
-        write_lines(reference.markdown()) if output == "md" else _list(output)
+        write_lines(reference.markdown()) if output == "md" else _list(session, output)
     elif name.lower() in _PAGES:
         write_lines(_PAGES[name.lower()]())
+    elif is_plugins(name) and (found := plugins.find(session, name)) is not None:
+        show_value(plugins.described(found), output=output) if output == "json" else write_lines(plugins.page(found))
     elif output == "json":
         show_value(described(find(name)), output=output)
     elif output == "md":
@@ -77,14 +99,24 @@ Examples:
 )
 @click.option("--schema", is_flag=True, help="The whole ABI as one JSON document")
 @lists
-def syscalls(*, schema: bool, output: str, quiet: bool, no_trunc: bool) -> None:
-    """List the system calls by family: number, name, the right each needs, flags, what it does."""
+@which_kernel
+@click.pass_obj
+def syscalls(session: Session, *, schema: bool, output: str, quiet: bool, no_trunc: bool) -> None:
+    """List the system calls by family: number, name, the right each needs, flags, what it does; then those that the
+    packages of the kernel that answers add."""
     if schema:
         from syscalls.schemas import document
 
-        write_lines([json.dumps(document(), indent=1, ensure_ascii=False)])
+        added = {"plugins": [plugins.described(each) for each in plugins.calls(session)]}
+        write_lines([json.dumps({**document(), **added}, indent=1, ensure_ascii=False)])
     else:
-        _list(output, quiet=quiet, whole=no_trunc)
+        _list(session, output, quiet=quiet, whole=no_trunc)
+
+
+def is_plugins(name: str) -> bool:
+    """Whether it can only be a package's: `PACKAGE.CALL`, of no family of ours."""
+    families = {row.name.partition(".")[0] for row in TABLE.values()}
+    return "." in name and name.partition(".")[0] not in families
 
 
 def find(name: str) -> Row:
@@ -124,9 +156,10 @@ def _field(name: str, kind: str, default: str) -> dict[str, str | None]:
     return {"name": name, "type": kind, "default": default.removeprefix(" = ") or None}
 
 
-def _list(output: str, *, quiet: bool = False, whole: bool = False) -> None:
-    rows = [TABLE[number] for number in sorted(TABLE)]
+def _list(session: Session, output: str, *, quiet: bool = False, whole: bool = False) -> None:
+    rows: list[Row | PluginCall] = [*(TABLE[number] for number in sorted(TABLE)), *plugins.calls(session)]
     if output in ("json", "yaml") and not quiet:
-        show_value([described(row) for row in rows], output=output)
+        told = (described(row) if isinstance(row, Row) else plugins.described(row) for row in rows)
+        show_value(list(told), output=output)
     else:
         show_rows(rows, COLUMNS, name=lambda row: row.name, output=output, quiet=quiet, whole=whole)

@@ -1,0 +1,59 @@
+"""The kernel family, continued: the system calls of installed packages, listed and served."""
+
+from typing import Any
+
+from msgspec import Raw
+
+from kernel.gate import Handler
+from kernel.machine import Machine
+from kernel.sys.device import shown
+from kernel.trap import Trap
+from kernel.workers.plugins import Served
+from syscalls.calls import plugin as abi
+from syscalls.calls.device import ToolAnswer
+from syscalls.codec import pack
+from syscalls.errors import NotFound, SyscallError
+from syscalls.turns import ToolSpec
+
+
+async def calls(machine: Machine, trap: Trap, args: abi.ListCalls) -> abi.PluginCalls:
+    there = [each for each in machine.plugins.calls() if args.package in (None, each.package)]
+    if args.package is not None and machine.plugins.find(args.package) is None:
+        raise NotFound(f"no package {args.package!r}; 'kernos pkg list' shows what is installed")
+    return abi.PluginCalls(calls=tuple([await _told(each) for each in there]))
+
+
+async def _told(served: Served) -> abi.PluginCall:
+    spec: ToolSpec | None = None
+    error = ""
+    try:
+        spec = await served.spec()
+    except SyscallError as failed:
+        error = failed.message
+    row = served.row
+    assert row.needs is not None, "every call of a package names a right"
+    return abi.PluginCall(
+        name=row.name,
+        number=row.number,
+        package=served.package,
+        version=served.version,
+        right=f"{row.needs.resource} {row.needs.action}",
+        spec=spec,
+        error=error,
+    )
+
+
+async def serve(machine: Machine, trap: Trap, args: dict[str, Any]) -> ToolAnswer:
+    """A call of a package: its worker answers, with the package's rights."""
+    served = machine.plugins.call(trap.row.name)
+    began = machine.clock.now()
+    spec = await served.spec()
+    value = bytes(await served.tool.call(spec.name, Raw(pack(args))))
+    trap.driver_s = machine.clock.now() - began
+    text = shown(value)
+    trap.facts = {"package": served.package}
+    trap.detail = f"{text} (sandboxed worker {served.tool.process.worker_pid if served.tool.process else 0})"
+    return ToolAnswer(value=Raw(value), text=text)
+
+
+HANDLERS: dict[int, Handler] = {abi.CALLS.number: calls}

@@ -1,0 +1,21 @@
+"""What a package of the tests adds: functions that serve system calls."""
+
+from kernos import Sys, tool
+
+
+@tool
+def double(number: int) -> int:
+    """Twice the number."""
+    return 2 * number
+
+
+@tool
+async def who_asks(sys: Sys) -> list[str]:
+    """The rights that this call runs with."""
+    return [handle.right for handle in await sys.rights.list()]
+
+
+@tool
+def fails() -> None:
+    """Always."""
+    raise RuntimeError("no luck")

@@ -1,0 +1,142 @@
+"""System calls of packages: rows that come and go, served by the package's worker, by a right of their own."""
+
+from pathlib import Path
+
+import pytest
+
+from kernos.testing import up
+from kernos.testing.machine import InProcess
+from syscalls.calls import plugin
+from syscalls.calls.plugin import PLUGIN_NUMBERS, plugin_row
+from syscalls.errors import Invalid, NoSyscall, NotFound
+from syscalls.package import RECORD, Installed, Manifest, write_json
+from syscalls.table import BY_NAME, TABLE
+from syscalls.turns import ToolCall
+from userland.sdk.program import program
+from userland.sdk.system import Sys
+
+MODULE = "tests.plugin_module"
+CALLS = {"double": f"{MODULE}:*", "who-asks": f"{MODULE}:*", "fails": f"{MODULE}:fails"}
+
+
+def install(
+    folder: Path, *, name: str = "doubler", calls: dict[str, str] | None = None, rights: tuple[str, ...] = ()
+) -> None:
+    """Writes the record of a package whose modules are this repository's."""
+    manifest = Manifest(name=name, version="1.0", syscalls=CALLS if calls is None else calls)
+    record = Installed(manifest=manifest, release="1.0-abc", sha256="0" * 64, granted=rights)
+    (folder / name).mkdir(parents=True, exist_ok=True)
+    (folder / name / RECORD).write_bytes(write_json(record))
+
+
+@pytest.fixture
+def packages(tmp_path: Path) -> Path:
+    install(tmp_path / "packages", rights=("topic:news publish",))
+    return tmp_path / "packages"
+
+
+def kernel(packages: Path) -> InProcess:
+    return up(config={"packages": str(packages)}, programs={"asks": asks, "agent": agent})
+
+
+@program
+async def asks(sys: Sys, name: str, number: int) -> int:
+    """Makes a call of a package."""
+    return int((await sys.call_plugin(name, number=number)).value)
+
+
+@program
+async def agent(sys: Sys) -> list[str]:
+    """Is told of the calls as tools, and uses them as a model would."""
+    calls = await sys.plugin_calls()
+    names = [spec.name for spec in calls.specs]
+    told = [
+        await calls(ToolCall("doubler_double", {"number": 4}, "1")),
+        await calls(ToolCall("doubler_fails", {}, "2")),
+        await calls(ToolCall("doubler_nothing", {}, "3")),
+    ]
+    return [*names, *told]
+
+
+async def test_a_call_of_a_package_is_a_row_with_a_right_and_a_number_of_its_own(packages: Path) -> None:
+    async with kernel(packages) as machine:
+        answer = await machine.sys.call_plugin("doubler.double", number=21)
+        assert (answer.value, answer.text) == (42, "42")
+        found: plugin.PluginCalls = await machine.sys.call("kernel.calls")
+        by_name = {each.name: each for each in found.calls}
+        assert set(by_name) == {"doubler.double", "doubler.who-asks", "doubler.fails"}
+        double = by_name["doubler.double"]
+        assert double.number in PLUGIN_NUMBERS and double.right == "syscall:doubler.double call"
+        assert double.spec is not None and double.spec.description == "Twice the number."
+        assert double.spec.parameters["properties"] == {"number": {"type": "integer"}}
+        record = next(each for each in await machine.trace() if each.name == "doubler.double")
+        assert record.right == "**" and "number=21" in record.args and "42" in record.result
+
+
+async def test_who_lacks_its_right_is_refused_and_who_has_it_is_served(packages: Path) -> None:
+    async with kernel(packages) as machine:
+        held = ("syscall:doubler.double call",)
+        assert await machine.run("asks", "doubler.double", 3, rights=held) == 6
+        for rights in ((), ("syscall:doubler.fails call",), ("tool:doubler.double call",)):
+            child = await machine.spawn("asks", "doubler.double", 3, rights=rights)
+            exit_ = await machine.ended(child)
+            assert exit_.status == "failed" and "lacks the right 'syscall:doubler.double call'" in exit_.error
+
+
+async def test_it_runs_with_the_rights_of_its_package_and_not_of_its_caller(packages: Path) -> None:
+    async with kernel(packages) as machine:
+        assert (await machine.sys.call_plugin("doubler.who-asks")).value == ["topic:news publish"]
+
+
+async def test_models_are_given_them_as_tools(packages: Path) -> None:
+    async with kernel(packages) as machine:
+        told = await machine.run("agent", rights=("syscall:* list", "syscall:** call"))
+        assert sorted(told[:3]) == ["doubler_double", "doubler_fails", "doubler_who_asks"]
+        assert told[3] == "8"
+        assert told[4].startswith("error: ") and "no luck" in told[4]
+        assert told[5].startswith("error: there is no tool doubler_nothing; there are ")
+
+
+async def test_wrong_arguments_and_failures_are_told(packages: Path) -> None:
+    async with kernel(packages) as machine:
+        with pytest.raises(Invalid, match="number"):
+            await machine.sys.call_plugin("doubler.double", number="x")
+        with pytest.raises(OSError, match="no luck"):
+            await machine.sys.call_plugin("doubler.fails")
+        with pytest.raises(NoSyscall, match=r"there is no system call 'doubler.trebles'"):
+            await machine.sys.call_plugin("doubler.trebles")
+        with pytest.raises(NoSyscall, match=r"there is no system call 'process.nothing'"):
+            await machine.sys.call_plugin("process.nothing")
+
+
+async def test_rows_come_and_go_with_packages_and_numbers_stay(packages: Path) -> None:
+    async with kernel(packages) as machine:
+
+        async def numbers() -> dict[str, int]:
+            await machine.sys.call("kernel.packages", look=True)
+            found: plugin.PluginCalls = await machine.sys.call("kernel.calls")
+            return {each.name: each.number for each in found.calls}
+
+        before = await numbers()
+        install(packages, calls={"double": f"{MODULE}:double"})
+        install(packages, name="other", calls={"double": f"{MODULE}:double", "gone": f"{MODULE}:gone"})
+        after = await numbers()
+        assert after["doubler.double"] == before["doubler.double"]
+        assert set(after) == {"doubler.double", "other.double", "other.gone"}
+        assert len({*before.values(), *after.values()}) == 5
+        assert (await machine.sys.call_plugin("other.double", number=1)).value == 2
+        with pytest.raises(NoSyscall):
+            await machine.sys.call_plugin("doubler.fails")
+        only: plugin.PluginCalls = await machine.sys.call("kernel.calls", package="other")
+        gone = next(each for each in only.calls if each.name == "other.gone")
+        assert gone.spec is None and "gone" in gone.error
+        with pytest.raises(NotFound, match="nobody"):
+            await machine.sys.call("kernel.calls", package="nobody")
+
+
+async def test_a_package_stands_in_for_no_call_of_the_table(packages: Path) -> None:
+    install(packages, name="process", calls={"list": f"{MODULE}:double"})
+    async with kernel(packages) as machine:
+        by_name = await machine.sys._door.call(plugin_row("process.list"), {"all": True})
+        assert by_name.text == "" and (await machine.sys.call("process.list", all=True)).processes
+    assert not set(TABLE) & set(PLUGIN_NUMBERS) and "doubler.double" not in BY_NAME

@@ -1,0 +1,70 @@
+"""System calls of installed packages, as a program makes them, and as a model is given them: as tools."""
+
+from typing import Any, final
+
+from syscalls.calls import plugin as abi
+from syscalls.calls.device import ToolAnswer
+from syscalls.calls.plugin import PLUGIN_NAME, PluginCall, plugin_row
+from syscalls.errors import NoSyscall, SyscallError
+from syscalls.row import Row
+from syscalls.table import BY_NAME
+from syscalls.turns import ToolCall, ToolSpec
+from userland.sdk.device import ToolReply
+from userland.sdk.door import Door
+from userland.sdk.encoding import decode
+
+_FAMILIES = frozenset(name.partition(".")[0] for name in BY_NAME)
+
+
+def row_of(name: str) -> Row:
+    """The row of a package's call, to be sent by name. Raises NoSyscall (ENOSYS) for what can be none."""
+    if PLUGIN_NAME.fullmatch(name) and name.partition(".")[0] not in _FAMILIES:
+        return plugin_row(name)
+    raise NoSyscall(f"there is no system call {name!r}; see 'kernos man'")
+
+
+async def call(door: Door, name: str, arguments: dict[str, Any]) -> ToolReply:
+    """Makes a package's call. Raises PermissionDenied (EPERM) without `syscall:NAME call`, NoSyscall, what it failed
+    with."""
+    answer: ToolAnswer = await door.call(row_of(name), arguments)
+    return ToolReply(decode(answer.value), answer.text)
+
+
+@final
+class PluginCalls:
+    """The calls that there were, for `sys.open(tools=…)`, and `await calls(tool_call)` for what the model then asks."""
+
+    def __init__(self, door: Door, found: tuple[PluginCall, ...]) -> None:
+        self._door = door
+        self.calls = tuple(each for each in found if each.spec is not None)
+        self._by_tool = {tool_name(each.name): each for each in self.calls}
+
+    @property
+    def specs(self) -> tuple[ToolSpec, ...]:
+        """What a model is told: a tool's name has no dot."""
+        return tuple(
+            ToolSpec(name, each.spec.description, each.spec.parameters)
+            for name, each in self._by_tool.items()
+            if each.spec is not None
+        )
+
+    async def __call__(self, asked: ToolCall) -> str:
+        """The text for the model; whatever is wrong with what it asked is a line that begins with `error:`."""
+        found = self._by_tool.get(asked.name)
+        if found is None:
+            return f"error: there is no tool {asked.name}; there are {', '.join(self._by_tool)}"
+        try:
+            return (await call(self._door, found.name, dict(asked.arguments))).text
+        except SyscallError as failed:
+            return f"error: {failed.message}"
+
+
+async def listed(door: Door, package: str | None = None) -> PluginCalls:
+    """Those that there are now. Raises PermissionDenied (EPERM) without `syscall:* list`."""
+    found: abi.PluginCalls = await door.call(abi.CALLS, abi.ListCalls(package=package))
+    return PluginCalls(door, found.calls)
+
+
+def tool_name(call_name: str) -> str:
+    """What a model calls it: letters, digits and '_'."""
+    return call_name.replace(".", "_").replace("-", "_")
