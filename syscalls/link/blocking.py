@@ -42,7 +42,11 @@ class BlockingLink:
         self._peer = Peer(limits, hello or Hello())
         self._on_event = on_event
         self._inbox: list[Frame] = []
-        self._flush()
+        try:
+            self._flush()
+        except BaseException:
+            sock.close()  # it is the link's from here on, and nobody gets the link
+            raise
 
     @classmethod
     def connect(cls, path: str, **options: Any) -> Self:

@@ -24,7 +24,7 @@ OURS_FOR_HELP = frozenset(
 )  # fmt: skip
 OURS_FOR_PS = OURS_FOR_HELP | {
     "syscalls.blobs", "syscalls.bulk", "syscalls.calls", "syscalls.calls.process", "syscalls.codec", "syscalls.flow",
-    "syscalls.freeform", "syscalls.limits",
+    "syscalls.freeform", "syscalls.limits", "syscalls.worker_limits",
     "syscalls.link", "syscalls.link.blocking", "syscalls.peer", "syscalls.row", "syscalls.wire",
     "userland.cli.commands", "userland.cli.commands.ps", "userland.cli.output", "userland.cli.table",
     "userland.cli.values",

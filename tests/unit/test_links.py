@@ -153,6 +153,14 @@ def test_the_blocking_link() -> None:
         link.call(clock.NOW, clock.Now())
 
 
+def test_a_link_that_cannot_say_hello_leaves_no_socket() -> None:
+    ours, theirs = socket.socketpair()
+    theirs.close()
+    with pytest.raises(BrokenPipe):
+        BlockingLink(ours)
+    assert ours.fileno() == -1
+
+
 async def test_every_call_fails_when_the_other_end_is_gone() -> None:
     ours, theirs = socket.socketpair()
     stream = trio.SocketStream(trio.socket.from_stdlib_socket(ours))

@@ -39,6 +39,7 @@ class TypedIn:
         self._takes = takes
         self._link: BlockingLink | None = None
         self._socket: socket.socket | LastingSocket | None = None
+        self._over = False
         self._stopping, self._stopped = os.pipe()
         self._thread: threading.Thread | None = None
 
@@ -56,6 +57,7 @@ class TypedIn:
     def stop(self) -> None:
         """Stops reading; what was not sent is lost."""
         os.close(self._stopped)
+        self._over = True  # before the look at the socket: whoever connects looks the other way round
         if self._socket is not None:
             try:
                 self._socket.shutdown(socket.SHUT_RDWR)  # wakes a send that waits for room in the mailbox
@@ -102,4 +104,6 @@ class TypedIn:
         if self._link is None:
             self._socket = self._session.connect_socket()
             self._link = BlockingLink(self._socket)
+        if self._over:
+            return
         self._link.call(message.SEND, message.Send(pid=self._pid, body=Raw(pack(text)), topic=TOPIC))
