@@ -1,8 +1,8 @@
 """The network as training runs it: Llama's forward pass over a `LlamaForCausalLM`'s own weights, made lean.
 
 transformers' own pass spends two thirds of its time on small operations; written out in bfloat16 and compiled, a
-processor with AMX makes twice as many steps. What comes out is the same (a test compares both). Queries and keys of
-the guided heads come out too: `guide` says where they ought to look.
+processor that multiplies in it makes twice as many steps. What comes out is the same (a test compares both). Queries
+and keys of the guided heads come out too: `guide` says where they ought to look.
 """
 
 import shutil
@@ -28,17 +28,22 @@ Weights = Mapping[str, torch.Tensor]
 _Outcome = tuple[torch.Tensor, tuple[torch.Tensor, ...], tuple[torch.Tensor, ...]]
 
 
+def multiplies_bfloat16() -> bool:
+    """Whether this processor does (AMX, or AVX-512's own products): elsewhere it is emulated, many times slower."""
+    return bool(torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported())
+
+
 class Network:
     """The pass over one model's weights; `watched` are (layer, head), lower layers first.
 
-    Compiled where a C++ compiler is found; in bfloat16 where AMX is.
+    Compiled where a C++ compiler is found; in bfloat16 where the processor multiplies in it.
     """
 
     def __init__(
         self, model: LlamaForCausalLM, watched: tuple[tuple[int, int], ...] = (), *, compiled: bool | None = None
     ) -> None:
         self._model, self._watched = model, watched
-        self.dtype = torch.bfloat16 if torch.cpu._is_amx_tile_supported() else torch.float32
+        self.dtype = torch.bfloat16 if multiplies_bfloat16() else torch.float32
         wanted = shutil.which("g++") is not None if compiled is None else compiled
         self._pass: Callable[..., _Outcome] = torch.compile(_forward, dynamic=False) if wanted else _forward
 

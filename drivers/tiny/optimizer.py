@@ -1,7 +1,7 @@
 """Muon: momentum whose update is made orthogonal, for the matrices; it learns to copy in half of Adam's steps.
 
-After Keller Jordan (2024). In bfloat16 where the processor has AMX; elsewhere such products are emulated, twenty
-times slower than float32.
+After Keller Jordan (2024). In bfloat16 where the processor multiplies in it; elsewhere such products are emulated,
+twenty times slower than float32.
 """
 
 from collections import defaultdict
@@ -9,13 +9,13 @@ from collections.abc import Iterable
 
 import torch
 
-AMX: bool = torch.cpu._is_amx_tile_supported()
+from drivers.tiny.network import multiplies_bfloat16
 
 
 def orthogonal(batch: torch.Tensor, *, rounds: int = 5) -> torch.Tensor:
     """Each matrix of the batch with its singular values near one (Newton-Schulz)."""
     a, b, c = 3.4445, -4.7750, 2.0315
-    batch = batch.bfloat16() if AMX else batch
+    batch = batch.bfloat16() if multiplies_bfloat16() else batch
     tall = batch.shape[-2] > batch.shape[-1]
     x = batch.mT if tall else batch
     x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
