@@ -8,6 +8,7 @@ import signal
 import struct
 import termios
 import time
+from contextlib import suppress
 from fcntl import ioctl
 from pathlib import Path
 from typing import Self, final
@@ -44,13 +45,18 @@ class Terminal:
         self._seen += found.end()
         return found[0]
 
-    def ended(self) -> int:
-        """Waits for the command's end; its exit code."""
-        while self._read(WITHIN_S):
-            pass
-        _, status = os.waitpid(self._pid, 0)
+    def ended(self, *, typing: str = "") -> int:
+        """Waits for the command's end; its exit code. `typing` is typed once a second until then."""
+        deadline = time.monotonic() + WITHIN_S
+        while (gone := os.waitpid(self._pid, os.WNOHANG)) == (0, 0):
+            assert time.monotonic() < deadline, f"it does not end: {self.shown[self._seen :]!r}"
+            with suppress(OSError):  # it may just have gone
+                self.type(typing)
+            until = time.monotonic() + 1.0
+            while (left := until - time.monotonic()) > 0 and self._read(left):
+                pass
         self._pid = 0
-        return os.waitstatus_to_exitcode(status)
+        return os.waitstatus_to_exitcode(gone[1])
 
     def __enter__(self) -> Self:
         return self
