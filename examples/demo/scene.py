@@ -1,6 +1,8 @@
 """Who runs in the demo, on what, with which rights and questions."""
 
 import random
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal, final
 
@@ -8,6 +10,7 @@ from msgspec import Struct
 
 from examples.demo import documents, questions
 from examples.demo.agents import FILE
+from examples.demo.documents import Text
 from examples.demo.questions import Question
 from syscalls.calls.process import Budget
 from userland.programs.manifest import rights_of
@@ -30,6 +33,7 @@ ROLES: tuple[tuple[Role, str], ...] = (
 """Who takes part, the indispensable first: a demo with fewer agents leaves out the end."""
 AGENTS_MIN = 4
 CREW_QUESTIONS = 3
+DRAWS_MAX = 8
 HELPER_TOKENS = 30_000
 RAMBLER_TOKENS = 100_000
 
@@ -51,12 +55,11 @@ class Agent(Struct, frozen=True, kw_only=True):
 def cast(rng: random.Random, folder: Path, agents: int) -> list[Agent]:
     """The agents of a run, and in `folder` the documents that they read."""
     roles = ROLES[:agents]
-    shelves = {"python": documents.python_texts(rng), "project": documents.project_texts(rng)}
+    shelves = {"python": documents.python_texts, "project": documents.project_texts}
     asked: dict[str, list[Question]] = {}
-    for shelf, texts in shelves.items():
-        documents.write(folder / shelf, texts)
+    for shelf, draw in shelves.items():
         count = sum(CREW_QUESTIONS if role == "crew" else 1 for role, of in roles if of == shelf)
-        asked[shelf] = questions.about(rng, folder / shelf, count)
+        asked[shelf] = _asked(rng, draw, folder / shelf, count)
     counts: dict[str, int] = {}
     chosen = []
     for role, of in roles:
@@ -64,6 +67,18 @@ def cast(rng: random.Random, folder: Path, agents: int) -> list[Agent]:
         name = f"{role}-{counts[role]}" if role in ("ask", "errands") else role
         chosen.append(_agent(rng, name, role, of, folder / of, asked.get(of, [])))
     return chosen
+
+
+def _asked(rng: random.Random, draw: Callable[[random.Random], list[Text]], folder: Path, count: int) -> list[Question]:
+    """Documents in `folder` and questions about them; drawn again where too few of their sentences can be asked for."""
+    for _ in range(DRAWS_MAX - 1):
+        documents.write(folder, draw(rng))
+        try:
+            return questions.about(rng, folder, count)
+        except ValueError:
+            shutil.rmtree(folder)
+    documents.write(folder, draw(rng))
+    return questions.about(rng, folder, count)
 
 
 def _agent(rng: random.Random, name: str, role: Role, of: str, folder: Path, asked: list[Question]) -> Agent:

@@ -176,9 +176,11 @@ def test_what_a_killed_command_left_is_in_nobody_s_way(kernos: CommandLine, sile
     assert waiting.returncode == 0 and "child 1.5" in out
 
 
-def test_two_at_once_make_it_once(cache: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_two_at_once_make_it_once(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     told, go = threading.Event(), threading.Event()
     made: list[Path] = []
+    said: list[str] = []
+    monkeypatch.setattr("userland.cli.environment.say", said.append)
 
     def hold(line: str) -> None:
         told.set()
@@ -192,21 +194,13 @@ def test_two_at_once_make_it_once(cache: Path, capfd: pytest.CaptureFixture[str]
     first.start()
     assert told.wait(60)
     second.start()
-    said = ""
-
-    def waits() -> bool:
-        nonlocal said
-        said += capfd.readouterr().err
-        return "waiting for it" in said
-
     try:
-        until(waits)
+        until(lambda: any("waiting for it" in line for line in said))
     finally:
         go.set()
         first.join()
         second.join()
-    said += capfd.readouterr().err
-    assert said.count("installing tiny") == 1
+    assert sum("installing tiny" in line for line in said) == 1
     assert made[0] == made[1]
     assert left(cache) == [made[0].name]
 
