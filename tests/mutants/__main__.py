@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 import tomllib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,7 +19,9 @@ from pathlib import Path
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 PACKAGES = ("kernel", "syscalls", "drivers", "userland", "sandbox", "kernos", "tests", "examples", "bench")
-TIMEOUT_S = 180
+TIMEOUT_S = 180.0
+PATIENCE, PATIENCE_S = 5.0, 20.0
+"""How much longer than the green run a broken one may take: what hangs is found out as well."""
 LANES = max(1, min(4, os.cpu_count() or 1))
 
 
@@ -57,7 +60,8 @@ class Lane:
 
     def __init__(self, tree: Path) -> None:
         self._tree = tree
-        self._green: dict[str, bool] = {}
+        self._green: dict[str, float | None] = {}
+        """Seconds that each test took on the tree as it is; None if it was red."""
         for package in PACKAGES:
             if (ROOT / package).is_dir():
                 shutil.copytree(ROOT / package, tree / package, ignore=shutil.ignore_patterns("__pycache__"))
@@ -70,12 +74,14 @@ class Lane:
         if original.count(mutant["old"]) != 1:
             return "NOT FOUND"
         if mutant["test"] not in self._green:
-            self._green[mutant["test"]] = self._passes(mutant["test"])
-        if not self._green[mutant["test"]]:
+            began = time.monotonic()
+            passes = self._passes(mutant["test"], TIMEOUT_S)
+            self._green[mutant["test"]] = time.monotonic() - began if passes else None
+        if (took := self._green[mutant["test"]]) is None:
             return "RED BEFORE"
         self._write(path, original.replace(mutant["old"], mutant["new"]))
         try:
-            return "SURVIVED" if self._passes(mutant["test"]) else "killed"
+            return "SURVIVED" if self._passes(mutant["test"], PATIENCE * took + PATIENCE_S) else "killed"
         finally:
             self._write(path, original)
 
@@ -85,12 +91,12 @@ class Lane:
         for compiled in path.parent.glob(f"__pycache__/{path.stem}.*"):
             compiled.unlink()
 
-    def _passes(self, test: str) -> bool:
+    def _passes(self, test: str, within_s: float) -> bool:
         command = [sys.executable, "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider", test]
         environment = {**os.environ, "PYTHONPATH": str(self._tree), "HYPOTHESIS_PROFILE": "mutants"}
         try:
             done = subprocess.run(
-                command, cwd=self._tree, env=environment, capture_output=True, timeout=TIMEOUT_S, check=False
+                command, cwd=self._tree, env=environment, capture_output=True, timeout=within_s, check=False
             )
         except subprocess.TimeoutExpired:
             return False
