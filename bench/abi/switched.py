@@ -18,8 +18,8 @@ def main() -> int:
     return boot.main()
 
 
-def _switchable(*parts: Any) -> Gate:
-    gate = Gate(*parts)
+def _switchable(*parts: Any, **named: Any) -> Gate:
+    gate = Gate(*parts, **named)
 
     def switch(number: int, frame: object) -> None:
         gate.recorder.on = number == signal.SIGUSR1
