@@ -19,21 +19,28 @@ def main(fd: int, payload: bytes = b"") -> int:
     HELLO goes out by blocking code, before a loop is started: the kernel learns as early as can be that the worker
     lives. `payload` is not used.
     """
-    peer = Peer(CLIENT_LIMITS, Hello(info={"role": "worker"}))
     sock = socket.socket(fileno=fd)
-    try:
-        sock.sendall(peer.outbox)
-    except OSError:
+    peer = greet(sock, "worker")
+    if peer is None:
         return 1
-    peer.outbox.clear()
-    try:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the kernel's to turn into signals of ours
-    except (OSError, ValueError):
-        pass
-
     with captured():
         trio.run(serve_socket, sock, peer)
     return 0
+
+
+def greet(sock: socket.socket, role: str) -> Peer | None:
+    """Says HELLO as `role` and leaves Ctrl-C to the kernel, which turns it into signals of ours; None if it is gone."""
+    peer = Peer(CLIENT_LIMITS, Hello(info={"role": role}))
+    try:
+        sock.sendall(peer.outbox)
+    except OSError:
+        return None
+    peer.outbox.clear()
+    try:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    except (OSError, ValueError):
+        pass
+    return peer
 
 
 if __name__ == "__main__":

@@ -68,6 +68,25 @@ def output(*formats: str, default: str = "table") -> Callable[[F], F]:
     )
 
 
+def starts(function: F) -> F:
+    """`--timeout`, `--nice` and `--name`, for commands that start a process."""
+    timeout = click.option(
+        "--timeout",
+        type=click.FloatRange(0, min_open=True),
+        metavar="SECONDS",
+        help="At most so long  [exit code 124]",
+    )
+    nice = click.option(
+        "--nice",
+        type=click.IntRange(-20, 19),
+        default=0,
+        metavar="N",
+        help="From -20 (more of the machine) to 19 (less)",
+    )
+    name = click.option("--name", metavar="NAME", help="What ps calls it")
+    return timeout(nice(name(function)))
+
+
 def lists(function: F) -> F:
     """`-o`, `-q` and `--no-trunc`, for commands that print a table."""
     quiet = click.option("-q", "--quiet", is_flag=True, help="Print only the names")

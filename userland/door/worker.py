@@ -1,6 +1,5 @@
 """The worker that serves one command's door: one link to the kernel, one listening socket, nothing else."""
 
-import signal
 import socket
 from typing import final
 
@@ -9,17 +8,17 @@ import trio
 from syscalls import worker
 from syscalls.codec import unpack
 from syscalls.errors import Errno, SyscallError
-from syscalls.limits import CLIENT_LIMITS
 from syscalls.link.duplex import Duplex
 from syscalls.link.transport import SocketTransport
 from syscalls.peer import Peer
-from syscalls.wire import Call, Cancel, Event, Hello
+from syscalls.wire import Call, Cancel, Event
 from syscalls.worker import DOOR_FD, OpenDoor
 from userland.door.routes import Routes
 from userland.door.server import serve
 from userland.link import TRIO
 from userland.sdk.door import Door
 from userland.sdk.system import Sys
+from userland.worker import greet
 
 
 @final
@@ -64,17 +63,10 @@ class DoorWorker:
 
 def main(fd: int, payload: bytes = b"") -> int:
     """As `userland.worker.main`, for a door: its listening socket is descriptor DOOR_FD."""
-    peer = Peer(CLIENT_LIMITS, Hello(info={"role": "door"}))
     sock = socket.socket(fileno=fd)
-    try:
-        sock.sendall(peer.outbox)
-    except OSError:
+    peer = greet(sock, "door")
+    if peer is None:
         return 1
-    peer.outbox.clear()
-    try:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
-    except (OSError, ValueError):
-        pass
     listening = socket.socket(fileno=DOOR_FD)
     trio.run(DoorWorker(peer, sock, listening).serve)
     return 0

@@ -18,10 +18,9 @@ from syscalls.errors import Invalid, IOFailed, NotFound
 from userland.pkg.attestation import SUFFIXES as ATTESTATIONS
 from userland.pkg.environment import Source, run_pip
 from userland.pkg.signing import SUFFIX as SIGNATURE
-from userland.pkg.wheel import WHEEL_BYTES_MAX
+from userland.pkg.wheel import pour
 
 TIMEOUT_S: Final = 30.0
-_CHUNK: Final = 1 << 16
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(?:==[A-Za-z0-9.!+_-]+)?")
 
 
@@ -56,12 +55,7 @@ def _fetch(url: str, target: Path) -> bool:
     """Whether there was something at `url`; it is in `target` then."""
     try:
         with urllib.request.urlopen(url, timeout=TIMEOUT_S) as answer, open(target, "xb") as file:
-            size = 0
-            while chunk := answer.read(_CHUNK):
-                size += len(chunk)
-                if size > WHEEL_BYTES_MAX:
-                    raise Invalid(f"{url} is larger than {WHEEL_BYTES_MAX >> 20} MiB")
-                file.write(chunk)
+            pour(answer, file, called=url)
     except urllib.error.HTTPError as refused:
         refused.close()
         if refused.code in (403, 404, 410):

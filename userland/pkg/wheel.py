@@ -71,14 +71,19 @@ def copy_private(source: Path, target: Path) -> None:
         with open(source, "rb") as file, open(target, "xb") as copy:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise Invalid(f"{source} is no file")
-            size = 0
-            while chunk := file.read(_CHUNK):
-                size += len(chunk)
-                if size > WHEEL_BYTES_MAX:
-                    raise Invalid(f"{source} is larger than {WHEEL_BYTES_MAX >> 20} MiB")
-                copy.write(chunk)
+            pour(file, copy, called=str(source))
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         raise NotFound(f"{source}: no such file") from None
+
+
+def pour(source: IO[bytes], target: IO[bytes], *, called: str) -> None:
+    """Copies what is as large as a wheel may be. Raises Invalid (EINVAL) for more."""
+    size = 0
+    while chunk := source.read(_CHUNK):
+        size += len(chunk)
+        if size > WHEEL_BYTES_MAX:
+            raise Invalid(f"{called} is larger than {WHEEL_BYTES_MAX >> 20} MiB")
+        target.write(chunk)
 
 
 def read_wheel(path: Path, *, called: str) -> Wheel:

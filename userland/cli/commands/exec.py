@@ -11,7 +11,7 @@ from syscalls.calls import command
 from syscalls.rights import Right
 from userland.cli.commands.run import budget_of, kernel_for, worker_limits
 from userland.cli.failures import NOT_FOUND, Failure, refuse
-from userland.cli.options import SETTINGS, which_kernel
+from userland.cli.options import SETTINGS, starts, which_kernel
 from userland.cli.session import Session
 from userland.cli.target import checked_right
 
@@ -49,13 +49,7 @@ where it is not there, 126 where it cannot be executed, 128+N where signal N end
 @click.option("--model", metavar="MODEL", help="The model for requests that name none: see 'kernos run'")
 @click.option("--budget", metavar="RESOURCE=AMOUNT,…", help="Limits of what it asks of the kernel, as in tokens=20k")
 @click.option("--limit", "limits", metavar="LIMIT=AMOUNT,…", help="Limits of each OS process, as in memory=1g,cpu=60s")
-@click.option(
-    "--timeout", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="At most so long  [exit code 124]"
-)
-@click.option(
-    "--nice", type=click.IntRange(-20, 19), default=0, metavar="N", help="From -20 (more of the machine) to 19 (less)"
-)
-@click.option("--name", metavar="NAME", help="What ps calls it")
+@starts
 @click.option("--detach", is_flag=True, help="Print its pid and let it go on alone; its output is its log")
 @click.option("--tty/--no-tty", "-t/-T", default=None, help="A terminal of its own  [default: where this is one]")
 @which_kernel

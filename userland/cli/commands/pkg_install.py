@@ -1,14 +1,14 @@
 """`kernos pkg install`, `upgrade`, `rollback` and `remove`: for whoever uses packages."""
 
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict, Unpack
 
 import click
 
 from userland.cli.asking import can_ask, forget_typed
 from userland.cli.commands.pkg import denied, folder_of, report, tell_kernel, values_of
 from userland.cli.failures import say
-from userland.cli.options import SETTINGS, output, which_kernel
+from userland.cli.options import SETTINGS, F, output, which_kernel
 from userland.cli.session import Session
 from userland.cli.table import clean
 from userland.cli.target import checked_right
@@ -17,20 +17,49 @@ if TYPE_CHECKING:
     from syscalls.rights import Right
     from userland.pkg.install import Candidate
 
-_WHEEL = click.argument("wheel", metavar="WHEEL|URL|NAME")
-_YES = click.option("--yes", "-y", is_flag=True, help="Grant all that it asks for, without asking you")
-_ALLOW = click.option(
-    "--allow", multiple=True, metavar="RIGHT", help="Grant what it asks for as far as RIGHT goes; may be given again"
-)
-_SET = click.option(
-    "--set", "sets", multiple=True, metavar="NAME=VALUE", help="Fill a blank in what it asks for, as in folder=~/docs"
-)
-_UNSIGNED = click.option("--unsigned", is_flag=True, help="Take a wheel that nobody signed")
-_TRUST = click.option("--trust", is_flag=True, help="Take one that brings code to run outside the sandbox, as you")
-_LINKS = click.option(
-    "--find-links", multiple=True, metavar="DIR|URL", help="Where it and its dependencies may lie, too"
-)
-_NO_INDEX = click.option("--no-index", is_flag=True, help="Fetch from --find-links alone")
+
+class _Chosen(TypedDict):
+    """What the options of install and upgrade say."""
+
+    wheel: str
+    yes: bool
+    allow: tuple[str, ...]
+    sets: tuple[str, ...]
+    unsigned: bool
+    trust: bool
+    find_links: tuple[str, ...]
+    no_index: bool
+    output: str
+
+
+def _chosen(function: F) -> F:
+    """WHEEL and the options that say what of it is taken and granted."""
+    options = (
+        click.argument("wheel", metavar="WHEEL|URL|NAME"),
+        click.option("--yes", "-y", is_flag=True, help="Grant all that it asks for, without asking you"),
+        click.option(
+            "--allow",
+            multiple=True,
+            metavar="RIGHT",
+            help="Grant what it asks for as far as RIGHT goes; may be given again",
+        ),
+        click.option(
+            "--set",
+            "sets",
+            multiple=True,
+            metavar="NAME=VALUE",
+            help="Fill a blank in what it asks for, as in folder=~/docs",
+        ),
+        click.option("--unsigned", is_flag=True, help="Take a wheel that nobody signed"),
+        click.option("--trust", is_flag=True, help="Take one that brings code to run outside the sandbox, as you"),
+        click.option(
+            "--find-links", multiple=True, metavar="DIR|URL", help="Where it and its dependencies may lie, too"
+        ),
+        click.option("--no-index", is_flag=True, help="Fetch from --find-links alone"),
+    )
+    for option in reversed(options):
+        function = option(function)
+    return function
 
 
 @click.command(
@@ -44,76 +73,32 @@ Examples:
   kernos pkg install --find-links /srv/packages finder==1.0
 """,
 )
-@_WHEEL
-@_YES
-@_ALLOW
-@_SET
-@_UNSIGNED
-@_TRUST
-@_LINKS
-@_NO_INDEX
+@_chosen
 @output("table", "json")
 @which_kernel
 @click.pass_obj
-def install(
-    session: Session,
-    *,
-    wheel: str,
-    yes: bool,
-    allow: tuple[str, ...],
-    sets: tuple[str, ...],
-    unsigned: bool,
-    trust: bool,
-    find_links: tuple[str, ...],
-    no_index: bool,
-    output: str,
-) -> int:
+def install(session: Session, **chosen: Unpack[_Chosen]) -> int:
     """Install the package in WHEEL, a file, at an address, or known to an index by NAME, with what you grant of what it
     asks for.
 
     Nothing of it is executed. On a terminal you are shown what it asks for, and asked once; elsewhere say --yes, or
     --allow what you grant. A kernel that runs has it at once.
     """
-    return _put(
-        session, wheel, yes=yes, allow=allow, sets=sets, unsigned=unsigned, trust=trust, find_links=find_links,
-        no_index=no_index, output=output, upgrade=False,
-    )  # fmt: skip
+    return _put(session, chosen, upgrade=False)
 
 
 @click.command(context_settings=SETTINGS, epilog="Example: kernos pkg upgrade finder-1.1-py3-none-any.whl")
-@_WHEEL
-@_YES
-@_ALLOW
-@_SET
-@_UNSIGNED
-@_TRUST
-@_LINKS
-@_NO_INDEX
+@_chosen
 @output("table", "json")
 @which_kernel
 @click.pass_obj
-def upgrade(
-    session: Session,
-    *,
-    wheel: str,
-    yes: bool,
-    allow: tuple[str, ...],
-    sets: tuple[str, ...],
-    unsigned: bool,
-    trust: bool,
-    find_links: tuple[str, ...],
-    no_index: bool,
-    output: str,
-) -> int:
+def upgrade(session: Session, **chosen: Unpack[_Chosen]) -> int:
     """Put the version in WHEEL in the place of the installed one.
 
     One that asks for no more than was settled takes its place without a question; one that asks for more stops, and
     shows what is more.
     """
-    return _put(
-        session, wheel, yes=yes, allow=allow, sets=sets, unsigned=unsigned, trust=trust, find_links=find_links,
-        no_index=no_index, output=output, upgrade=True,
-    )  # fmt: skip
+    return _put(session, chosen, upgrade=True)
 
 
 @click.command(context_settings=SETTINGS, epilog="Example: kernos pkg rollback finder")
@@ -150,41 +135,31 @@ def remove(session: Session, *, name: str, output: str) -> int:
     return report({"removed": name}, f"removed {name}", output)
 
 
-def _put(
-    session: Session,
-    wheel: str,
-    *,
-    yes: bool,
-    allow: tuple[str, ...],
-    sets: tuple[str, ...],
-    unsigned: bool,
-    trust: bool,
-    find_links: tuple[str, ...],
-    no_index: bool,
-    output: str,
-    upgrade: bool,
-) -> int:
+def _put(session: Session, chosen: _Chosen, *, upgrade: bool) -> int:
     from userland.pkg.environment import Source
     from userland.pkg.install import candidate, complete
     from userland.pkg.origin import at_hand
     from userland.pkg.store import Store
 
     store = Store(folder_of(session))
-    values = values_of(sets)
-    source = Source(links=find_links, index=not no_index)
+    values = values_of(chosen["sets"])
+    source = Source(links=chosen["find_links"], index=not chosen["no_index"])
+    unsigned, trust = chosen["unsigned"], chosen["trust"]
     with (
-        at_hand(wheel, source) as path,
+        at_hand(chosen["wheel"], source) as path,
         store.locked(),
-        candidate(store, path, values=values, unsigned=unsigned, upgrade=upgrade, trust=trust) as chosen,
+        candidate(store, path, values=values, unsigned=unsigned, upgrade=upgrade, trust=trust) as found,
     ):
-        granted = _agreed(chosen, yes=yes, allow=allow)
-        record = complete(store, chosen, granted=granted, source=source)
+        granted = _agreed(found, yes=chosen["yes"], allow=chosen["allow"])
+        record = complete(store, found, granted=granted, source=source)
     tell_kernel(session)
     manifest = record.manifest
     ways = [f"kernos run {manifest.name}:{each}" for each in sorted(manifest.programs)]
     ways += [f"tool {each}" for each in sorted(manifest.tools)]
     return report(
-        record, f"installed {manifest.name} {manifest.version}: {'; '.join(ways) or 'it adds nothing'}", output
+        record,
+        f"installed {manifest.name} {manifest.version}: {'; '.join(ways) or 'it adds nothing'}",
+        chosen["output"],
     )
 
 

@@ -24,7 +24,7 @@ from userland.cli.boot import ephemeral
 from userland.cli.commands.model import absolute_origin
 from userland.cli.failures import CONFLICT, DENIED, INTERRUPTED, NO_CONNECTION, OK, Failure, refuse, say
 from userland.cli.follow import Followed, follow
-from userland.cli.options import SETTINGS, output, which_kernel
+from userland.cli.options import SETTINGS, output, starts, which_kernel
 from userland.cli.output import plain, show_value, write
 from userland.cli.packaged import granted
 from userland.cli.session import Session
@@ -91,13 +91,7 @@ for what it lacks; elsewhere that is refused. Packages that it names in itself (
     "--limit", "limits", metavar="LIMIT=AMOUNT,…", help="Limits of its worker, as in memory=256m,cpu=10s,output=1m"
 )
 @click.option("--budget-tokens", type=click.IntRange(0), metavar="N", help="At most N prompt and generated tokens")
-@click.option(
-    "--timeout", type=click.FloatRange(0, min_open=True), metavar="SECONDS", help="At most so long  [exit code 124]"
-)
-@click.option(
-    "--nice", type=click.IntRange(-20, 19), default=0, metavar="N", help="From -20 (more of the machine) to 19 (less)"
-)
-@click.option("--name", metavar="NAME", help="What ps calls it")
+@starts
 @click.option("--build", is_flag=True, help="Build packages of FILE that have no wheel: outside the sandbox, as you")
 @click.option(
     "--tier",
