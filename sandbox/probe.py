@@ -1,6 +1,6 @@
 """What this machine can do of the jail: every layer is tried, in a throw-away process, not looked up.
 
-For `kernos doctor`. What needs no trying (cgroup controllers, the Landlock ABI) is read from the system.
+For `kernos doctor`. What needs no trying (the Landlock ABI) is read from the system.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -19,7 +18,9 @@ from msgspec import Struct
 from sandbox import confine, init, jail, landlock, libc, rooting
 from sandbox.errors import JailError
 from sandbox.filter import build_filter, libseccomp_version
+from sandbox.groups import Groups, NoGroups, make_groups
 from sandbox.interpreter import guest_path
+from sandbox.leaves import Leaves
 from sandbox.limits import UID_BASE
 from sandbox.spec import CommandSpec, Limits
 from sandbox.system import system
@@ -27,8 +28,6 @@ from sandbox.system import system
 _PROBE_S_MAX: Final = 30
 _WALL: Final = 0x40000000  # the throw-away children end without a signal
 _PROGRAM: Final = "import sys; sys.path[:0] = {path!r}; from sandbox.probe import answer; answer()"
-_CGROUP_CONTROLLERS: Final = ("/sys/fs/cgroup/cgroup.controllers", "/sys/fs/cgroup/unified/cgroup.controllers")
-_CONTROLLERS: Final = frozenset({"cpu", "memory", "pids"})
 
 _USER_FIX: Final = (
     "allow user namespaces: sysctl user.max_user_namespaces=15000, kernel.unprivileged_userns_clone=1 (Debian), "
@@ -45,7 +44,10 @@ _EXEC_FIX: Final = (
     "(docker: --security-opt systempaths=unconfined)"
 )
 _OVERLAY_FIX: Final = "optional, for 'kernos exec --overlay': Linux 5.11 or later with CONFIG_OVERLAY_FS"
-_CGROUP_FIX: Final = "optional: mount cgroup v2 with the cpu, memory and pids controllers"
+_CGROUP_FIX: Final = (
+    "optional: cgroup v2 with the cpu, memory and pids controllers, and a group that is the kernel's alone: a service "
+    "with Delegate=yes, or 'systemd-run --user -p Delegate=yes kernos up'"
+)
 
 
 class Layer(Struct, frozen=True):
@@ -238,22 +240,39 @@ def _overlay() -> Layer:
 
 
 def _control_groups() -> Layer:
-    found: set[str] = set()
-    for path in _CGROUP_CONTROLLERS:
-        try:
-            found.update(Path(path).read_text().split())
-        except OSError:  # not mounted there
-            continue
-    if missing := sorted(_CONTROLLERS - found):
-        detail = (
-            f"cgroup v2 without {', '.join(missing)}: rlimits bound each worker alone, and one that spins is put into "
-            "the idle class (SCHED_IDLE), which gives way to all others"
-        )
-        return Layer("cgroup-v2", False, detail, _CGROUP_FIX, needed=False)
-    detail = (
-        f"{', '.join(sorted(_CONTROLLERS))}; not used: rlimits bound workers, and what spins gives way (SCHED_IDLE)"
+    """Tried from where this process is: a kernel that is started elsewhere may find itself in another group."""
+    less = (
+        "rlimits bound each worker alone, and one that spins is put into the idle class (SCHED_IDLE), which gives way "
+        "to all others"
     )
-    return Layer("cgroup-v2", True, detail, "", needed=False)
+    try:
+        groups = make_groups()
+    except NoGroups as none:
+        return Layer("cgroup-v2", False, f"not used ({none}): {less}", _CGROUP_FIX, needed=False)
+    try:
+        problem = _born_into(groups)
+    finally:
+        groups.close()
+    if problem:
+        return Layer("cgroup-v2", False, f"not used ({problem}): {less}", _CGROUP_FIX, needed=False)
+    used = ", ".join(sorted(groups.controllers))
+    if groups.lacking:
+        detail = f"a group for each worker, to end it whole; {f'uses {used}; ' if used else ''}{groups.lacking}: {less}"
+        return Layer("cgroup-v2", False, detail, _CGROUP_FIX, needed=False)
+    return Layer("cgroup-v2", True, f"a group for each worker, bounded by {used}", "", needed=False)
+
+
+def _born_into(groups: Groups) -> str:
+    """Whether a child can be born into a group; why not, or nothing."""
+    folder = groups.open()
+    leaves = Leaves(folder)
+    try:
+        leaves.try_one()
+    except OSError as error:
+        return str(error)
+    finally:
+        os.close(folder)
+    return ""
 
 
 def main() -> None:
