@@ -159,12 +159,15 @@ class Bounds(Struct, frozen=True, forbid_unknown_fields=True):
     guests_each_max: int = 64
     guest_bytes_max: int = 4 << 20
     tickets_max: int = 256
+    parses_max: int = 4
+    parse_s: float = 30.0
+    parsed_bytes_max: int = 8 << 20
     policy_s: float = 0.25
 
     def __post_init__(self) -> None:
         if not 0.1 <= self.low_water < self.high_water <= 1.0:
             raise ValueError("low_water must be below high_water, both between 0.1 and 1")
-        for name in ("grace_s", "handshake_s", "host_ready_s", "worker_ready_s", "file_io_s", "policy_s"):
+        for name in ("grace_s", "handshake_s", "host_ready_s", "worker_ready_s", "file_io_s", "parse_s", "policy_s"):
             if not 0 <= getattr(self, name) < 1e6:
                 raise ValueError(f"{name} in [bounds] is a number of seconds, 0 or more")
         if any(getattr(self, name) < 1 for name in self.__struct_fields__ if name.endswith("_max")):

@@ -13,6 +13,7 @@ from kernel.process import Process
 from kernel.sys.collection import METHODS, collection_of, use
 from kernel.trap import Trap
 from kernel.wait import within
+from kernel.workers.parsers import Named
 from kernel.workers.tool import as_text
 from syscalls.calls import device as abi
 from syscalls.calls.process import Nothing
@@ -98,6 +99,28 @@ def close(machine: Machine, trap: Trap, args: abi.CloseDevice) -> Nothing:
     return Nothing()
 
 
+def parsers(machine: Machine, trap: Trap, args: abi.ListParsers) -> abi.ParserTable:
+    return abi.ParserTable(parsers=tuple(_of_parser(each) for each in machine.plugins.parsers.all()))
+
+
+async def parse(machine: Machine, trap: Trap, args: abi.ParseDocument) -> abi.ParsedDocument:
+    began = machine.clock.now()
+    text = await machine.plugins.parsers.parse(trap.process, args.parser, args.file, args.data)
+    trap.driver_s = machine.clock.now() - began
+    trap.detail = f"{len(text)} characters of {len(args.data)} bytes"
+    return abi.ParsedDocument(text=text)
+
+
+def _of_parser(named: Named) -> abi.ParserInfo:
+    return abi.ParserInfo(
+        name=named.name,
+        package=named.package.name,
+        version=named.package.record.manifest.version,
+        suffixes=named.parser.suffixes,
+        types=named.parser.types,
+    )
+
+
 def _admitted(machine: Machine, trap: Trap, args: abi.CallTool) -> Handle | None:
     """The handle of a call that names one. Raises Busy, NotFound, Invalid."""
     if args.limits is not None and machine.devices.is_store(args.device):
@@ -151,4 +174,6 @@ HANDLERS: dict[int, Handler] = {
     abi.OPEN.number: open_,
     abi.STREAM.number: stream,
     abi.CLOSE.number: close,
+    abi.PARSERS.number: parsers,
+    abi.PARSE.number: parse,
 }

@@ -1,4 +1,4 @@
-"""Plugins: the tools that there are, and the system calls of installed packages, which come and go."""
+"""Plugins: the tools that there are, and the system calls and parsers of installed packages, which come and go."""
 
 import importlib.metadata
 from typing import final
@@ -14,6 +14,7 @@ from kernel.process import Process
 from kernel.process_table import ProcessTable
 from kernel.watch.trace import Trace
 from kernel.workers.launch import Launcher
+from kernel.workers.parsers import Parsers
 from kernel.workers.tool import Tool
 from syscalls.calls.plugin import PLUGIN_NUMBERS, plugin_row
 from syscalls.errors import NotFound
@@ -61,8 +62,8 @@ class Served:
 
 @final
 class Plugins:
-    """Keeps `tools`, the registry's, and the system calls of packages, as the configuration and the installed packages
-    say."""
+    """Keeps `tools`, the registry's, and the system calls and `parsers` of packages, as the configuration and the
+    installed packages say."""
 
     def __init__(
         self,
@@ -82,6 +83,9 @@ class Plugins:
         self._tools = tools
         self._processes = processes
         self._launcher = launcher
+        self.parsers = Parsers(
+            config, packages=packages, clock=clock, trace=trace, processes=processes, launcher=launcher
+        )
         self._nursery: trio.Nursery | None = None
         self._gate: Entrance | None = None
         self._init: Process | None = None
@@ -93,6 +97,7 @@ class Plugins:
     def attach(self, nursery: trio.Nursery, gate: Entrance, init: Process) -> None:
         """Boot's last step: where their supervisors live. The tools are there from now on."""
         self._nursery, self._gate, self._init = nursery, gate, init
+        self.parsers.attach(gate, init)
         self._follow()
 
     def find(self, package: str) -> Package | None:
@@ -144,6 +149,7 @@ class Plugins:
             if name not in self._served:
                 self._serve(name, tool)
         self._follow_calls()
+        self.parsers.follow()
 
     def _follow_calls(self) -> None:
         """One worker for each reference; a name keeps its number as long as this kernel lives."""

@@ -90,6 +90,47 @@ class CallTool(Args, frozen=True, kw_only=True):
 
 
 @final
+class ListParsers(Args, frozen=True, kw_only=True):
+    """All of them."""
+
+
+@final
+class ParserInfo(Result, frozen=True, kw_only=True):
+    """A parser of documents, `PACKAGE.PARSER`: for files whose names end in one of `suffixes` (small letters, with the
+    dot), and for what is of one of the media `types`."""
+
+    name: str
+    package: str
+    version: str
+    suffixes: tuple[str, ...] = ()
+    types: tuple[str, ...] = ()
+
+
+@final
+class ParserTable(Result, frozen=True, kw_only=True):
+    """The parsers of installed packages, by name. No two are for the same files."""
+
+    parsers: tuple[ParserInfo, ...]
+
+
+@final
+class ParseDocument(Args, frozen=True, kw_only=True):
+    """`data`, the bytes of the file that is called `file`, for the parser of that name. Its worker reads no other
+    document, sees no file, and holds no right: neither the package's nor the caller's."""
+
+    parser: str
+    data: bytes
+    file: str = ""
+
+
+@final
+class ParsedDocument(Result, frozen=True, kw_only=True):
+    """What it made of it."""
+
+    text: str
+
+
+@final
 class AddVectors(Args, frozen=True, kw_only=True):
     """What `add` of a store takes: ids, and for each one vector of float32, little-endian, one after another."""
 
@@ -223,4 +264,31 @@ CLOSE = Row(
     ),
 )  # fmt: skip
 
-ROWS = (LIST, CALL, OPEN, STREAM, CLOSE)
+PARSERS = Row(
+    0x46, "device.parsers", ListParsers, ParserTable, Needs("list", "parser:*"), Flag.INLINE | Flag.IDEMPOTENT,
+    "The parsers of documents that installed packages bring, and the files that each is for.",
+)  # fmt: skip
+PARSE = Row(
+    0x47,
+    "device.parse",
+    ParseDocument,
+    ParsedDocument,
+    Needs("parse", "parser:{parser}"),
+    Flag.IDEMPOTENT | Flag.JOURNALED,
+    "Has a package's parser make text of a file, in a sandboxed worker of its own that is given these bytes and "
+    "nothing else.",
+    says=Says(
+        waits="For a worker and for the parser, at most bounds.parse_s; and while the caller has bounds.parses_max "
+        "under way.",
+        costs="Nothing but the call.",
+        errors=(
+            (Errno.ENOENT, "no such parser; the message lists what there is."),
+            (Errno.EINVAL, "the document is too large, or the parser says what is wrong with it."),
+            (Errno.ETIME, "the parser was not done in bounds.parse_s, and was ended."),
+            (Errno.EIO, "the parser failed, ran into a limit of its worker, or gave too much text."),
+            (Errno.EAGAIN, "the process table is full (bounds.processes_max)."),
+        ),
+    ),
+)
+
+ROWS = (LIST, CALL, OPEN, STREAM, CLOSE, PARSERS, PARSE)

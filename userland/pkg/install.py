@@ -80,7 +80,7 @@ def candidate(
         if manifest is None:
             raise Invalid(f"{path.name} has no manifest, so it is no package of kernos: 'kernos pkg build' makes one")
         check_machine(wheel)
-        _check_tools(store, manifest)
+        _check_names(store, manifest)
         before = store.find(wheel.name)
         _check_state(wheel, before, upgrade=upgrade)
         _check_trust(manifest, before, trust=trust)
@@ -163,15 +163,24 @@ def check_key(store: Store, record: Installed) -> None:
         raise PermissionDenied(f"{record.manifest.name} {record.manifest.version} is signed by key {known.id}, revoked")
 
 
-def _check_tools(store: Store, manifest: Manifest) -> None:
-    """Tools are called by their names alone, so no two may have the same."""
-    taken = {entry.name: "kernos itself" for entry in entry_points(group="kernos.tools")}
+def _check_names(store: Store, manifest: Manifest) -> None:
+    """Tools are called by their names alone, and a file has one parser: so no two may have the same."""
+    tools = {entry.name: "kernos itself" for entry in entry_points(group="kernos.tools")}
+    kinds: dict[str, str] = {}
     for record in store.all():
-        if record.manifest.name != manifest.name:
-            taken |= dict.fromkeys(record.manifest.tools, f"package {record.manifest.name}")
+        other = record.manifest
+        if other.name != manifest.name:
+            tools |= dict.fromkeys(other.tools, f"package {other.name}")
+            kinds |= dict.fromkeys((kind for each in other.parsers.values() for kind in each.kinds), other.name)
     for name in manifest.tools:
-        if name in taken:
-            raise Busy(f"{manifest.name} brings a tool {name!r}, and {taken[name]} has one of that name")
+        if name in tools:
+            raise Busy(f"{manifest.name} brings a tool {name!r}, and {tools[name]} has one of that name")
+    for kind in (kind for parser in manifest.parsers.values() for kind in parser.kinds):
+        if kind in kinds:
+            raise Busy(
+                f"{manifest.name} parses {kind}, and so does {kinds[kind]}, which is installed: keep one of them "
+                f"('kernos pkg remove {kinds[kind]}')"
+            )
 
 
 def _check_trust(manifest: Manifest, before: Installed | None, *, trust: bool) -> None:

@@ -15,7 +15,7 @@ from syscalls.link.ticket import Stream
 from syscalls.row import Row
 from syscalls.turns import ToolSpec, Turn
 from syscalls.worker_limits import CallLimits, WorkerLimits
-from userland.sdk import plugin
+from userland.sdk import parsing, plugin
 from userland.sdk.account import Account
 from userland.sdk.capability import Rights
 from userland.sdk.child import Child
@@ -149,6 +149,10 @@ class Sys:
     async def plugin_calls(self, package: str | None = None) -> plugin.PluginCalls:
         """The system calls that installed packages add, for programs and as tools for models."""
         return await plugin.listed(self._door, package)
+
+    async def parsers(self) -> parsing.Parsers:
+        """The parsers of documents that installed packages bring: `await parsers(data, file="a.html")` gives text."""
+        return await parsing.listed(self._door)
 
     def device(self, name: str) -> Device:
         """A tool device without a handle, for `call` and `stream`."""

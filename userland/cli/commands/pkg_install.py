@@ -136,6 +136,7 @@ def remove(session: Session, *, name: str, output: str) -> int:
 
 
 def _put(session: Session, chosen: _Chosen, *, upgrade: bool) -> int:
+    from userland.pkg.contents import ways
     from userland.pkg.environment import Source
     from userland.pkg.install import candidate, complete
     from userland.pkg.origin import at_hand
@@ -154,13 +155,7 @@ def _put(session: Session, chosen: _Chosen, *, upgrade: bool) -> int:
         record = complete(store, found, granted=granted, source=source)
     tell_kernel(session)
     manifest = record.manifest
-    ways = [f"kernos run {manifest.name}:{each}" for each in sorted(manifest.programs)]
-    ways += [f"tool {each}" for each in sorted(manifest.tools)]
-    return report(
-        record,
-        f"installed {manifest.name} {manifest.version}: {'; '.join(ways) or 'it adds nothing'}",
-        chosen["output"],
-    )
+    return report(record, f"installed {manifest.name} {manifest.version}: {ways(manifest)}", chosen["output"])
 
 
 def _agreed(chosen: "Candidate", *, yes: bool, allow: tuple[str, ...]) -> tuple["Right", ...]:
