@@ -123,8 +123,8 @@ class Manifest(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
     """What a package adds and asks for. References are `MODULE:NAME`; of tools `MODULE:*` is all of a module.
 
     `abi` is the version of the system calls that it was built for, `tier` that of its workers (process.spawn says which
-    there are); `call_limits` are those of each call of its tools, parsers and system calls. Programs, tools, parsers and
-    system calls are plugins and run in the sandbox; drivers, policies, commands and model sources are extensions. Raises
+    there are); `call_limits` are those of each call of its tools and system calls. Programs, tools, parsers and system
+    calls are plugins and run in the sandbox; drivers, policies, commands and model sources are extensions. Raises
     ValueError for what makes no sense."""
 
     name: str
