@@ -12,7 +12,7 @@ from kernel.accounts.price import Price
 from syscalls.paths import PACKAGES, socket_path, state_dir
 from syscalls.resources import ResourceName, parse_amount
 from syscalls.rights import parse_rights
-from syscalls.worker_limits import WorkerLimits
+from syscalls.worker_limits import CallLimits, WorkerLimits
 
 ROOT_ACCOUNT = "kernel"
 """The account above all others but the kernel's own overhead."""
@@ -208,7 +208,8 @@ DEFAULT_LIMITS = WorkerLimits(
 @final
 class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The whole of kernos.toml, with what the command line said on top. `scheduling` and `eviction` name policies;
-    `trust` names the extensions whose code the kernel and the command line may load."""
+    `trust` names the extensions whose code the kernel and the command line may load. `call_limits` are of each call of
+    the tools of that name, of all that the package of that name brings, or of every tool (`"*"`)."""
 
     socket: str = ""
     state: str = ""
@@ -224,6 +225,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     fetch: str = "fetch"
     net: NetConfig = NetConfig()
     tools: dict[str, ToolConfig] = {}
+    call_limits: dict[str, CallLimits] = {}
     programs: dict[str, str] = {}
     packages: str = ""
     requests: RequestsConfig = RequestsConfig()

@@ -14,6 +14,7 @@ from syscalls.known_rights import check_right
 from syscalls.limits import ABI_VERSION
 from syscalls.parsing import Parser, check_parsers
 from syscalls.rights import Right
+from syscalls.worker_limits import CallLimits
 
 MANIFEST: Final = "kernos.json"
 """The name of the manifest in `*.dist-info/`."""
@@ -122,8 +123,9 @@ class Manifest(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
     """What a package adds and asks for. References are `MODULE:NAME`; of tools `MODULE:*` is all of a module.
 
     `abi` is the version of the system calls that it was built for, `tier` that of its workers (process.spawn says which
-    there are). Programs, tools, parsers and system calls are plugins and run in the sandbox; drivers, policies,
-    commands and model sources are extensions. Raises ValueError for what makes no sense."""
+    there are); `call_limits` are those of each call of its tools and system calls. Programs, tools, parsers and system
+    calls are plugins and run in the sandbox; drivers, policies, commands and model sources are extensions. Raises
+    ValueError for what makes no sense."""
 
     name: str
     version: str
@@ -139,6 +141,7 @@ class Manifest(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
     sources: dict[str, str] = {}
     rights: tuple[Ask, ...] = ()
     limits: Limits = Limits()
+    call_limits: CallLimits = CallLimits()
     tier: Literal["pure", "threads"] = "pure"
     lock: tuple[Locked, ...] = ()
 

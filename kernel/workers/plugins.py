@@ -21,6 +21,7 @@ from syscalls.errors import NotFound
 from syscalls.package import Manifest
 from syscalls.row import Row
 from syscalls.turns import ToolSpec
+from syscalls.worker_limits import CallLimits, least
 
 TOOLS_GROUP = "kernos.tools"
 
@@ -197,11 +198,17 @@ class Plugins:
         assert self._nursery is not None, "attach comes first"
         tool = Tool(
             name, wanted.config, bounds=self._config.bounds, clock=self._clock, launcher=self._launcher,
-            package=self._packages.find(wanted.package),
+            package=self._packages.find(wanted.package), limits=self._limits(name, wanted),
         )  # fmt: skip
         scope = trio.CancelScope()
         self._nursery.start_soon(self._supervise, tool, scope)
         return tool, scope
+
+    def _limits(self, name: str, wanted: _Wanted) -> CallLimits:
+        """Of each call: the operator's for this tool, its package and all tools, and the package's own word."""
+        said = self._config.call_limits
+        own = wanted.manifest.call_limits if wanted.manifest is not None else None
+        return least(own, *(said.get(each) for each in ("*", name, wanted.package)))
 
     async def _supervise(self, tool: Tool, scope: trio.CancelScope) -> None:
         assert self._gate is not None and self._init is not None, "attach comes first"

@@ -9,6 +9,7 @@ from syscalls.errors import Errno
 from syscalls.row import Args, Flag, Needs, Result, Row, Says
 from syscalls.turns import ToolSpec
 from syscalls.wire import NIL
+from syscalls.worker_limits import CallLimits
 
 DeviceKind = Literal["model", "embedding", "store", "files", "fetch", "tool"]
 
@@ -76,7 +77,8 @@ class CloseDevice(Args, frozen=True, kw_only=True):
 @final
 class CallTool(Args, frozen=True, kw_only=True):
     """Method `method` of `device` with a JSON-like object; by a `handle` on that device, which a store needs. `lend`
-    are numbers of the caller's capabilities that a tool may use while it serves this call, for this call alone."""
+    are numbers of the caller's capabilities that a tool may use while it serves this call, for this call alone. With
+    `limits`, or where the tool has such, the call is ended when it runs over one."""
 
     device: str
     method: str
@@ -84,6 +86,7 @@ class CallTool(Args, frozen=True, kw_only=True):
     timeout_s: float | None = None
     handle: int = 0
     lend: tuple[int, ...] = ()
+    limits: CallLimits | None = None
 
 
 @final
@@ -203,6 +206,7 @@ CALL = Row(
             (Errno.ETIME, "it did not answer in timeout_s; its work may have been done."),
             (Errno.EAGAIN, "its worker did not come up in time; nothing was done."),
             (Errno.EUNKNOWN, "its worker died under the call: what it did is not known."),
+            (Errno.ELIMIT, "it ran over a limit of the call, which the message names; it may have done part."),
             (Errno.EIO, "the tool failed, or workers of it died at the start."),
             (Errno.EBUSY, "another process holds the tool alone."),
             (Errno.EPERM, "a capability to be lent is not the caller's; the tool was not called."),
@@ -243,6 +247,7 @@ STREAM = Row(
             (Errno.ETIME, "it had not ended in timeout_s; the items before it were given."),
             (Errno.EAGAIN, "its worker did not come up in time; nothing was done."),
             (Errno.EUNKNOWN, "its worker died under the call: what it did is not known."),
+            (Errno.ELIMIT, "it ran over a limit of the call, which the message names; it may have done part."),
             (Errno.EIO, "the tool failed, or workers of it died at the start."),
             (Errno.EBUSY, "another process holds the tool alone."),
             (Errno.EPERM, "a capability to be lent is not the caller's; the tool was not called."),

@@ -14,7 +14,7 @@ from syscalls.limits import MIB
 from syscalls.link.ticket import Stream
 from syscalls.row import Row
 from syscalls.turns import ToolSpec, Turn
-from syscalls.worker_limits import WorkerLimits
+from syscalls.worker_limits import CallLimits, WorkerLimits
 from userland.sdk import parsing, plugin
 from userland.sdk.account import Account
 from userland.sdk.capability import Rights
@@ -127,10 +127,19 @@ class Sys:
         return ToolHandle(Device(self._door, name))
 
     async def call_tool(
-        self, device_name: str, method: str, /, *, call_timeout_s: float | None = None, **arguments: Any
+        self,
+        device_name: str,
+        method: str,
+        /,
+        *,
+        call_timeout_s: float | None = None,
+        call_limits: CallLimits | None = None,
+        **arguments: Any,
     ) -> ToolReply:
-        """Calls a tool; the reply has its value and the text for a model. Raises what the tool failed with."""
-        return await Device(self._door, device_name).call(method, call_timeout_s=call_timeout_s, **arguments)
+        """Calls a tool; the reply has its value and the text for a model. Raises what the tool failed with, OverLimit
+        (ELIMIT) for what runs over `call_limits`."""
+        device = Device(self._door, device_name)
+        return await device.call(method, call_timeout_s=call_timeout_s, call_limits=call_limits, **arguments)
 
     async def call_plugin(self, name: str, /, **arguments: Any) -> ToolReply:
         """A system call that an installed package adds, by its name `PACKAGE.CALL`. Raises PermissionDenied (EPERM)
