@@ -57,14 +57,14 @@ def audit(
         for name, rights in taken.items():
             say(f"took from {name}: {', '.join(rights)}")
         if not taken:
-            say("there was nothing to take back")
+            say("there was nothing to take back: what never ran keeps what it was granted")
     lines = auditing.audit(store, names)
     show_rows(
         lines, COLUMNS, name=lambda line: f"{line.package} {line.right}", output=output, quiet=quiet, whole=no_trunc
     )
-    unused = {line.package for line in lines if line.standing == "unused"}
-    if unused and output == "table" and not quiet and not revoke_unused:
-        say(f"to take back what was never used: kernos pkg audit {' '.join(sorted(unused))} --revoke-unused")
+    takeable = auditing.unused(lines)
+    if takeable and output == "table" and not quiet and not revoke_unused:
+        say(f"to take back what was never used: kernos pkg audit {' '.join(takeable)} --revoke-unused")
     return OK
 
 
@@ -85,7 +85,7 @@ def allow(session: Session, *, name: str, rights: tuple[str, ...], output: str) 
     with store.locked():
         gained = give(store, name, patterns)
     tell_kernel(session)
-    return report({"granted": list(gained)}, f"{name} may {', '.join(gained)}", output)
+    return report({"granted": list(gained)}, f"gave {name}: {', '.join(gained)}", output)
 
 
 @click.command(context_settings=SETTINGS, epilog="Example: kernos pkg revoke finder 'net:**'")
