@@ -175,9 +175,10 @@ class Manifest(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
 @final
 class Installed(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
     """The record of an installed package. `release` is the folder of its version, beside the record; `sha256` that of
-    its wheel; `granted` the rights it holds; `values` what its blanks were filled with; `key` who signed it ("": nobody
-    did); `trusted` the word for extensions was given; `since` in seconds since 1970. `refused` are rights that were
-    asked for and kept back, or taken back."""
+    its wheel; `granted` the rights it holds; `values` what its blanks were filled with; `key` who signed it, and
+    `publisher` who published it, by attestations that hold before Sigstore ("": nobody); `trusted` the word for
+    extensions was given; `since` in seconds since 1970. `refused` are rights that were asked for and kept back, or
+    taken back."""
 
     manifest: Manifest
     release: str
@@ -186,6 +187,7 @@ class Installed(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=T
     refused: tuple[str, ...] = ()
     values: dict[str, str] = {}
     key: str = ""
+    publisher: str = ""
     trusted: bool = False
     since: float = 0.0
     before: str = ""

@@ -30,7 +30,7 @@ DISK_LOW_BYTES = 1024 * MIB
 DISK_LEAST_BYTES = 100 * MIB
 SHIPPED = "kernos-tiny"
 _PROBE_S_MAX = 60
-_OPTIONAL = {"torch", "chroma", "embedding", "openai"}
+_OPTIONAL = {"torch", "chroma", "embedding", "openai", "attest"}
 _REQUIREMENT = re.compile(
     r"(?P<name>[A-Za-z0-9._-]+)(?:\[.*?\])?\s*(?P<versions>[^;]*)(?:;.*extra == ['\"](?P<extra>\w+))?"
 )

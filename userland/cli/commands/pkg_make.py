@@ -137,33 +137,24 @@ def sign(*, wheel: Path, name: str, output: str) -> None:
 def verify(session: Session, *, wheel: Path, output: str) -> int:
     """Check WHEEL as installing it would, and show who signed it and what it asks for. Nothing is installed."""
     from syscalls.package import Manifest
-    from userland.pkg import signing, words
-    from userland.pkg.attestation import claimed
+    from userland.pkg import belief, words
     from userland.pkg.contents import adds
-    from userland.pkg.keyring import Ring
     from userland.pkg.store import Store
     from userland.pkg.wheel import read_wheel
 
     checked = read_wheel(_there(wheel), called=wheel.name)
     if checked.manifest is None:
         raise Failure(f"{wheel.name} has no manifest, so it is no package of kernos: 'kernos pkg build' makes one")
-    beside = wheel.with_name(wheel.name + signing.SUFFIX)
-    key, trust = "", "unsigned"
-    if beside.is_file():
-        public = signing.verify(checked, beside.read_bytes())
-        store = Store(folder_of(session))
-        before = store.find(checked.name)
-        key = signing.key_id(public)
-        trust = Ring(store.folder).check(public, checked.name, signed_before=before.key if before else None)
-    publishers = claimed(wheel, checked.sha256)
+    store = Store(folder_of(session))
+    before = store.find(checked.name)
+    answers = belief.who_answers(store, wheel, checked, before)
     manifest: Manifest = checked.manifest
     if output == "json":
-        told = {"key": key, "trust": trust, "sha256": checked.sha256, "publishers": list(publishers)}
-        show_value({**told, "manifest": plain(manifest)}, output=output)
+        who = {"key": answers.key, "trust": answers.trust, "publisher": answers.publisher, "claims": answers.claims}
+        show_value({**who, "sha256": checked.sha256, "manifest": plain(manifest)}, output=output)
         return OK
     lines = [f"{manifest.name} {manifest.version}: {manifest.summary}", f"sha256 {checked.sha256}"]
-    lines.append(f"signed by {key}, {trust}" if key else "not signed")
-    lines += [f"published by {each}, its attestation says; not checked with Sigstore" for each in publishers]
+    lines += belief.told(answers, manifest.name, before)
     lines += adds(manifest)
     asks = tuple((ask, ask.shown()) for ask in manifest.rights)
     lines += ["it asks to", *words.told(words.sentences(asks))] if asks else ["it asks for nothing"]
