@@ -12,7 +12,9 @@ from msgspec import Struct
 
 from syscalls.known_rights import check_right
 from syscalls.limits import ABI_VERSION
+from syscalls.parsing import Parser, check_parsers
 from syscalls.rights import Right
+from syscalls.worker_limits import CallLimits
 
 MANIFEST: Final = "kernos.json"
 """The name of the manifest in `*.dist-info/`."""
@@ -121,9 +123,9 @@ class Manifest(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
     """What a package adds and asks for. References are `MODULE:NAME`; of tools `MODULE:*` is all of a module.
 
     `abi` is the version of the system calls that it was built for, `tier` that of its workers (process.spawn says which
-    there are). Programs, tools and system calls are plugins and run
-    in the sandbox; drivers, policies, commands and model sources are extensions. Raises ValueError for what makes no
-    sense."""
+    there are); `call_limits` are those of each call of its tools and system calls. Programs, tools, parsers and system
+    calls are plugins and run in the sandbox; drivers, policies, commands and model sources are extensions. Raises
+    ValueError for what makes no sense."""
 
     name: str
     version: str
@@ -131,6 +133,7 @@ class Manifest(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
     summary: str = ""
     programs: dict[str, str] = {}
     tools: dict[str, str] = {}
+    parsers: dict[str, Parser] = {}
     syscalls: dict[str, str] = {}
     drivers: dict[str, str] = {}
     policies: dict[str, str] = {}
@@ -138,6 +141,7 @@ class Manifest(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
     sources: dict[str, str] = {}
     rights: tuple[Ask, ...] = ()
     limits: Limits = Limits()
+    call_limits: CallLimits = CallLimits()
     tier: Literal["pure", "threads"] = "pure"
     lock: tuple[Locked, ...] = ()
 
@@ -150,6 +154,8 @@ class Manifest(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
             raise ValueError(f"abi {self.abi}: it is 1 or more")
         for kind in ("programs", "tools", "syscalls", *EXTENSIONS):
             _check_entries(kind, getattr(self, kind))
+        _check_entries("parsers", {name: parser.parse for name, parser in self.parsers.items()})
+        check_parsers(self.parsers)
         if len(self.rights) > ASKS_MAX or len(self.lock) > LOCK_MAX:
             raise ValueError(f"at most {ASKS_MAX} rights and {LOCK_MAX} locked dependencies")
         if len({ask.right for ask in self.rights}) != len(self.rights):
@@ -169,9 +175,10 @@ class Manifest(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
 @final
 class Installed(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
     """The record of an installed package. `release` is the folder of its version, beside the record; `sha256` that of
-    its wheel; `granted` the rights it holds; `values` what its blanks were filled with; `key` who signed it ("": nobody
-    did); `trusted` the word for extensions was given; `since` in seconds since 1970. `refused` are rights that were
-    asked for and kept back, or taken back."""
+    its wheel; `granted` the rights it holds; `values` what its blanks were filled with; `key` who signed it, and
+    `publisher` who published it, by attestations that hold before Sigstore ("": nobody); `trusted` the word for
+    extensions was given; `since` in seconds since 1970. `refused` are rights that were asked for and kept back, or
+    taken back."""
 
     manifest: Manifest
     release: str
@@ -180,6 +187,7 @@ class Installed(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=T
     refused: tuple[str, ...] = ()
     values: dict[str, str] = {}
     key: str = ""
+    publisher: str = ""
     trusted: bool = False
     since: float = 0.0
     before: str = ""

@@ -48,11 +48,12 @@ async def serve(machine: Machine, trap: Trap, args: dict[str, Any]) -> ToolAnswe
     served = machine.plugins.call(trap.row.name)
     began = machine.clock.now()
     spec = await served.spec()
-    value = bytes(await served.tool.call(spec.name, Raw(pack(args))))
+    answered = await served.tool.call(spec.name, Raw(pack(args)))
+    value = bytes(answered.value)
     trap.driver_s = machine.clock.now() - began
     text = shown(value)
     trap.facts = {"package": served.package}
-    trap.detail = f"{text} (sandboxed worker {served.tool.process.worker_pid if served.tool.process else 0})"
+    trap.detail = f"{text} (sandboxed worker {answered.worker})"
     return ToolAnswer(value=Raw(value), text=text)
 
 

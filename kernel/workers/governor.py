@@ -5,6 +5,7 @@ them, and fifty programs in endless loops leave little to the thirty that work. 
 at what each worker used of the processor. One that used SPIN_S without once giving way by itself, as whoever waits for
 anything does, goes into the system's idle class (SCHED_IDLE), from which it is run when a processor would stand still
 otherwise. One that gives way again comes back, where the system lets it: that takes privilege, without which it stays.
+With a control group that shares out the processor it is the group that is made idle, and takes no privilege.
 
 How long a worker ran or waited to run would say the same on an idle machine, and nothing on a busy one: there who works
 waits as much as who spins. A computation that runs alone runs as fast as before.
@@ -14,7 +15,7 @@ import contextlib
 import os
 import time
 from pathlib import Path
-from typing import final
+from typing import Protocol, final
 
 import trio
 from msgspec import Struct
@@ -28,6 +29,15 @@ FEW = 2
 COOL_S = 1.0
 
 
+class Group(Protocol):
+    """The control group of a worker. `shares`: the processor is divided among groups, so that a class given to its
+    processes means nothing."""
+
+    @property
+    def shares(self) -> bool: ...
+    def give_way(self, yes: bool) -> None: ...
+
+
 class Demand(Struct):
     """What a worker used, and how often it gave way, when that was last looked at."""
 
@@ -35,6 +45,7 @@ class Demand(Struct):
     at_s: float = 0.0
     gave_way: int = 0
     idle: bool = False
+    group: Group | None = None
 
     def is_due(self, cpu_s: float, at_s: float) -> bool:
         """Whether there is anything to be judged: it used SPIN_S since, or was demoted COOL_S ago."""
@@ -59,10 +70,11 @@ class Governor:
         self._some = trio.Event()
         self.trace: Trace | None = None
 
-    def watch(self, pid: int) -> None:
+    def watch(self, pid: int, group: Group | None = None) -> None:
         """From now on, until `forget`: the pid must be the worker's all that time."""
         with contextlib.suppress(OSError):  # it is dead already, and soon forgotten
             now = Demand(cpu_s=time.clock_gettime(_clock_of(pid)), at_s=time.monotonic(), gave_way=gave_way(pid))
+            now.group = group
             self._watched[pid] = now
         self._some.set()
 
@@ -77,7 +89,7 @@ class Governor:
         demand = self._watched.get(pid)
         if demand is not None and demand.idle:
             with contextlib.suppress(OSError):
-                _schedule(pid, idle=False)
+                _schedule(pid, demand.group, idle=False)
 
     async def run(self) -> None:
         """Until it is cancelled; asleep while there is nobody to watch."""
@@ -94,7 +106,7 @@ class Governor:
                 return
             verdict = demand.judge(cpu_s, at_s, gave_way(pid))
             if verdict is not None:
-                _schedule(pid, idle=verdict)
+                _schedule(pid, demand.group, idle=verdict)
                 if self.trace is not None:
                     self.trace.event("spins" if verdict else "pauses", host=pid)
         except PermissionError:  # back from idle takes privilege; it stays where it is
@@ -118,6 +130,10 @@ def _clock_of(pid: int) -> int:
     return (~pid << 3) | 2
 
 
-def _schedule(pid: int, *, idle: bool) -> None:
+def _schedule(pid: int, group: Group | None, *, idle: bool) -> None:
+    """Where groups share the processor, the class of a process counts only in its own group: the group's is set."""
+    if group is not None and group.shares:
+        group.give_way(idle)
+        return
     for thread in os.listdir(f"/proc/{pid}/task"):
         os.sched_setscheduler(int(thread), os.SCHED_IDLE if idle else os.SCHED_OTHER, os.sched_param(0))

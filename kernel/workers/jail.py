@@ -17,11 +17,12 @@ from kernel.workers.governor import Governor
 from kernel.workers.launch import CommandEnd, CommandRequest, Launched, LaunchedCommand, LaunchRequest
 from sandbox.ending import finish
 from sandbox.errors import JailError, ZygoteGone
+from sandbox.groups import Groups, NoGroups, make_groups
 from sandbox.guest import GIVEN_FD
 from sandbox.interpreter import guest_binds, guest_path
 from sandbox.spec import COMMAND_LIMITS, Bind, CommandSpec, Limits, Mount, MountKind, WorkerSpec, ZygoteSpec
 from sandbox.system import PATH, system
-from sandbox.zygote import Command, Worker, Zygote, reap
+from sandbox.zygote import Command, Worker, Zygote
 from syscalls.calls.process import Tier
 from syscalls.errors import Invalid, IOFailed
 from syscalls.link.transport import SocketTransport
@@ -57,7 +58,7 @@ class JailedWorker:
         self._worker = worker
         self._limits = limits
         self._governor = governor
-        governor.watch(worker.pid)
+        governor.watch(worker.pid, worker.group)
         self.over = ""
         self.control = control
         self.transport = SocketTransport(worker.sock, TRIO)
@@ -76,6 +77,8 @@ class JailedWorker:
                 signal.pidfd_send_signal(self._worker.pidfd, signum)
             except ProcessLookupError:
                 pass
+            if signum == signal.SIGKILL and self._worker.group is not None:
+                self._worker.group.kill()
 
     async def drain(self, sink: Callable[[str], None]) -> None:
         """Hands on what it writes to its raw descriptors 1 and 2, until they are closed."""
@@ -89,6 +92,7 @@ class JailedWorker:
         exit_, cpu_s = await finish(self._worker.pidfd)
         self._governor.forget(self._worker.pid)
         self._reaped.set()
+        self.over = _over_memory(self._worker, self._limits)
         allowed_s = self._limits.cpu_s
         if allowed_s is not None and cpu_s >= _TICKS * allowed_s and exit_.signal == signal.SIGKILL:
             self.over = show_limit("cpu_s", allowed_s)
@@ -108,12 +112,24 @@ async def _end(worker: JailedWorker) -> None:
         await worker.aclose()
 
 
+def _over_memory(worker: Worker, limits: WorkerLimits) -> str:
+    """The limit of memory, if the system has killed in the worker's group for that. The group goes."""
+    group = worker.group
+    if group is None:
+        return ""
+    over = group.ran_out_of_memory() and limits.memory_bytes is not None
+    group.remove()
+    return show_limit("memory_bytes", limits.memory_bytes) if over and limits.memory_bytes is not None else ""
+
+
 @final
 class JailedCommand:
     """An executable's jail."""
 
-    def __init__(self, command: Command) -> None:
+    def __init__(self, command: Command, limits: WorkerLimits) -> None:
         self._command = command
+        self._limits = limits
+        self.over = ""
         self._reaped = trio.Event()
         self.terminal = command.terminal
         self._stdio = command.stdio
@@ -146,6 +162,8 @@ class JailedCommand:
                 signal.pidfd_send_signal(self._command.worker.pidfd, signal.SIGKILL)
             except ProcessLookupError:
                 pass
+            if self._command.worker.group is not None:
+                self._command.worker.group.kill()
 
     async def drain(self, sink: Callable[[str], None]) -> None:
         """Hands on what the first process of the jail says itself, until it is gone."""
@@ -160,8 +178,9 @@ class JailedCommand:
 
     async def wait(self) -> str:
         """Waits for the end of the jail, reaps it, and says how it ended."""
-        exit_ = await reap(self._command.worker)
+        exit_, _ = await finish(self._command.worker.pidfd)
         self._reaped.set()
+        self.over = _over_memory(self._command.worker, self._limits)
         return f"signal {exit_.signal}" if exit_.signal is not None else f"status {exit_.code}"
 
     async def aclose(self) -> None:
@@ -180,6 +199,7 @@ class JailLauncher:
 
     def __init__(self, *, trace: Trace, state_folder: Path, governor: Governor, without: tuple[str, ...] = ()) -> None:
         self._trace = trace
+        self._groups = _groups(trace)
         self._governor = governor
         governor.trace = trace
         self._never = (str(state_folder),)
@@ -230,7 +250,7 @@ class JailLauncher:
                 limits=_command_limits(request.limits),
                 without=self._without,
             )
-            return JailedCommand(await zygote.spawn_command(spec))
+            return JailedCommand(await zygote.spawn_command(spec), request.limits)
 
         return await self._made(spawn)
 
@@ -272,16 +292,20 @@ class JailLauncher:
         if self._zygote is not None:
             await self._zygote.aclose()
             self._zygote = None
+        if self._groups is not None:
+            self._groups.close()
 
     async def _ready(self) -> Zygote:
         async with self._starting:
             if self._zygote is None:
                 spec = zygote_spec()
                 try:
-                    self._zygote = await Zygote.start(spec)
+                    self._zygote = await Zygote.start(spec, self._groups)
                 except (JailError, OSError) as failed:
                     raise IOFailed(f"no zygote: {failed}; see 'kernos doctor'") from None
                 self._trace.event("zygote_ready", host=self._zygote.pid)
+                if self._zygote.ungrouped:
+                    self._trace.event("groups", host=self._zygote.pid, none=self._zygote.ungrouped)
             return self._zygote
 
     async def _replace(self, dead: Zygote) -> None:
@@ -290,6 +314,18 @@ class JailLauncher:
                 self._zygote = None
                 self._trace.event("zygote_lost", host=dead.pid)
                 await dead.aclose()
+
+
+def _groups(trace: Trace) -> Groups | None:
+    """The kernel's control groups, where it can make any: what they do is in the trace."""
+    try:
+        groups = make_groups()
+    except NoGroups as none:
+        trace.event("groups", none=none)
+        return None
+    used = ", ".join(sorted(groups.controllers)) or "none"
+    trace.event("groups", folder=groups.folder, controllers=used, lacking=groups.lacking)
+    return groups
 
 
 def _command_limits(asked: WorkerLimits) -> Limits:

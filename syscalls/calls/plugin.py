@@ -79,6 +79,9 @@ def plugin_row(name: str, number: int = BY_NAME) -> Row:
         "A system call of an installed package.",
         says=Says(
             waits="For the package's worker, and for what it does.",
-            errors=((Errno.EUNKNOWN, "the worker died under the call: what it did is not known."),),
+            errors=(
+                (Errno.EUNKNOWN, "the worker died under the call: what it did is not known."),
+                (Errno.ELIMIT, "it ran over a limit of its package's calls; it may have done part."),
+            ),
         ),
     )

@@ -111,9 +111,9 @@ def fetch(lock: tuple[Locked, ...], folder: Path, source: Source) -> None:
     )  # fmt: skip
 
 
-def run_pip(*words: str) -> str:
+def run_pip(*words: str, quiet: bool = True) -> str:
     """Runs pip; what it printed. Raises Invalid with the reason in its own words, shortened."""
-    command = [*_pip(), "--disable-pip-version-check", "--no-input", "--quiet", *words]
+    command = [*_pip(), "--disable-pip-version-check", "--no-input", *(("--quiet",) if quiet else ()), *words]
     try:
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=FETCH_S_MAX, check=False

@@ -15,10 +15,12 @@ from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from syscalls.errors import Invalid, IOFailed, NotFound
+from syscalls.package import normal_name
 from userland.pkg.attestation import SUFFIXES as ATTESTATIONS
 from userland.pkg.environment import Source, run_pip
+from userland.pkg.index import fetch_provenance
 from userland.pkg.signing import SUFFIX as SIGNATURE
-from userland.pkg.wheel import pour
+from userland.pkg.wheel import digest_of, pour
 
 TIMEOUT_S: Final = 30.0
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*(?:==[A-Za-z0-9.!+_-]+)?")
@@ -67,9 +69,12 @@ def _fetch(url: str, target: Path) -> bool:
 
 
 def _named(name: str, folder: Path, source: Source) -> Path:
-    """The newest wheel of a name; with what lies beside it where it came from a folder of this machine."""
+    """The newest wheel of a name; with what its index attests, and with what lies beside it where it came from a folder
+    of this machine."""
     run_pip("download", "--only-binary", ":all:", "--no-deps", "--dest", str(folder), *source.options(), "--", name)
     (wheel,) = folder.glob("*.whl")
+    if source.index:
+        fetch_provenance(wheel, normal_name(name.partition("==")[0]), digest_of(wheel))
     for link in source.links:
         for suffix in (SIGNATURE, *ATTESTATIONS):
             beside = Path(link) / (wheel.name + suffix)

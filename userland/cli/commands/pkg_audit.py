@@ -17,6 +17,7 @@ COLUMNS = (
     Column("STANDING", lambda line: line.standing),
     Column("USES", lambda line: str(line.uses) if line.uses else "-", right=True),
     Column("LAST", lambda line: shown(line.last) if line.last else "-"),
+    Column("BY", lambda line: line.by or "nobody", wide=True),
 )
 
 
