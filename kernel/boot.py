@@ -83,8 +83,8 @@ from kernel.watch.trace_file import TraceFile
 from kernel.watchdog import Interrupter, Watch
 from kernel.workers.exec import Executor
 from kernel.workers.governor import Governor
-from kernel.workers.jail import JailLauncher
 from kernel.workers.launch import Launcher
+from kernel.workers.level import choose_launcher
 from kernel.workers.plugins import Plugins
 from syscalls.errors import SyscallError
 from syscalls.signals import Signal
@@ -318,11 +318,14 @@ def _unread(trace: Trace, name: str, why: str) -> None:
     trace.event("package_unread", package=name, error=why)
 
 
-async def serve(config: Config, *, ready_fd: int | None = None) -> None:
-    """A kernel on its socket until SIGINT, SIGTERM or kernel.shutdown. Raises SyscallError if it cannot start."""
+async def serve(config: Config, *, ready_fd: int | None = None, parent: int = 0) -> None:
+    """A kernel on its socket until SIGINT, SIGTERM, kernel.shutdown or, if one is named, the end of its parent. Raises
+    SyscallError if it cannot start."""
     async with trio.open_nursery() as nursery:
         switch = Switch()
         await nursery.start(switch.watch)
+        if parent and sys.platform != "linux":  # there the system tells it
+            nursery.start_soon(switch.follow, parent)
         await _serve(config, switch, ready_fd)
         nursery.cancel_scope.cancel()
 
@@ -337,9 +340,7 @@ async def _serve(config: Config, switch: Switch, ready_fd: int | None) -> None:
             config,
             truth=truth,
             seals=seals,
-            make_launcher=lambda trace: JailLauncher(
-                trace=trace, state_folder=state, governor=governor, without=config.weak_sandbox
-            ),
+            make_launcher=lambda trace: choose_launcher(config, governor, state_folder=state, trace=trace),
             wall=time.time,
             breaker=Interrupter.made(),
         ) as running:
@@ -417,18 +418,21 @@ def _configured(args: argparse.Namespace) -> Config:
     return msgspec.structs.replace(config, **changes)
 
 
-def _die_with_parent() -> None:
+def _die_with_parent() -> int:
+    """By a signal of the system where there is such; elsewhere the machine looks: see Switch.follow."""
     parent = os.getppid()
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != parent:
         sys.exit(1)
+    return parent
 
 
-def _boot(args: argparse.Namespace) -> int:
+def _boot(args: argparse.Namespace, parent: int = 0) -> int:
     try:
         _raise_limit_of_files()
         config = _configured(args)
-        trio.run(lambda: serve(config, ready_fd=args.ready_fd))
+        trio.run(lambda: serve(config, ready_fd=args.ready_fd, parent=parent))
     except (SyscallError, configuration.ConfigError) as failed:
         return _failed(args, str(failed))
     except BaseExceptionGroup as group:
@@ -457,11 +461,11 @@ def main(argv: list[str] | None = None) -> int:
     args = _parse(sys.argv[1:] if argv is None else argv)
     if not args.ephemeral:
         return _boot(args)
-    _die_with_parent()
+    parent = _die_with_parent()
     with tempfile.TemporaryDirectory(prefix="kernos-") as folder:
         args.state = args.state or folder
         args.socket = args.socket or f"{folder}/kernel.sock"
-        return _boot(args)
+        return _boot(args, parent)
 
 
 if __name__ == "__main__":

@@ -15,19 +15,27 @@ import contextlib
 import os
 import time
 from pathlib import Path
-from typing import final
+from typing import Protocol, final
 
 import trio
 from msgspec import Struct
 
 from kernel.watch.trace import Trace
-from sandbox.groups import Group
 
 PERIOD_S = 0.1
 SPIN_S = 0.05
 FEW = 2
 """So often one that spins may have been made to wait, by the machine's kernel."""
 COOL_S = 1.0
+
+
+class Group(Protocol):
+    """The control group of a worker. `shares`: the processor is divided among groups, so that a class given to its
+    processes means nothing."""
+
+    @property
+    def shares(self) -> bool: ...
+    def give_way(self, yes: bool) -> None: ...
 
 
 class Demand(Struct):
