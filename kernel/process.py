@@ -79,6 +79,7 @@ class Process:
         "group",
         "held",
         "host",
+        "identity",
         "image",
         "kind",
         "lent",
@@ -141,6 +142,7 @@ class Process:
         self.kind: Kind = kind
         self.name = name
         self.account = account
+        self.identity = pid, principal, account.name
         self.model = model
         self.started_s = started_s
         self.limits = limits

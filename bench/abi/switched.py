@@ -22,7 +22,7 @@ def _switchable(*parts: Any, **named: Any) -> Gate:
     gate = Gate(*parts, **named)
 
     def switch(number: int, frame: object) -> None:
-        gate.recorder.on = number == signal.SIGUSR1
+        gate.recorder.switch(number == signal.SIGUSR1)
 
     signal.signal(signal.SIGUSR1, switch)
     signal.signal(signal.SIGUSR2, switch)

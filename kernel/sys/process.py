@@ -17,7 +17,7 @@ from kernel.programs import Image
 from kernel.signals import signal_of
 from kernel.trap import Trap
 from kernel.wait import first_of, within
-from kernel.watch.trace import short
+from kernel.watch.tracetext import short
 from kernel.workers.launch import shown_by
 from kernel.workers.limit import narrowed
 from kernel.workers.worker import write_log

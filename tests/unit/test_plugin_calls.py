@@ -1,6 +1,8 @@
 """System calls of packages: rows that come and go, served by the package's worker, by a right of their own."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,6 +14,8 @@ from syscalls.errors import Invalid, NoSyscall, NotFound
 from syscalls.package import RECORD, Installed, Manifest, write_json
 from syscalls.table import BY_NAME, TABLE
 from syscalls.turns import ToolCall
+from userland.door.routes import Routes
+from userland.door.server import Request
 from userland.sdk.program import program
 from userland.sdk.system import Sys
 
@@ -36,7 +40,7 @@ def packages(tmp_path: Path) -> Path:
 
 
 def kernel(packages: Path) -> InProcess:
-    return up(config={"packages": str(packages)}, programs={"asks": asks, "agent": agent})
+    return up(config={"packages": str(packages)}, programs={"asks": asks, "agent": agent, "client": client})
 
 
 @program
@@ -56,6 +60,43 @@ async def agent(sys: Sys) -> list[str]:
         await calls(ToolCall("doubler_nothing", {}, "3")),
     ]
     return [*names, *told]
+
+
+@program
+async def client(sys: Sys, *asked: str) -> list[str]:
+    """Asks its own MCP door what there is, and calls some of it."""
+    doors = Routes(sys, key="k")
+
+    async def rpc(method: str, **params: object) -> Any:
+        body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode()
+        response = await doors(Request("POST", "/mcp", {}, body))
+        assert isinstance(response.body, bytes)
+        return json.loads(response.body)
+
+    tools = (await rpc("tools/list"))["result"]["tools"]
+    told = [f"{each['name']}: {each['description']} {sorted(each['inputSchema']['properties'])}" for each in tools]
+    for name in asked:
+        answer = await rpc("tools/call", name=name, arguments={"number": 21})
+        told.append(answer["result"]["content"][0]["text"] if "result" in answer else answer["error"]["message"])
+    return told
+
+
+async def test_an_mcp_client_is_offered_the_calls_that_were_granted(packages: Path) -> None:
+    rights = ("device:* list", "syscall:* list", "syscall:doubler.double call", "tool:calculator.* call",
+              "device:calculator open")  # fmt: skip
+    async with kernel(packages) as machine:
+        tools = await machine.run("client", "doubler_double", "doubler_fails", rights=rights)
+        assert tools[0].startswith("calculator_calculate: ")
+        assert tools[1:3] == ["doubler_double: Twice the number. ['number']", "42"]
+        assert tools[3].startswith("there is no tool 'doubler_fails' for this process")
+        assert await machine.run("client", rights=("device:* list",)) == []
+
+
+async def test_a_model_is_offered_the_calls_that_were_granted(packages: Path) -> None:
+    async with kernel(packages) as machine:
+        told = await machine.run("agent", rights=("syscall:* list", "syscall:doubler.double call"))
+        assert told == ["doubler_double", "8", *[f"error: there is no tool {name}; there are doubler_double"
+                        for name in ("doubler_fails", "doubler_nothing")]]  # fmt: skip
 
 
 async def test_a_call_of_a_package_is_a_row_with_a_right_and_a_number_of_its_own(packages: Path) -> None:
