@@ -39,6 +39,8 @@ _ENTRY = re.compile(r"[a-z](?:[a-z0-9_-]{0,62}[a-z0-9])?")
 _REFERENCE = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:(?:[A-Za-z_]\w*|\*)?", re.ASCII)
 _VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.!+_-]{0,62}")
 _BLANK = re.compile(r"\{([a-z][a-z0-9_]{0,30})\}")
+_AT = re.compile(r" - at `\$\.?([^`]*)`")
+"""How the decoder says where it was."""
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 _Decoded = TypeVar("_Decoded", bound=Struct)
@@ -78,7 +80,7 @@ class Ask(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
             if re.search(r"[*\s\x00-\x1f\x7f{}]", value):
                 raise ValueError(f"{name}={value}: no wildcards, spaces or brackets")
             if self.right.startswith("file:{" + name) and not value.startswith("/"):
-                raise ValueError(f"{name}={value}: an absolute path")
+                raise ValueError(f"{name}={value}: write an absolute path, or one that begins with ./")
         return check_right(_BLANK.sub(lambda found: values[found[1]].rstrip("/") or "/", self.right))
 
 
@@ -263,7 +265,7 @@ def _decode(data: bytes, type_: type[_Decoded]) -> _Decoded:
     try:
         return msgspec.json.decode(data, type=type_)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as bad:
-        raise ValueError(str(bad)) from None
+        raise ValueError(_AT.sub(r" (\1)", str(bad))) from None
 
 
 def _check_entries(kind: str, entries: dict[str, str]) -> None:

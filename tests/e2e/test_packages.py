@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.commandline import CommandLine
+from tests.e2e.test_exec import python
 from tests.kernelproc import until
 from tests.packages import MODULE, left, wheel
 
@@ -65,6 +66,22 @@ async def plain(sys: Sys) -> list[str]:
 @program
 async def more(sys: Sys) -> list[str]:
     return await (await sys.spawn("words:rights", rights=["topic:news"])).wait()
+"""
+CLIENT = """
+import json, os, urllib.request
+
+
+def rpc(method, **params):
+    body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode()
+    asked = urllib.request.Request(os.environ["KERNOS_MCP_URL"], body, {"Authorization": "Bearer " + key})
+    with urllib.request.urlopen(asked) as answer:
+        return json.load(answer)["result"]
+
+
+key = os.environ["OPENAI_API_KEY"]
+tools = [each["name"] for each in rpc("tools/list")["tools"]]
+answer = rpc("tools/call", name="words_count", arguments={"text": "a b c"})["content"][0]["text"]
+print(json.dumps({"tools": tools, "answer": answer}))
 """
 WHEEL = "word-count/dist/word_count-0.1.0-py3-none-any.whl"
 
@@ -295,6 +312,16 @@ def test_a_system_call_of_a_package_is_in_the_table_the_manual_and_the_schema(up
     assert refused.returncode != 0 and "syscall:words.count call" in refused.stderr
     assert up("pkg", "remove", "words").returncode == 0
     assert up("man", "words.count").returncode == 3
+
+
+def test_an_executable_finds_the_calls_it_was_granted_at_its_mcp_door(up: CommandLine) -> None:
+    asked = {"syscalls": {"count": "words:*", "look": "words:*"}, "programs": {}}
+    assert up("pkg", "install", "--unsigned", "--yes", wheel(up.home, manifest=asked)).returncode == 0
+    client = up.home / "client.py"
+    client.write_text(CLIENT)
+    allow = ("--allow", "syscall:words.count call")
+    done = up("exec", *python(), "--read", client, *allow, "--", sys.executable, client)
+    assert json.loads(done.stdout) == {"tools": ["words_count"], "answer": "3"}, done.stderr
 
 
 def test_code_that_runs_outside_the_sandbox_needs_the_word_of_trust(up: CommandLine) -> None:

@@ -1,8 +1,10 @@
 """Wheels that are not what they should be: each is refused with the reason, and leaves nothing behind."""
 
+import http.server
 import json
 import stat
 import struct
+import threading
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -127,6 +129,71 @@ def test_a_right_with_a_blank_is_filled_with_one_thing(kernos: CommandLine) -> N
     for value, reason in (("/srv/*", "no wildcards"), ("docs", "an absolute path"), ("/", "write the path out")):
         done = kernos("pkg", "install", "--unsigned", "--yes", "--set", f"folder={value}", place)
         assert done.returncode == 2 and reason in done.stderr, done.stderr
+
+
+def test_what_it_can_do_without_needs_no_blank_filled(kernos: CommandLine) -> None:
+    asked = [{"right": "file:{folder}/** read,write", "why": "to keep notes", "optional": True}]
+    place = wheel(kernos.home, manifest={"rights": asked})
+    done = kernos("pkg", "install", "--unsigned", "--yes", place)
+    assert done.returncode == 0, done.stderr
+    left_out = "left out: read, create, change and delete all that lies in <folder> (to keep notes); say --set folder=…"
+    assert left_out in done.stderr
+    assert "it may do nothing but compute" in kernos("pkg", "show", "words").stdout
+    assert kernos.json("pkg", "list")[0].get("granted", []) == []
+
+
+# Addresses.
+
+
+class Broken(http.server.BaseHTTPRequestHandler):
+    """Answers as no web server should."""
+
+    def do_GET(self) -> None:
+        if "/garbage/" in self.path:
+            self.wfile.write(b"nonsense\r\n\r\n")
+            return
+        self.send_response(302 if "/led/" in self.path else 500 if "/error/" in self.path else 200)
+        for word, header in (
+            ("/short/", ("Content-Length", "1000")),
+            ("/cut/", ("Transfer-Encoding", "chunked")),
+            ("/led/", ("Location", "file:///etc/passwd")),
+        ):
+            if word in self.path:
+                self.send_header(*header)
+        self.end_headers()
+        self.wfile.write(b"10\r\nabc")
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Nothing is printed."""
+
+
+def test_an_address_that_does_not_answer_as_it_should_is_one_line(kernos: CommandLine) -> None:
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Broken)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    here = f"http://127.0.0.1:{server.server_port}"
+    try:
+        for url, reason in (
+            (f"{here}/garbage/x.whl", "what answers there is no web server, or broke off"),
+            (f"{here}/cut/x.whl", "what answers there is no web server, or broke off"),
+            (f"{here}/short/x.whl", "7 of 1000 bytes came"),
+            (f"{here}/led/x.whl", "is not allowed"),
+            (f"{here}/error/x.whl", "500"),
+            (f"{here}/page/x.whl", "no wheel"),
+            ("http://a b/x.whl", "is no address"),
+            ("http://[x/x.whl", "is no address"),
+            ("ftp://example.com/x.whl", "packages come from https://"),
+            ("x>1", "it is no name"),
+            (".", "is a folder"),
+        ):
+            done = kernos("pkg", "install", "--unsigned", "--yes", url)
+            assert done.returncode != 0 and reason in done.stderr, (url, done.stderr)
+            assert done.stderr.count("\n") == 1, done.stderr
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+    assert left(kernos) == []
 
 
 # Signatures.

@@ -43,16 +43,22 @@ def uses_of(folder: Path, name: str) -> Uses:
         return Uses()
 
 
-def take_unused(store: Store, names: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
-    """Takes back what was granted and never used; per package what it was. Packages that never ran lose nothing."""
-    taken: dict[str, tuple[str, ...]] = {}
-    lines = audit(store, names)
+def unused(lines: list[Line]) -> dict[str, tuple[str, ...]]:
+    """Per package what was granted and never used; packages that never ran have used nothing, and are left alone."""
+    found: dict[str, tuple[str, ...]] = {}
     for name in dict.fromkeys(line.package for line in lines):
-        ran = any(line.standing in ("used", "shown", "lacked") for line in lines if line.package == name)
-        unused = tuple(line.right for line in lines if line.package == name and line.standing == "unused")
-        if ran and unused:
-            taken[name] = unused
-            _write(store, store.get(name), lose=unused)
+        own = [line for line in lines if line.package == name]
+        never = tuple(line.right for line in own if line.standing == "unused")
+        if never and any(line.standing in ("used", "shown", "lacked") for line in own):
+            found[name] = never
+    return found
+
+
+def take_unused(store: Store, names: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+    """Takes back what `unused` says; per package what it was."""
+    taken = unused(audit(store, names))
+    for name, rights in taken.items():
+        _write(store, store.get(name), lose=rights)
     return taken
 
 

@@ -17,7 +17,8 @@ from syscalls.errors import Busy, Invalid, IOFailed, NotFound, PermissionDenied
 from syscalls.package import SITE, Ask, Installed, Manifest
 from syscalls.rights import Right, uncovered
 from userland.pkg.belief import Answerable, check_answers, who_answers
-from userland.pkg.environment import Source, check_machine, lay_out
+from userland.pkg.contents import filled
+from userland.pkg.environment import Source, check_locked, check_machine, lay_out
 from userland.pkg.keyring import Ring
 from userland.pkg.names import near
 from userland.pkg.signing import SUFFIX
@@ -50,6 +51,12 @@ class Candidate(Struct, frozen=True, kw_only=True):
         settled = [Right.parse(text) for text in (*self.before.granted, *self.before.refused)]
         return tuple(each for each in self.asks if uncovered((each[1],), settled))
 
+    @property
+    def left_out(self) -> tuple[Ask, ...]:
+        """What it would like, and nobody filled in the blanks of."""
+        asked = {ask.right for ask, _ in self.asks}
+        return tuple(ask for ask in self.manifest.rights if ask.right not in asked)
+
     def told(self) -> list[Sentence]:
         """What it asks for, in words, the worst first; of an upgrade what is more."""
         return sentences(self.more)
@@ -79,6 +86,7 @@ def candidate(
         if manifest is None:
             raise Invalid(f"{path.name} has no manifest, so it is no package of kernos: 'kernos pkg build' makes one")
         check_machine(wheel)
+        check_locked(wheel)
         _check_names(store, manifest)
         before = store.find(wheel.name)
         _check_state(wheel, before, upgrade=upgrade)
@@ -92,7 +100,7 @@ def candidate(
             answers=answers,
             before=before,
             values={name: known[name] for name in manifest.blanks if name in known},
-            asks=_filled(manifest, known),
+            asks=filled(manifest, known),
             warnings=_warnings(store, wheel, before),
             folder=folder,
         )
@@ -202,14 +210,9 @@ def _check_state(wheel: Wheel, before: Installed | None, *, upgrade: bool) -> No
         raise Busy(f"{wheel.name} {wheel.version} is installed, this very wheel")
     if not upgrade:
         have = before.manifest.version
+        if have == wheel.version:
+            raise Busy(f"{wheel.name} {have} is installed, from another wheel: 'kernos pkg upgrade' takes this one")
         raise Busy(f"{wheel.name} is installed, version {have}: 'kernos pkg upgrade' puts {wheel.version} in its place")
-
-
-def _filled(manifest: Manifest, values: dict[str, str]) -> tuple[tuple[Ask, Right], ...]:
-    try:
-        return tuple((ask, ask.filled(values)) for ask in manifest.rights)
-    except ValueError as bad:
-        raise Invalid(f"{manifest.name}: {bad}") from None
 
 
 def _warnings(store: Store, wheel: Wheel, before: Installed | None) -> tuple[str, ...]:

@@ -139,7 +139,7 @@ def words(right: Right) -> str:
     if kind == "net":
         return _web(rest, right.actions)
     thing = _file(rest) if kind == "file" else _thing(kind, rest)
-    if right.actions == (ANY,) and kind == "file":
+    if kind == "file" and (right.actions == (ANY,) or set(right.actions) == {"read", "write"}):
         return f"read, create, change and delete {thing}"
     known = [_VERBS.get((kind, action)) for action in right.actions]
     if right.actions == (ANY,):
@@ -156,6 +156,7 @@ def _joined(parts: tuple[str, ...]) -> str:
 
 
 def _file(path: str) -> str:
+    path = path[1:] if path.startswith("/<") else path  # a blank: an absolute path will stand there
     if path in ("**", "/**"):
         return "every file of yours"
     if path == "~" or path.startswith("~/"):

@@ -7,18 +7,7 @@ from userland.skeletons.begun import begin
 
 Kind = Literal["model", "embedding", "store"]
 
-PYPROJECT: Final = """\
-[build-system]
-requires = ["kernos"]
-build-backend = "kernos.build"
-
-[project]
-name = "{name}"
-version = "0.1.0"
-description = "A driver for kernos: {what}"
-requires-python = ">=3.11"
-dependencies = []
-
+ADDS: Final = """\
 # A driver runs outside the sandbox, in a host of its own: whoever installs it says so, with --trust.
 [tool.kernos.drivers]
 {name} = "{module}:kernos_driver"
@@ -281,5 +270,5 @@ _WHAT: Final = {
 def driver_package(folder: Path, kind: Kind) -> list[Path]:
     """Writes a new driver package into `folder`; the files. Raises what `begin` raises."""
     code, what = _WHAT[kind]
-    texts = {"pyproject.toml": PYPROJECT, "{module}.py": code, "tests/test_conformance.py": TEST}
-    return begin(folder, texts, kind=kind, what=what)
+    texts = {"{module}.py": code, "tests/test_conformance.py": TEST}
+    return begin(folder, ADDS, texts, kind=kind, what=f"A driver for kernos: {what}")

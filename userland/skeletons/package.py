@@ -5,21 +5,7 @@ from typing import Final
 
 from userland.skeletons.begun import begin
 
-_PROJECT: Final = """\
-[build-system]
-requires = ["kernos"]
-build-backend = "kernos.build"
-
-[project]
-name = "{name}"
-version = "0.1.0"
-description = "{what}"
-requires-python = ">=3.11"
-dependencies = []
-"""
-_TOOL_PROJECT: Final = (
-    _PROJECT
-    + """
+_TOOL_ADDS: Final = """\
 # What the package adds. Programs are run as {name}:PROGRAM, tools appear as devices.
 [tool.kernos.programs]
 sum-up = "{module}:sum_up"
@@ -32,7 +18,6 @@ sum-up = "{module}:sum_up"
 right = "model:* generate"
 why = "to sum up what you give it"
 """
-)
 _TOOL: Final = '''\
 """A tool that counts words, and a program that has a model sum them up."""
 
@@ -51,9 +36,7 @@ async def sum_up(sys: Sys, text: str) -> str:
     answer = await sys.generate(system("You sum up texts in one sentence."), user(text))
     return answer.text
 '''
-_PARSER_PROJECT: Final = (
-    _PROJECT
-    + """
+_PARSER_ADDS: Final = """\
 # What the package adds: a function that makes text of the files whose names end so, and of what has these media types.
 # It needs no rights: it is given the bytes of one file, in a worker of its own.
 [tool.kernos.parsers.csv]
@@ -61,7 +44,6 @@ parse = "{module}:rows"
 suffixes = [".csv"]
 types = ["text/csv"]
 """
-)
 _PARSER: Final = '''\
 """A parser: it makes text of tables, so that programs can read them."""
 
@@ -79,11 +61,9 @@ def rows(data: bytes) -> Iterator[str]:
 
 def tool_package(folder: Path) -> list[Path]:
     """Writes a new package with a tool and a program into `folder`; the files. Raises what `begin` raises."""
-    texts = {"pyproject.toml": _TOOL_PROJECT, "{module}.py": _TOOL}
-    return begin(folder, texts, what="Counts words, and lets a model sum up")
+    return begin(folder, _TOOL_ADDS, {"{module}.py": _TOOL}, what="Counts words, and lets a model sum up")
 
 
 def parser_package(folder: Path) -> list[Path]:
     """As `tool_package`, with a parser of documents."""
-    texts = {"pyproject.toml": _PARSER_PROJECT, "{module}.py": _PARSER}
-    return begin(folder, texts, what="Makes text of tables")
+    return begin(folder, _PARSER_ADDS, {"{module}.py": _PARSER}, what="Makes text of tables")

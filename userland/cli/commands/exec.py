@@ -134,10 +134,12 @@ def rights_for(read: tuple[str, ...], write: tuple[str, ...], allow: tuple[str, 
     rights = [*_OWN, *given]
     rights += [_path_right(path, "read") for path in read]
     rights += [_path_right(path, "read,write") for path in write]
-    for right in given:  # a tool that it may call it may also ask what it serves
+    for right in given:  # of what it may call it may also ask what it takes
         resource = Right.parse(right).resource
         if resource.startswith("tool:"):
             rights.append(f"{resource.partition('.')[0].replace('**', '*')} open")
+        elif resource.startswith("syscall:"):
+            rights.append("syscall:* list")
     return tuple(dict.fromkeys(rights))
 
 

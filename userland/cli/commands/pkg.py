@@ -90,14 +90,14 @@ def show(session: Session, *, name: str, output: str) -> None:
 def told(record: "Installed") -> list[str]:
     """A package for people."""
     from userland.pkg import words
-    from userland.pkg.contents import adds
+    from userland.pkg.contents import adds, filled
 
     manifest = record.manifest
     lines = [f"{manifest.name} {manifest.version}{f': {manifest.summary}' if manifest.summary else ''}"]
     lines += [f"signed by {record.key or 'nobody'}"]
     lines += [f"published by {record.publisher}, and in Sigstore's log"] if record.publisher else []
     lines += adds(manifest)
-    asks = tuple((ask, ask.filled(record.values)) for ask in manifest.rights)
+    asks = filled(manifest, record.values)
     may = tuple(each for each in asks if str(each[1]) in record.granted)
     lines += ["it may", *words.told(words.sentences(may))] if may else ["it may do nothing but compute"]
     kept = tuple(each for each in asks if str(each[1]) in record.refused)

@@ -232,3 +232,6 @@ def _explain(chosen: "Candidate") -> None:
             print(clean(line), file=sys.stderr)
     elif chosen.before is None:
         say("it asks for nothing: it can only compute")
+    for ask in chosen.left_out:
+        blanks = " ".join(f"--set {name}=…" for name in ask.blanks)
+        say(clean(f"left out: {words.words(ask.shown())} ({ask.why}); say {blanks} if you like"))

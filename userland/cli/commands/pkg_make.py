@@ -11,7 +11,7 @@ import click
 from syscalls.errors import NotFound
 from userland.cli.begun import tell
 from userland.cli.commands.pkg import folder_of
-from userland.cli.failures import ERROR, OK, Failure, say
+from userland.cli.failures import ERROR, OK, USAGE, Failure, say
 from userland.cli.options import SETTINGS, output, which_kernel
 from userland.cli.output import plain, show_value, write_lines
 from userland.cli.session import Session
@@ -126,7 +126,7 @@ def sign(*, wheel: Path, name: str, output: str) -> None:
     if output == "json":
         show_value({"signature": str(beside), "key": id_}, output=output)
     else:
-        say(f"signed by {id_}: give {beside.name} along with the wheel")
+        say(f"signed by {id_}: give {beside.name} along with the wheel; next: kernos pkg install {_short(wheel)}")
 
 
 @click.command(context_settings=SETTINGS, epilog="Example: kernos pkg verify finder-1.0-py3-none-any.whl")
@@ -183,6 +183,8 @@ def _absolute(links: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _there(wheel: Path) -> Path:
+    if str(wheel).startswith(("http:/", "https:/")):
+        raise Failure("WHEEL is a file here: fetch it first, and its .sig", USAGE)
     if not wheel.is_file():
         raise NotFound(f"{wheel}: no such file")
     return wheel
