@@ -132,7 +132,10 @@ async def test_a_folder_is_read_with_parsers_and_one_bad_file_is_one_line(packag
         assert "skipped b.lines: parser reader.lines failed: UnicodeDecodeError: 'utf-8' codec" in told[1]
         assert told[3].startswith("skipped d.refuses: parser reader.refuses failed: ValueError: grant me more: ?[31m")
         without = await machine.run("reads", str(folder), rights=())
-        assert without[2:4] == ["skipped c.lines: binary, not text: convert it to text first", "d.refuses 1"]
+        assert without[2:4] == [
+            "skipped c.lines: binary, not text: convert it, or install a package that parses it",
+            "d.refuses 1",
+        ]
         listed = await machine.run("reads", str(folder), rights=("parser:* list",))
         assert "lacks the right 'parser:reader.lines parse'" in listed[2]
 
