@@ -157,6 +157,7 @@ class Parsers:
         assert self._gate is not None, "attach comes first"
         package = self._packages.find(process.package)
         folders = () if package is None else (package.site,)
+        assert process.tier != "command", "a parser is no command"
         request = LaunchRequest(
             pid=process.pid, name=process.name, folders=folders, limits=process.limits, tier=process.tier
         )
