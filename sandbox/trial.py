@@ -103,7 +103,7 @@ def _namespaces() -> list[Layer]:
     for name, flag in jail.NAMESPACES.items():
         problem = _try(libc.CLONE_NEWUSER | flag, lambda: None)
         fix = _USER_FIX if name == "user" else _NAMESPACE_FIX.format(name=name)
-        found.append(_layer(name, problem, detail=f"a {name} namespace of its own", fix=fix))
+        found.append(_layer(name, problem, detail=f"its own {name} namespace", fix=fix))
     return found
 
 

@@ -8,13 +8,13 @@ import signal
 import sys
 from typing import Any
 
-from kernel import boot
+from kernel import assembly, boot
 from kernel.gate import Gate
 
 
 def main() -> int:
     """Boots and runs."""
-    boot.Gate = _switchable  # type: ignore[assignment, attr-defined]
+    assembly.Gate = _switchable  # type: ignore[assignment, attr-defined]
     return boot.main()
 
 

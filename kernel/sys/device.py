@@ -63,7 +63,7 @@ async def call(machine: Machine, trap: Trap, args: abi.CallTool) -> abi.ToolAnsw
             by = args.device
         else:
             tool = machine.devices.tool(args.device)
-            lend = partial(_lent, machine, trap.process, args)
+            lend = partial(lent, machine, trap.process, args.lend, f"{args.device}.{args.method}")
             value, worker = await tool.call(args.method, args.arguments, lend, args.limits)
             by = f"sandboxed worker {worker}"
         trap.driver_s = machine.clock.now() - began
@@ -87,7 +87,7 @@ async def stream(machine: Machine, trap: Trap, args: abi.CallTool) -> abi.ToolSt
         await trap.room()
 
     with within(args.timeout_s):
-        lend = partial(_lent, machine, trap.process, args)
+        lend = partial(lent, machine, trap.process, args.lend, f"{args.device}.{args.method}")
         tool = machine.devices.tool(args.device)
         await tool.stream(args.method, args.arguments, take, lend, args.limits)
         return abi.ToolStreamed(items=items)
@@ -125,8 +125,9 @@ def _admitted(machine: Machine, trap: Trap, args: abi.CallTool) -> Handle | None
     """The handle of a call that names one. Raises Busy, NotFound, Invalid."""
     if args.limits is not None and machine.devices.is_store(args.device):
         raise Invalid(f"{args.device} is a store: only calls of tools have limits")
-    if len(args.lend) > LENT_MAX or (args.lend and machine.devices.is_store(args.device)):
-        raise Invalid(f"{len(args.lend)} capabilities lent with one call: {LENT_MAX} at most, and to tools alone")
+    check_lent(args.lend)
+    if args.lend and machine.devices.is_store(args.device):
+        raise Invalid(f"{args.device} is a store: capabilities are lent to tools alone")
     trap.facts = {"tool": f"{args.device}.{args.method}"}
     if not args.handle:
         if machine.devices.is_store(args.device):
@@ -140,23 +141,29 @@ def _admitted(machine: Machine, trap: Trap, args: abi.CallTool) -> Handle | None
     return held
 
 
+def check_lent(numbers: tuple[int, ...]) -> None:
+    """Raises Invalid (EINVAL) for more than a call lends."""
+    if len(numbers) > LENT_MAX:
+        raise Invalid(f"{len(numbers)} capabilities lent with one call: {LENT_MAX} at most")
+
+
 @contextmanager
-def _lent(machine: Machine, caller: Process, args: abi.CallTool, tool: Process) -> Iterator[int]:
-    """The channel of the tool's calls, with what the caller lends until the block ends. Raises PermissionDenied (EPERM)
-    for a capability that is another's."""
-    if not args.lend:
+def lent(machine: Machine, caller: Process, numbers: tuple[int, ...], name: str, tool: Process) -> Iterator[int]:
+    """The channel of a tool's calls while it serves `name`, with what the caller lends until the block ends. Raises
+    PermissionDenied (EPERM) for a capability that is another's."""
+    if not numbers:
         yield tool.pid
         return
     table = machine.processes.capabilities
-    chosen = [table.mine(caller, number, None) for number in args.lend]
-    what = f"{args.device}.{args.method}, called by process {caller.pid} ({caller.name})"
-    lent = tuple(table.lend(caller, each, tool.pid, f"for {what}") for each in chosen)
-    channel = tool.borrow(lent)
+    chosen = [table.mine(caller, number, None) for number in numbers]
+    what = f"{name}, called by process {caller.pid} ({caller.name})"
+    given = tuple(table.lend(caller, each, tool.pid, f"for {what}") for each in chosen)
+    channel = tool.borrow(given)
     try:
         yield channel
     finally:
         tool.give_back(channel)
-        for each in lent:
+        for each in given:
             table.revoke(each, f"{what}, is over")
 
 

@@ -24,6 +24,7 @@ from syscalls.calls.process import Exit
 from syscalls.errors import BrokenPipe, IOFailed, OutcomeUnknown, OverLimit, SyscallError
 from syscalls.link.duplex import Duplex
 from syscalls.rights import Right
+from syscalls.signals import Signal
 from syscalls.worker_limits import CallLimits, show_limit
 
 Use = Callable[[Duplex, Process], Awaitable[None]]
@@ -83,6 +84,7 @@ async def in_own_worker(home: Home, birth: Birth, what: str, limits: CallLimits,
     Raises what `use` raises, OverLimit (ELIMIT) with the limit that it ran over, OutcomeUnknown (EUNKNOWN) where the
     worker died, Invalid (EINVAL) for limits that no worker could start under."""
     process = home.born(birth, limits)
+    process.limiter = _Ender()
     status = "worker_lost"
     failed: SyscallError | None = None
     try:
@@ -119,6 +121,16 @@ async def _lived(home: Home, process: Process, birth: Birth, limits: CallLimits,
             failed = IOFailed(f"the kernel failed in tool {birth.name}: {contain(group)}")
     if time.cancelled_caught and limits.wall_s is not None:
         return OverLimit(show_limit("wall_s", limits.wall_s))
-    if failed is not None and worker is not None and worker.over:
-        return OverLimit(worker.over)
-    return failed
+    over = process.over or (worker.over if worker is not None else "")
+    return OverLimit(over) if failed is not None and over else failed
+
+
+@final
+class _Ender:
+    """Ends a worker that prints too fast: nobody else is hurt."""
+
+    def over(self, process: Process, what: str) -> None:
+        """It ran into the limit `what`."""
+        if not process.over and process.host is not None:
+            process.over = what
+            process.host.deliver(Signal.KILL)

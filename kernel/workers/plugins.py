@@ -14,6 +14,7 @@ from kernel.process import Process
 from kernel.process_table import ProcessTable
 from kernel.watch.trace import Trace
 from kernel.workers.launch import Launcher
+from kernel.workers.lone import Home
 from kernel.workers.parsers import Parsers
 from kernel.workers.tool import Tool
 from syscalls.calls.plugin import PLUGIN_NUMBERS, plugin_row
@@ -83,9 +84,7 @@ class Plugins:
         self._tools = tools
         self._processes = processes
         self._launcher = launcher
-        self.parsers = Parsers(
-            config, packages=packages, clock=clock, trace=trace, processes=processes, launcher=launcher
-        )
+        self.parsers = Parsers(config.bounds, packages=packages, trace=trace)
         self._nursery: trio.Nursery | None = None
         self._gate: Entrance | None = None
         self._init: Process | None = None
@@ -97,7 +96,7 @@ class Plugins:
     def attach(self, nursery: trio.Nursery, gate: Entrance, init: Process) -> None:
         """Boot's last step: where their supervisors live. The tools are there from now on."""
         self._nursery, self._gate, self._init = nursery, gate, init
-        self.parsers.attach(gate, init)
+        self.parsers.attach(Home(gate, self._processes, init, self._launcher, self._config.bounds, self._clock))
         self._follow()
 
     def find(self, package: str) -> Package | None:

@@ -284,8 +284,8 @@ PARSE = Row(
         errors=(
             (Errno.ENOENT, "no such parser; the message lists what there is."),
             (Errno.EINVAL, "the document is too large, or the parser says what is wrong with it."),
-            (Errno.ETIME, "the parser was not done in bounds.parse_s, and was ended."),
-            (Errno.EIO, "the parser failed, ran into a limit of its worker, or gave too much text."),
+            (Errno.ELIMIT, "the parser took longer than bounds.parse_s, or ran over a limit of its worker."),
+            (Errno.EIO, "the parser failed, died, or gave more text than bounds.parsed_bytes_max."),
             (Errno.EAGAIN, "the process table is full (bounds.processes_max)."),
         ),
     ),

@@ -142,6 +142,15 @@ def test_what_it_can_do_without_needs_no_blank_filled(kernos: CommandLine) -> No
     assert kernos.json("pkg", "list")[0].get("granted", []) == []
 
 
+def test_a_place_that_cannot_be_written_is_one_line(kernos: CommandLine) -> None:
+    (kernos.home / "file").write_text("")
+    assert kernos("pkg", "new", "words").returncode == 0
+    for words in (("build", "--out", "file/dist", "words"), ("new", "file/words")):
+        done = kernos("pkg", *words)
+        assert done.returncode == 1 and done.stderr.endswith(": Not a directory\n"), done.stderr
+        assert done.stderr.count("\n") == 1
+
+
 # Addresses.
 
 

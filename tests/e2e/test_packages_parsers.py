@@ -184,9 +184,9 @@ def test_a_hostile_parser_costs_its_own_file_and_nothing_else(kernos: CommandLin
     done = kernos("run", "--allow", f"file:{docs}/** read", "--allow", "parser:*", "reads.py", str(docs))
     assert done.returncode == 0, done.stderr
     told = json.loads(done.stdout)
-    late = "ETIME: parser words.{} was not done in 1.5 s, and was ended (bounds.parse_s)"
+    late = "ELIMIT: parser words.{} was ended: wall: 1.5 s"
     assert told["a.hangs"] == late.format("hangs") and told["a.sleeps"] == late.format("sleeps")
-    assert told["a.floods"] == "EIO: parser words.floods ran into a limit of its worker: output: 1 MiB/s"
+    assert told["a.floods"] == "ELIMIT: parser words.floods was ended: output: 1 MiB/s"
     assert told["a.swells"].startswith("EIO: parser words.swells ")
     assert "more than 8388608 bytes of text" in told["a.wide"]
     assert told["a.dies"] == "EIO: parser words.dies died over a.dies"

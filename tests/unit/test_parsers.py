@@ -13,7 +13,7 @@ from kernel.config import Bounds
 from kernos.testing import up
 from kernos.testing.machine import InProcess
 from syscalls.calls import device
-from syscalls.errors import Invalid, IOFailed, NotFound, SyscallError, TimedOut
+from syscalls.errors import Invalid, IOFailed, NotFound, OverLimit, SyscallError
 from syscalls.package import RECORD, Installed, Manifest, write_json
 from syscalls.parsing import PLAIN, Parser, kinds_of
 from userland.documents import Document, Skipped
@@ -70,7 +70,7 @@ async def test_a_parser_is_found_by_name_and_type_and_makes_text(packages: Path)
 @pytest.mark.parametrize(
     ("name", "error", "why"),
     [
-        ("hangs", TimedOut, "parser reader.hangs was not done in 30 s, and was ended"),
+        ("hangs", OverLimit, "parser reader.hangs was ended: wall: 30 s"),
         ("endless", IOFailed, "more than 8388608 bytes of text come of it"),
         ("number", IOFailed, "it gave a int: a parser returns text"),
         ("gone", IOFailed, "has no function 'gone'"),
@@ -102,11 +102,11 @@ async def test_the_worker_of_a_document_holds_nothing(packages: Path) -> None:
     async with kernel(packages) as machine:
         born: list[tuple[str, str, int]] = []
         machine.machine.processes.at_start.append(
-            lambda process: born.append((process.name, process.principal, len(process.rights)))
+            lambda process: born.append((process.name, process.kind, len(process.rights)))
         )
         for _ in range(2):
             await machine.sys.call("device.parse", parser="reader.asks", data=b"x")
-        assert born == [("reader.asks", "test", 0)] * 2, "one for each document, without a right of its package"
+        assert born == [("reader.asks", "tool", 0)] * 2, "one for each document, without a right of its package"
 
 
 async def test_a_document_is_bounded_and_so_is_how_many_at_once(packages: Path) -> None:

@@ -39,6 +39,8 @@ def check(attested: Attested, name: str, sha256: str) -> None:
             attestation.verify(policy, Distribution(name=name, digest=sha256), offline=True)
     except (ValueError, SigstoreError) as wrong:
         raise PermissionDenied(f"{attested.called} does not hold before Sigstore: {_line(wrong)}") from None
+    except OSError as failed:
+        raise IOFailed(f"attestations cannot be checked, sigstore keeps its roots of trust on disk: {failed}") from None
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """System calls of installed packages, as a program makes them, and as a model is given them: as tools."""
 
+from collections.abc import Sequence
 from typing import Any, final
 
 from syscalls.calls import capability
@@ -11,6 +12,7 @@ from syscalls.rights import Right, allowed
 from syscalls.row import Row
 from syscalls.table import BY_NAME
 from syscalls.turns import ToolCall, ToolSpec
+from userland.sdk.capability import Handle
 from userland.sdk.device import ToolReply
 from userland.sdk.door import Door
 from userland.sdk.encoding import decode
@@ -25,10 +27,11 @@ def row_of(name: str) -> Row:
     raise NoSyscall(f"there is no system call {name!r}; see 'kernos man'")
 
 
-async def call(door: Door, name: str, arguments: dict[str, Any]) -> ToolReply:
-    """Makes a package's call. Raises PermissionDenied (EPERM) without `syscall:NAME call`, NoSyscall, what it failed
-    with."""
-    answer: ToolAnswer = await door.call(row_of(name), arguments)
+async def call(door: Door, name: str, arguments: dict[str, Any], lend: Sequence[Handle] = ()) -> ToolReply:
+    """Makes a package's call, with what is lent to it. Raises PermissionDenied (EPERM) without `syscall:NAME call`,
+    NoSyscall, what it failed with."""
+    given = {**arguments, abi.LEND: [each.id for each in lend]} if lend else arguments
+    answer: ToolAnswer = await door.call(row_of(name), given)
     return ToolReply(decode(answer.value), answer.text)
 
 

@@ -17,7 +17,7 @@ from syscalls.turns import ToolSpec, Turn
 from syscalls.worker_limits import CallLimits, WorkerLimits
 from userland.sdk import parsing, plugin
 from userland.sdk.account import Account
-from userland.sdk.capability import Rights
+from userland.sdk.capability import Handle, Rights
 from userland.sdk.child import Child
 from userland.sdk.context import Answer, Context
 from userland.sdk.contexts import Contexts
@@ -141,10 +141,11 @@ class Sys:
         device = Device(self._door, device_name)
         return await device.call(method, call_timeout_s=call_timeout_s, call_limits=call_limits, **arguments)
 
-    async def call_plugin(self, name: str, /, **arguments: Any) -> ToolReply:
-        """A system call that an installed package adds, by its name `PACKAGE.CALL`. Raises PermissionDenied (EPERM)
-        without `syscall:NAME call`, NoSyscall (ENOSYS), what it failed with."""
-        return await plugin.call(self._door, name, arguments)
+    async def call_plugin(self, name: str, /, *, call_lend: Sequence[Handle] = (), **arguments: Any) -> ToolReply:
+        """A system call that an installed package adds, by its name `PACKAGE.CALL`; `call_lend` are capabilities that
+        it may use while it serves this call. Raises PermissionDenied (EPERM) without `syscall:NAME call`, NoSyscall
+        (ENOSYS), what it failed with."""
+        return await plugin.call(self._door, name, arguments, call_lend)
 
     async def plugin_calls(self, package: str | None = None) -> plugin.PluginCalls:
         """The system calls that installed packages add, for programs and as tools for models."""
