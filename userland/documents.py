@@ -96,7 +96,7 @@ def _read(path: Path, name: str, parses: Parses) -> Document | Skipped | Unparse
     if parses(name):
         return Unparsed(name, data)
     if b"\0" in data[:_PROBE_BYTES]:
-        return Skipped(name, "binary, not text: convert it to text first")
+        return Skipped(name, "binary, not text: convert it, or install a package that parses it")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as bad:

@@ -1,6 +1,8 @@
 """Parsers of documents through the real command line: built by our hook, installed, used by `ask`; and hostile ones."""
 
 import json
+import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -210,6 +212,23 @@ def test_two_packages_cannot_parse_the_same_files(kernos: CommandLine) -> None:
     plain = kernos("pkg", "install", "--unsigned", "--yes", make("third", ".md"))
     assert plain.returncode == 2 and ".md is text as it is, and needs no parser" in plain.stderr
     assert [row["manifest"]["name"] for row in kernos.json("pkg", "list")] == ["first"]
+
+
+def test_the_parser_of_the_page_parses_notebooks(kernos: CommandLine) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "packages.md").read_text()
+    (code,) = re.findall(r"```python\n(import json.*?)```", page, flags=re.DOTALL)
+    (section,) = re.findall(r"(\[tool\.kernos\.parsers\.notebooks\].*?)\n\n", page, flags=re.DOTALL)
+    parsers = tomllib.loads(section)["tool"]["kernos"]["parsers"]
+    install(kernos, wheel(kernos.home, name="finder", manifest={"parsers": parsers}, files={"finder.py": code}))
+    docs = kernos.home / "docs"
+    cells = [{"cell_type": "markdown", "source": ["# Tea\n", "green"]}, {"cell_type": "code", "source": "1 + 1"}]
+    (docs / "a.ipynb").write_text(json.dumps({"cells": cells}))
+    (docs / "b.ipynb").write_text("{}")
+    done = kernos("run", "--allow", f"file:{docs}/** read", "--allow", "parser:*", "reads.py", str(docs))
+    assert json.loads(done.stdout) == {
+        "a.ipynb": "# Tea\ngreen\n\n1 + 1",
+        "b.ipynb": "EIO: parser finder.notebooks failed: KeyError: 'cells'",
+    }, done.stderr
 
 
 def test_a_begun_parser_builds_installs_and_parses(kernos: CommandLine) -> None:

@@ -132,9 +132,29 @@ async def test_a_folder_is_read_with_parsers_and_one_bad_file_is_one_line(packag
         assert "skipped b.lines: parser reader.lines failed: UnicodeDecodeError: 'utf-8' codec" in told[1]
         assert told[3].startswith("skipped d.refuses: parser reader.refuses failed: ValueError: grant me more: ?[31m")
         without = await machine.run("reads", str(folder), rights=())
-        assert without[2:4] == ["skipped c.lines: binary, not text: convert it to text first", "d.refuses 1"]
+        assert without[2:4] == [
+            "skipped c.lines: binary, not text: convert it, or install a package that parses it",
+            "d.refuses 1",
+        ]
         listed = await machine.run("reads", str(folder), rights=("parser:* list",))
         assert "lacks the right 'parser:reader.lines parse'" in listed[2]
+
+
+async def test_files_are_parsed_side_by_side_and_told_of_in_order(packages: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "docs"
+    folder.mkdir()
+    for number in range(10):
+        (folder / f"{number}.{'txt' if number % 4 == 1 else 'lines'}").write_text(f"file {number}")
+    async with kernel(packages) as machine:
+        alive: list[int] = []
+        table = machine.machine.processes
+        table.at_start.append(lambda process: alive.append(sum(each.kind == "tool" for each in table)))
+        found = [each async for each in documents(machine.sys, folder)]
+        assert [each.name[0] for each in found] == [str(number) for number in range(10)]
+        assert [each.passages[0].text for each in found if isinstance(each, Document)] == [
+            f"file {number}" for number in range(10)
+        ]
+        assert max(alive) == 4, "as many as bounds.parses_max"
 
 
 async def test_one_file_by_itself(packages: Path, tmp_path: Path) -> None:
