@@ -57,6 +57,10 @@ class Group:
         """Whether the processor is divided among groups, so that a class given to its processes means nothing."""
         return "cpu" in self._groups.controllers
 
+    def pids(self) -> list[int]:
+        """Of the processes in it."""
+        return [int(word) for word in _words(f"{self.path}/cgroup.procs")]
+
     def kill(self) -> None:
         """Ends all that is in it."""
         with contextlib.suppress(OSError):

@@ -31,6 +31,7 @@ from syscalls import worker as abi
 from syscalls.calls.process import Exit, LogLine
 from syscalls.errors import Invalid, SyscallError
 from syscalls.link.duplex import Duplex
+from syscalls.mediation import is_whole_site
 from syscalls.rights import Right
 from syscalls.signals import Signal
 
@@ -91,7 +92,7 @@ class CommandHost:
         self._clock = clock
         self._default_model = default_model
         self._supervise = supervise
-        self._proxied = any(right.overlaps(_TCP) for right in process.rights)
+        self._proxied = any(right.overlaps(_TCP) or is_whole_site(right) for right in process.rights)
         self._launched: LaunchedCommand | None = None
         self._early: list[int] = []
 

@@ -27,6 +27,8 @@ SPIN_S = 0.05
 FEW = 2
 """So often one that spins may have been made to wait, by the machine's kernel."""
 COOL_S = 1.0
+FAMILY_MAX = 128
+"""Processes of one executable that are looked at."""
 
 
 class Group(Protocol):
@@ -35,6 +37,7 @@ class Group(Protocol):
 
     @property
     def shares(self) -> bool: ...
+    def pids(self) -> list[int]: ...
     def give_way(self, yes: bool) -> None: ...
 
 
@@ -62,26 +65,46 @@ class Demand(Struct):
 
 
 @final
+class Family(Struct):
+    """An executable: the first process of its jail, and each process in it as it was last seen."""
+
+    first: int
+    group: Group | None
+    members: dict[int, Demand] = {}
+
+    def pids(self) -> list[int]:
+        """Those that there are now."""
+        found = self.group.pids() if self.group is not None else _below(self.first)
+        return found[:FAMILY_MAX]
+
+
+@final
 class Governor:
     """Watches the workers that it is told of."""
 
     def __init__(self) -> None:
         self._watched: dict[int, Demand] = {}
+        self._families: dict[int, Family] = {}
         self._some = trio.Event()
         self.trace: Trace | None = None
 
     def watch(self, pid: int, group: Group | None = None) -> None:
         """From now on, until `forget`: the pid must be the worker's all that time."""
         with contextlib.suppress(OSError):  # it is dead already, and soon forgotten
-            now = Demand(cpu_s=time.clock_gettime(_clock_of(pid)), at_s=time.monotonic(), gave_way=gave_way(pid))
-            now.group = group
-            self._watched[pid] = now
+            self._watched[pid] = _now(pid, group)
+        self._some.set()
+
+    def watch_family(self, pid: int, group: Group | None = None) -> None:
+        """As `watch`, all that runs in the jail of an executable, of which `pid` is the first process: each process is
+        judged by itself."""
+        self._families[pid] = Family(pid, group)
         self._some.set()
 
     def forget(self, pid: int) -> None:
         """It is gone, or about to be."""
         self._watched.pop(pid, None)
-        if not self._watched:
+        self._families.pop(pid, None)
+        if not self._watched and not self._families:
             self._some = trio.Event()
 
     def hurry(self, pid: int) -> None:
@@ -98,6 +121,22 @@ class Governor:
             await trio.sleep(PERIOD_S)
             for pid, demand in tuple(self._watched.items()):
                 self._look(pid, demand)
+            for family in tuple(self._families.values()):
+                self._look_at_all(family)
+
+    def _look_at_all(self, family: Family) -> None:
+        there = family.pids()
+        for pid in [pid for pid in family.members if pid not in there]:
+            gone = family.members.pop(pid)
+            if gone.idle and family.group is not None and family.group.shares:
+                family.group.give_way(False)
+        for pid in there:
+            demand = family.members.get(pid)
+            if demand is None:
+                with contextlib.suppress(OSError):
+                    family.members[pid] = _now(pid, family.group)
+            else:
+                self._look(pid, demand)
 
     def _look(self, pid: int, demand: Demand) -> None:
         try:
@@ -113,6 +152,25 @@ class Governor:
             demand.idle = True
         except OSError:  # it has ended
             pass
+
+
+def _now(pid: int, group: Group | None) -> Demand:
+    """Raises OSError: it is dead already."""
+    cpu_s = time.clock_gettime(_clock_of(pid))
+    return Demand(cpu_s=cpu_s, at_s=time.monotonic(), gave_way=gave_way(pid), group=group)
+
+
+def _below(pid: int) -> list[int]:
+    """A process and all below it. One that died has had its place taken by nobody: whoever is its parent reaps it."""
+    found: list[int] = []
+    open_ = [pid]
+    while open_ and len(found) < FAMILY_MAX:
+        found.append(open_.pop())
+        with contextlib.suppress(OSError):
+            for thread in os.listdir(f"/proc/{found[-1]}/task"):
+                children = Path(f"/proc/{found[-1]}/task/{thread}/children").read_text()
+                open_ += [int(child) for child in children.split()]
+    return found
 
 
 def gave_way(pid: int) -> int:

@@ -126,8 +126,10 @@ def _over_memory(worker: Worker, limits: WorkerLimits) -> str:
 class JailedCommand:
     """An executable's jail."""
 
-    def __init__(self, command: Command, limits: WorkerLimits) -> None:
+    def __init__(self, command: Command, limits: WorkerLimits, governor: Governor) -> None:
         self._command = command
+        self._governor = governor
+        governor.watch_family(command.worker.pid, command.worker.group)
         self._limits = limits
         self.over = ""
         self._reaped = trio.Event()
@@ -179,6 +181,7 @@ class JailedCommand:
     async def wait(self) -> str:
         """Waits for the end of the jail, reaps it, and says how it ended."""
         exit_, _ = await finish(self._command.worker.pidfd)
+        self._governor.forget(self._command.worker.pid)
         self._reaped.set()
         self.over = _over_memory(self._command.worker, self._limits)
         return f"signal {exit_.signal}" if exit_.signal is not None else f"status {exit_.code}"
@@ -250,7 +253,7 @@ class JailLauncher:
                 limits=_command_limits(request.limits),
                 without=self._without,
             )
-            return JailedCommand(await zygote.spawn_command(spec), request.limits)
+            return JailedCommand(await zygote.spawn_command(spec), request.limits, self._governor)
 
         return await self._made(spawn)
 

@@ -66,6 +66,7 @@ class Home(NamedTuple):
     async def worker(self, process: Process, birth: Birth) -> WorkerHost:
         """Its worker, about to say HELLO. Raises IOFailed (EIO)."""
         sites = (birth.package.site,) if birth.package is not None else ()
+        assert process.tier != "command", "a tool is no command"
         request = LaunchRequest(
             pid=process.pid,
             name=birth.name,
