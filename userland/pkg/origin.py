@@ -58,7 +58,8 @@ def _file(what: str) -> Path:
             if (path / "pyproject.toml").is_file()
             else "name a wheel in it"
         )
-        raise NotFound(f"{what} is a folder: {how}")
+        named = f"; the package of that name is {what}==VERSION" if _NAME.fullmatch(what) else ""
+        raise NotFound(f"{what} is a folder: {how}{named}")
     if not path.exists() and not what.endswith(".whl"):
         raise NotFound(f"{what}: there is no such file, and it is no name (NAME or NAME==VERSION) and no address")
     return path
