@@ -1,19 +1,15 @@
 """Packages through the real command line: from nothing to a tool that runs in the sandbox, and away again."""
 
-import functools
-import http.server
 import json
 import re
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.commandline import CommandLine
-from tests.e2e.test_exec import python
 from tests.kernelproc import until
 from tests.packages import MODULE, left, wheel
 
@@ -66,22 +62,6 @@ async def plain(sys: Sys) -> list[str]:
 @program
 async def more(sys: Sys) -> list[str]:
     return await (await sys.spawn("words:rights", rights=["topic:news"])).wait()
-"""
-CLIENT = """
-import json, os, urllib.request
-
-
-def rpc(method, **params):
-    body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode()
-    asked = urllib.request.Request(os.environ["KERNOS_MCP_URL"], body, {"Authorization": "Bearer " + key})
-    with urllib.request.urlopen(asked) as answer:
-        return json.load(answer)["result"]
-
-
-key = os.environ["OPENAI_API_KEY"]
-tools = [each["name"] for each in rpc("tools/list")["tools"]]
-answer = rpc("tools/call", name="words_count", arguments={"text": "a b c"})["content"][0]["text"]
-print(json.dumps({"tools": tools, "answer": answer}))
 """
 WHEEL = "word-count/dist/word_count-0.1.0-py3-none-any.whl"
 
@@ -291,39 +271,6 @@ def test_a_programs_rights_are_the_packages_whoever_starts_it(up: CommandLine) -
     assert more.returncode == 4 and "package words was not granted 'topic:news'" in more.stderr
 
 
-def test_a_system_call_of_a_package_is_in_the_table_the_manual_and_the_schema(up: CommandLine) -> None:
-    asked = {"syscalls": {"count": "words:*"}, "tools": {}}
-    assert up("pkg", "install", "--unsigned", "--yes", wheel(up.home, manifest=asked)).returncode == 0
-    page = up("man", "words.count")
-    assert page.returncode == 0, page.stderr
-    for part in ("words.count - Counts words", "words.count(text: string)", "syscall:words.count call", "words 1.0"):
-        assert part in page.stdout
-    rows = {row["name"]: row for row in up.json("syscalls")}
-    assert rows["words.count"]["right"] == {"resource": "syscall:words.count", "action": "call"}
-    assert rows["words.count"]["args"]["required"] == ["text"] and "words.count" in up("syscalls", "-q").stdout
-    schema = json.loads(up("syscalls", "--schema").stdout)
-    assert [each["name"] for each in schema["plugins"]] == ["words.count"] and schema["calls"]
-    (up.home / "asks.py").write_text(
-        "from kernos import Sys, program\n\n\n@program\nasync def asks(sys: Sys) -> int:\n"
-        "    return (await sys.call_plugin('words.count', text='a b c')).value\n"
-    )
-    assert up("run", "--allow", "syscall:words.count call", "asks.py").stdout == "3\n"
-    refused = up("run", "asks.py")
-    assert refused.returncode != 0 and "syscall:words.count call" in refused.stderr
-    assert up("pkg", "remove", "words").returncode == 0
-    assert up("man", "words.count").returncode == 3
-
-
-def test_an_executable_finds_the_calls_it_was_granted_at_its_mcp_door(up: CommandLine) -> None:
-    asked = {"syscalls": {"count": "words:*", "look": "words:*"}, "programs": {}}
-    assert up("pkg", "install", "--unsigned", "--yes", wheel(up.home, manifest=asked)).returncode == 0
-    client = up.home / "client.py"
-    client.write_text(CLIENT)
-    allow = ("--allow", "syscall:words.count call")
-    done = up("exec", *python(), "--read", client, *allow, "--", sys.executable, client)
-    assert json.loads(done.stdout) == {"tools": ["words_count"], "answer": "3"}, done.stderr
-
-
 def test_code_that_runs_outside_the_sandbox_needs_the_word_of_trust(up: CommandLine) -> None:
     code = (
         "import click\n\nfrom kernos.hooks import hookimpl\n\n\n@click.command()\ndef wave():\n"
@@ -342,32 +289,3 @@ def test_code_that_runs_outside_the_sandbox_needs_the_word_of_trust(up: CommandL
     assert up.json("pkg", "show", "words")["trusted"] is True
     assert up("pkg", "remove", "words").returncode == 0
     assert up("wave").returncode == 2
-
-
-def test_a_package_is_installed_by_its_address_or_its_name(kernos: CommandLine) -> None:
-    served = kernos.home / "served"
-    place = wheel(served)
-    assert kernos("pkg", "sign", place).returncode == 0
-    key = kernos.json("pkg", "verify", place)["key"]
-    server = http.server.ThreadingHTTPServer(
-        ("127.0.0.1", 0), functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(served))
-    )
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        url = f"http://127.0.0.1:{server.server_port}/{place.name}"
-        assert kernos.json("pkg", "install", "--yes", url)["key"] == key
-        assert kernos("pkg", "remove", "words").returncode == 0
-        missing = kernos("pkg", "install", "--yes", url.replace("words", "swords"))
-        assert missing.returncode == 3 and "there is nothing" in missing.stderr
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-    gone = kernos("pkg", "install", "--yes", url)
-    assert gone.returncode == 125 and "cannot be fetched" in gone.stderr
-    assert kernos("pkg", "install", "--yes", f"{url}.zip").returncode == 2
-    named = kernos.json("pkg", "install", "--yes", "--find-links", served, "--no-index", "words==1.0")
-    assert named["key"] == key and kernos("run", "words:hello").stdout == "hello you\n"
-    unknown = kernos("pkg", "install", "--yes", "--find-links", served, "--no-index", "nobodys")
-    assert unknown.returncode == 2 and "nobodys" in unknown.stderr

@@ -1,12 +1,8 @@
 """Wheels that are not what they should be: each is refused with the reason, and leaves nothing behind."""
 
-import http.server
-import json
 import stat
 import struct
-import threading
 import zipfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -149,142 +145,6 @@ def test_a_place_that_cannot_be_written_is_one_line(kernos: CommandLine) -> None
         done = kernos("pkg", *words)
         assert done.returncode == 1 and done.stderr.endswith(": Not a directory\n"), done.stderr
         assert done.stderr.count("\n") == 1
-
-
-# Addresses.
-
-
-class Broken(http.server.BaseHTTPRequestHandler):
-    """Answers as no web server should."""
-
-    def do_GET(self) -> None:
-        if "/garbage/" in self.path:
-            self.wfile.write(b"nonsense\r\n\r\n")
-            return
-        self.send_response(302 if "/led/" in self.path else 500 if "/error/" in self.path else 200)
-        for word, header in (
-            ("/short/", ("Content-Length", "1000")),
-            ("/cut/", ("Transfer-Encoding", "chunked")),
-            ("/led/", ("Location", "file:///etc/passwd")),
-        ):
-            if word in self.path:
-                self.send_header(*header)
-        self.end_headers()
-        self.wfile.write(b"10\r\nabc")
-
-    def log_message(self, format: str, *args: object) -> None:
-        """Nothing is printed."""
-
-
-def test_an_address_that_does_not_answer_as_it_should_is_one_line(kernos: CommandLine) -> None:
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Broken)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    here = f"http://127.0.0.1:{server.server_port}"
-    try:
-        for url, reason in (
-            (f"{here}/garbage/x.whl", "what answers there is no web server, or broke off"),
-            (f"{here}/cut/x.whl", "what answers there is no web server, or broke off"),
-            (f"{here}/short/x.whl", "7 of 1000 bytes came"),
-            (f"{here}/led/x.whl", "is not allowed"),
-            (f"{here}/error/x.whl", "500"),
-            (f"{here}/page/x.whl", "no wheel"),
-            ("http://a b/x.whl", "is no address"),
-            ("http://[x/x.whl", "is no address"),
-            ("ftp://example.com/x.whl", "packages come from https://"),
-            ("x>1", "it is no name"),
-            (".", "is a folder"),
-        ):
-            done = kernos("pkg", "install", "--unsigned", "--yes", url)
-            assert done.returncode != 0 and reason in done.stderr, (url, done.stderr)
-            assert done.stderr.count("\n") == 1, done.stderr
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-    assert left(kernos) == []
-
-
-# Signatures.
-
-
-def signed(kernos: CommandLine, key: str = "default", **how: Any) -> Path:
-    place = wheel(kernos.home, **how)
-    if key != "default" and not (kernos.home / "config" / "kernos" / "keys" / f"{key}.pem").exists():
-        kernos("pkg", "key", "new", key)
-    done = kernos("pkg", "sign", "--key", key, place)
-    assert done.returncode == 0, done.stderr
-    return place
-
-
-def test_an_unsigned_package_needs_a_word(kernos: CommandLine) -> None:
-    done = kernos("pkg", "install", "--yes", wheel(kernos.home))
-    assert done.returncode == 4 and "--unsigned" in done.stderr
-    assert left(kernos) == []
-
-
-def _changed(signature: dict[str, str]) -> None:
-    signature["signature"] = "A" * 86 + "=="
-
-
-def _of_another_version(signature: dict[str, str]) -> None:
-    signature["version"] = "2.0"
-
-
-def _unreadable(signature: dict[str, str]) -> None:
-    signature["key"] = "?"
-
-
-@pytest.mark.parametrize("change", [_changed, _of_another_version, _unreadable])
-def test_a_wrong_signature_is_refused(change: Callable[[dict[str, str]], None], kernos: CommandLine) -> None:
-    place = signed(kernos)
-    beside = place.with_name(place.name + ".sig")
-    signature = json.loads(beside.read_text())
-    change(signature)
-    beside.write_text(json.dumps(signature))
-    for words in (("install", "--yes", place), ("install", "--yes", "--unsigned", place), ("verify", place)):
-        done = kernos("pkg", *words)
-        assert done.returncode == 4 and "signature" in done.stderr, done.stderr
-    assert left(kernos) == []
-
-
-def test_a_wheel_that_was_changed_since_it_was_signed_is_refused(kernos: CommandLine) -> None:
-    place = signed(kernos)
-    wheel(kernos.home, files={"words.py": "import os"})
-    done = kernos("pkg", "install", "--yes", place)
-    assert done.returncode == 4 and "not the wheel that was signed" in done.stderr
-    other = signed(kernos, name="others")
-    place.with_name(place.name + ".sig").write_bytes(other.with_name(other.name + ".sig").read_bytes())
-    moved = kernos("pkg", "install", "--yes", place)
-    assert moved.returncode == 4 and "is of others 1.0" in moved.stderr
-    assert left(kernos) == []
-
-
-def test_a_revoked_key_is_refused_whoever_trusted_it(kernos: CommandLine) -> None:
-    place = signed(kernos)
-    key = kernos.json("pkg", "verify", place)["key"]
-    assert kernos("pkg", "key", "trust", key).returncode == 0
-    assert kernos("pkg", "key", "revoke", key[:12], "--why", "it was stolen").returncode == 0
-    done = kernos("pkg", "install", "--yes", place)
-    assert done.returncode == 4 and "was revoked (it was stolen)" in done.stderr
-    assert kernos("pkg", "key", "trust", key).returncode == 4
-    assert left(kernos) == ["keys.json"]
-
-
-def test_another_key_does_not_upgrade_a_package_until_it_is_trusted_for_it(kernos: CommandLine) -> None:
-    assert kernos("pkg", "install", "--yes", signed(kernos)).returncode == 0
-    other = signed(kernos, "other", version="2.0")
-    done = kernos("pkg", "upgrade", "--yes", other)
-    assert done.returncode == 4 and "--for words" in done.stderr
-    unsigned = kernos("pkg", "upgrade", "--yes", "--unsigned", wheel(kernos.home, version="3.0"))
-    assert unsigned.returncode == 4 and "is installed signed" in unsigned.stderr
-    key = kernos.json("pkg", "key", "new", "third")["public"]
-    assert kernos("pkg", "key", "trust", key, "--for", "another").returncode == 0
-    third = kernos("pkg", "upgrade", "--yes", signed(kernos, "third", version="4.0"))
-    assert third.returncode == 4, "trusted, but for another package"
-    assert kernos.json("pkg", "list")[0]["manifest"]["version"] == "1.0"
-    assert kernos("pkg", "key", "trust", key, "--for", "words").returncode == 0
-    assert kernos("pkg", "upgrade", "--yes", kernos.home / "words-4.0-py3-none-any.whl").returncode == 0
 
 
 def test_a_name_one_letter_from_an_installed_one_is_warned_of(kernos: CommandLine) -> None:
