@@ -113,6 +113,14 @@ class Groups:
             if _removed(self.tree, f"{self.folder}/{each}"):
                 self._busy.discard(each)
 
+    def forget(self, zygote: int) -> None:
+        """A zygote is dead, its workers may not be: removes what it had made for nobody."""
+        with contextlib.suppress(OSError):
+            for name in os.listdir(self.folder):
+                if name.startswith(f"{zygote}-"):
+                    with contextlib.suppress(OSError):
+                        self.tree.remove(f"{self.folder}/{name}")
+
     def close(self) -> None:
         """Removes all of it. May be called again."""
         if self._lock < 0:

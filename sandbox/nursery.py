@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from sandbox import guest, jail, libc, rooting
+from sandbox import guest, jail, libc, preload, rooting
 from sandbox.leaves import Leaves
 from sandbox.limits import BINDS_MAX, GIVEN_MAX, MESSAGE_BYTES_MAX
 from sandbox.messages import Bear, Begin, Born, Deliver, Failed, Hatched, Help, Lost, Ready, Status, ToChild, ToZygote
@@ -26,36 +26,11 @@ from sandbox.spec import Bind
 
 _REQUEST_FDS: Final = 3
 _FDS_MAX: Final = _REQUEST_FDS + GIVEN_MAX + BINDS_MAX
-_BYTES_HEAD: Final = sys.getsizeof(b"") + 1
 _DYING_MS_MAX: Final = 100
 _KILLED: Final = "the worker was killed before it was one"
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder(ToZygote).decode
-
-# System libraries that extension modules of the standard library and common wheels link to. They lie
-# outside every jail, but what is loaded here is found there by its name.
-_LIBRARIES: Final = (
-    "libm.so.6",
-    "libdl.so.2",
-    "libpthread.so.0",
-    "librt.so.1",
-    "libutil.so.1",
-    "libresolv.so.2",
-    "libz.so.1",
-    "libbz2.so.1.0",
-    "liblzma.so.5",
-    "libcrypto.so.3",
-    "libssl.so.3",
-    "libffi.so.8",
-    "libmpdec.so.3",
-    "libcrypt.so.1",
-    "libuuid.so.1",
-    "libsqlite3.so.0",
-    "libexpat.so.1",
-    "libgcc_s.so.1",
-    "libstdc++.so.6",
-)
 
 
 def main(control_fd: int) -> None:
@@ -81,7 +56,7 @@ def main(control_fd: int) -> None:
 def _prepare(control: socket.socket, begin: Begin, fds: list[int]) -> _Zygote:
     _die_with_host(begin.host_pid)
     sys.path[:] = begin.spec.path
-    _load_libraries()
+    preload.load_libraries()
     for name in begin.spec.preload:
         importlib.import_module(name)
     if begin.spec.rehearsal:
@@ -96,34 +71,15 @@ def _prepare(control: socket.socket, begin: Begin, fds: list[int]) -> _Zygote:
         zygote.group_children(fds[0])
     gc.disable()
     gc.collect()
-    zygote.ballast = _fill_holes()
+    zygote.ballast = preload.fill_holes()
     gc.freeze()
     return zygote
-
-
-def _fill_holes() -> list[bytes]:
-    """Objects of every small size, for the gaps that imports have left.
-
-    What a worker makes would go there otherwise, a little into each of many pages that all workers share, and
-    it would have to copy each of them.
-    """
-    return [bytes(size - _BYTES_HEAD) for size in range(48, 513, 16) for _ in range(300 if size <= 128 else 80)]
 
 
 def _die_with_host(host_pid: int) -> None:
     libc.prctl(libc.PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != host_pid:
         raise ConnectionResetError("the kernel died while its zygote started")
-
-
-def _load_libraries() -> None:
-    import ctypes
-
-    for name in _LIBRARIES:
-        try:
-            ctypes.CDLL(name)
-        except OSError:  # not on this machine, so nothing here links to it
-            continue
 
 
 class _Child(NamedTuple):

@@ -227,8 +227,8 @@ def _control_groups() -> Layer:
         return Layer("cgroup-v2", False, f"not used ({problem}): {less}", _CGROUP_FIX, needed=False)
     used = ", ".join(sorted(groups.controllers))
     if groups.lacking:
-        detail = f"a group for each worker, to end it whole; {f'uses {used}; ' if used else ''}{groups.lacking}: {less}"
-        return Layer("cgroup-v2", False, detail, _CGROUP_FIX, needed=False)
+        told = f"a group for each worker, bounded by {used}; " if used else "not used: "
+        return Layer("cgroup-v2", False, f"{told}{groups.lacking}; {less}", _CGROUP_FIX, needed=False)
     return Layer("cgroup-v2", True, f"a group for each worker, bounded by {used}", "", needed=False)
 
 

@@ -23,15 +23,15 @@ import trio
 from sandbox import rooting
 from sandbox.attested import Received, attest, receive_nowait
 from sandbox.brood import Brood
-from sandbox.ending import Exit, wait
+from sandbox.ending import Exit
 from sandbox.errors import JailError, ZygoteGone
 from sandbox.filter import build_filter
 from sandbox.groups import Group, Groups
-from sandbox.init import GO
 from sandbox.leaves import settings_of
 from sandbox.limits import MESSAGE_BYTES_MAX, SETUP_S_MAX, SPAWNS_AT_ONCE_MAX, START_S_MAX, STOP_S_MAX
-from sandbox.messages import Bear, Begin, Born, Confined, Ended, Failed, FromZygote, Ready, Status
+from sandbox.messages import Bear, Begin, Born, Confined, Failed, FromZygote, Ready, Status
 from sandbox.spec import TIERS, CommandSpec, Limits, WorkerSpec, ZygoteSpec, plan_binds
+from sandbox.worker import Command, Worker, buried, reap
 
 # Not -I, which would ignore the seed: what a durable program computes must not depend on the start.
 _FLAGS: Final = ("-s", "-S", "-P", "-X", "utf8")
@@ -41,70 +41,7 @@ _BOOTSTRAP: Final = "import sys; sys.path[:0] = {path!r}; from sandbox.nursery i
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode_status: Final = msgspec.msgpack.Decoder(Status).decode
-_decode_ended: Final = msgspec.msgpack.Decoder(Ended).decode
 _decode_answer: Final = msgspec.msgpack.Decoder(FromZygote).decode
-
-
-@final
-class Worker(msgspec.Struct, frozen=True, kw_only=True):
-    """A confined guest: a child of this process, not yet reaped.
-
-    `sock` is the kernel's end of its socket, `output` the reading end of a pipe that carries its raw
-    descriptors 1 and 2; both are non-blocking and the caller's to close. `pidfd` is closed by `reap`.
-    `layers_us` says what each layer took to put up. In the tier `files` `mediated` is where its calls are to be
-    answered, and its root, the caller's to close: until somebody answers, it waits. `group` is its control group, which
-    `reap` removes; None where there are none.
-    """
-
-    pid: int
-    pidfd: int
-    sock: socket.socket
-    output: int
-    layers_us: dict[str, int]
-    mediated: tuple[int, int] | None = None
-    group: Group | None = None
-
-
-@final
-class Command:
-    """A jail in which an executable waits to be started. `door` listens on the loopback of its network; the
-    descriptors of `stdio` are our ends of its 0, 1 and 2, or `terminal` is our end of its terminal (then there are no
-    pipes). All are non-blocking and the caller's to close, as those of `worker`."""
-
-    def __init__(self, worker: Worker, *, door: socket.socket, terminal: int, stdio: tuple[int, ...]) -> None:
-        self.worker = worker
-        self.door = door
-        self.terminal = terminal
-        self.stdio = stdio
-
-    def go(self) -> None:
-        """Executes it."""
-        self._say(GO)
-
-    def signal(self, number: int) -> None:
-        """STOP, CONT and KILL go to all that runs in the jail, any other signal to the command's own group. Nothing
-        happens to one that has ended."""
-        if number:
-            self._say(number)
-
-    def _say(self, byte: int) -> None:
-        try:
-            self.worker.sock.send(bytes((byte,)))
-        except OSError:
-            pass
-
-    async def ended(self) -> Ended | None:
-        """How the command ended; None if its jail was ended before it could say so."""
-        said = b""
-        while True:
-            await trio.lowlevel.wait_readable(self.worker.sock)
-            try:
-                data = self.worker.sock.recv(MESSAGE_BYTES_MAX)
-            except OSError:
-                data = b""
-            if not data:
-                return _decode_ended(said) if said else None
-            said += data
 
 
 @final
@@ -295,7 +232,7 @@ class Zygote:
             raise JailError("zygote", f"a worker was not confined within {SETUP_S_MAX} s; the zygote was ended")
         group = self._brood.left(pid)
         await self._brood.settle()
-        ended = await _buried(os.pidfd_open(pid), group) if pid else Exit()
+        ended = await buried(os.pidfd_open(pid), group) if pid else Exit()
         if ended.signal is not None:
             raise JailError("clone", f"the worker was killed by signal {ended.signal} while it was being set up")
         if failed is not None:
@@ -321,7 +258,7 @@ class Zygote:
             _, pid = self._attributed(received, pid)
         if pid:
             group = self._brood.left(pid)
-            await _buried(os.pidfd_open(pid), group)
+            await buried(os.pidfd_open(pid), group)
 
     def _hang_up(self) -> None:
         self._closed = True
@@ -338,25 +275,14 @@ class Zygote:
         with trio.CancelScope(shield=True):
             await trio.lowlevel.wait_readable(self._pidfd)
             await self._brood.end()
+        if self._groups is not None:
+            self._groups.forget(self.pid)
         self._control.close()
         os.close(self._pidfd)
         self._pidfd = -1
         self._process.wait()
         if self._process.stderr is not None:
             self._process.stderr.close()
-
-
-async def reap(worker: Worker) -> Exit:
-    """Waits until a worker has ended, takes its status, closes its pidfd and removes its group. Call it once per
-    worker."""
-    return await _buried(worker.pidfd, worker.group)
-
-
-async def _buried(pidfd: int, group: Group | None) -> Exit:
-    exit_ = await wait(pidfd)
-    if group is not None:
-        group.remove()
-    return exit_
 
 
 def _rights(fds: Sequence[int]) -> list[tuple[int, int, bytes]]:

@@ -26,7 +26,8 @@ import trio
 from bench.abi.sides import pin
 from sandbox.interpreter import guest_binds, guest_path
 from sandbox.spec import Bind, Limits, WorkerSpec, ZygoteSpec
-from sandbox.zygote import Worker, Zygote, reap
+from sandbox.worker import Worker, reap
+from sandbox.zygote import Zygote
 from syscalls.mediation import MESSAGE_BYTES_MAX, Grants, Serve
 
 ROOT = Path(__file__).resolve().parents[2]

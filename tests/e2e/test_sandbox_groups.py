@@ -13,12 +13,13 @@ import pytest
 import trio
 
 from sandbox.groups import Groups, NoGroups, make_groups
-from sandbox.zygote import Worker, Zygote, reap
+from sandbox.worker import Worker, reap
+from sandbox.zygote import Zygote
 from syscalls.calls import process
 from syscalls.link.blocking import BlockingLink
 from tests.e2e.sandbox_guests.host import worker_spec, zygote_spec
 from tests.e2e.test_worker_limits import PROGRAM, kill
-from tests.kernelproc import kernel_up, spawn, until, wait
+from tests.kernelproc import kernel_up, spawn, trace, until, wait
 
 
 def groups_here() -> str:
@@ -32,6 +33,8 @@ def groups_here() -> str:
 
 
 PLACE = groups_here()
+WITHOUT_PID = 'weak_sandbox = ["pid"]\n'
+"""Where there are no controllers, groups are made for what no pid namespace ends."""
 pytestmark = pytest.mark.skipif(not PLACE, reason="no control group can be made from here: see 'kernos doctor'")
 
 
@@ -116,8 +119,19 @@ def worker_of(link: BlockingLink, pid: int) -> int:
     return next(info.worker for info in table.processes if info.pid == pid)
 
 
-def test_a_kernel_groups_its_workers_and_removes_what_a_killed_one_left() -> None:
+def test_where_groups_are_good_for_nothing_there_are_none() -> None:
+    groups = make_groups()
+    groups.close()
+    if groups.controllers:
+        pytest.skip("here they are good for something")
     with kernel_up() as up:
+        told = [each for each in trace(up.link()) if each.kind == "groups"]
+        assert told[0].detail["none"] == groups.lacking
+        assert not os.path.exists(f"{PLACE}/kernos-{up.child.pid}")
+
+
+def test_a_kernel_groups_its_workers_and_removes_what_a_killed_one_left() -> None:
+    with kernel_up(config=WITHOUT_PID) as up:
         (up.folder / "over.py").write_text(PROGRAM)
         link = up.link()
         pid = spawn(link, f"{up.folder}/over.py:waits")
@@ -133,7 +147,7 @@ def test_a_kernel_groups_its_workers_and_removes_what_a_killed_one_left() -> Non
         os.kill(up.child.pid, signal.SIGKILL)
         up.child.wait()
         assert os.path.exists(folder)
-    with kernel_up() as up:
+    with kernel_up(config=WITHOUT_PID) as up:
         assert not os.path.exists(folder)
         folder = f"{PLACE}/kernos-{up.child.pid}"
         assert os.path.exists(folder)

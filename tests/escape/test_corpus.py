@@ -26,7 +26,8 @@ import trio
 
 from sandbox.interpreter import guest_binds, guest_path
 from sandbox.spec import FOUNDATIONS, LAYERS, Bind, WorkerSpec, ZygoteSpec
-from sandbox.zygote import Zygote, reap
+from sandbox.worker import reap
+from sandbox.zygote import Zygote
 from tests.escape import programs
 from tests.escape.stage import open_stage, renew
 

@@ -122,6 +122,16 @@ def test_what_a_killed_kernel_left_is_swept_and_a_living_ones_is_not(tmp_path: P
     assert system.below() == []
 
 
+def test_what_a_dead_zygote_made_for_nobody_goes_and_its_workers_stay(tmp_path: Path) -> None:
+    system = Cgroupfs(tmp_path / "cgroup")
+    groups = made(system)
+    worker, other = born(system, groups, "7-1"), born(system, groups, "71-2", pid="")
+    for_nobody = born(system, groups, "7-2", pid="")
+    groups.forget(7)
+    assert worker.exists() and other.exists() and not for_nobody.exists()
+    groups.close()
+
+
 def test_who_may_make_none_is_told_why(tmp_path: Path) -> None:
     with pytest.raises(NoGroups, match="no cgroup2 is mounted"):
         make_groups(())
