@@ -125,6 +125,35 @@ async def test_what_is_lent_counts_for_that_call_alone(packages: Path) -> None:
             await machine.sys._door.call(plugin_row("doubler.double"), {"number": 1, LEND: "x"})
 
 
+@program
+async def led(sys: Sys) -> list[str]:
+    """Does as it is told by a model, or by who wrote what the model reads; it holds what nobody was lent."""
+    handle = await sys.rights.attenuate("model:sim info")
+    calls = await sys.plugin_calls()
+    door = Routes(sys, key="k")
+    told = []
+    for name in (LEND, "call_lend", "call_limits"):
+        arguments = {name: [handle.id]}
+        told.append(await calls(ToolCall("doubler_may_ask", arguments, "1")))
+        for tool in ("doubler_may_ask", "calculator_calculate"):
+            asked = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": tool, "arguments": arguments}}
+            answer = await door(Request("POST", "/mcp", {}, json.dumps(asked).encode()))
+            assert isinstance(answer.body, bytes)
+            told.append(json.loads(answer.body)["result"]["content"][0]["text"])
+    return told
+
+
+async def test_no_argument_of_a_model_lends_anything_or_breaks_the_door(packages: Path) -> None:
+    rights = ("device:* list", "syscall:* list", "syscall:doubler.* call", "tool:calculator.* call",
+              "device:calculator open", "model:* info")  # fmt: skip
+    async with up(config={"packages": str(packages)}, programs={"led": led}) as machine:
+        told = await machine.run("led", rights=rights)
+        assert "served" not in told
+        assert told[0] == "error: doubler.may-ask has no argument '$lend': capabilities are lent by the program, " \
+            "with call_lend"
+        assert all("argument" in each for each in told), told
+
+
 async def test_a_call_of_a_package_is_a_row_with_a_right_and_a_number_of_its_own(packages: Path) -> None:
     async with kernel(packages) as machine:
         answer = await machine.sys.call_plugin("doubler.double", number=21)

@@ -48,7 +48,7 @@ class _Offered(Struct, frozen=True):
     """What a client may call, and how that is called."""
 
     spec: ToolSpec
-    call: Callable[..., Awaitable[ToolReply]]
+    call: Callable[[dict[str, Any]], Awaitable[ToolReply]]
 
 
 _decode = msgspec.json.Decoder(Rpc | list[Rpc]).decode
@@ -114,13 +114,13 @@ class Mcp:
                 continue
             for spec in info.methods or await self._methods(info.name):
                 if allowed(rights, "call", (f"tool:{info.name}.{spec.name}",)) is not None:
-                    call = partial(self._sys.call_tool, info.name, spec.name)
+                    call = partial(self._sys.device(info.name).invoke, spec.name)
                     found.setdefault(f"{info.name}_{spec.name}", _Offered(spec, call))
         if any(right.overlaps(Right("syscall:*", ("call",))) for right in rights):
             plugins = await self._sys.plugin_calls()
             for name, each in plugins.by_tool.items():
                 if each.spec is not None:
-                    found.setdefault(name, _Offered(each.spec, partial(self._sys.call_plugin, each.name)))
+                    found.setdefault(name, _Offered(each.spec, partial(plugins.invoke, each.name)))
         return found
 
     async def _methods(self, name: str) -> tuple[ToolSpec, ...]:
@@ -139,7 +139,7 @@ class Mcp:
             if name not in self._known:
                 there = ", ".join(self._known) or "none"
                 raise Refusal(_PARAMS, f"there is no tool {name!r} for this process; there are: {there}")
-            reply = await self._known[name].call(**arguments)
+            reply = await self._known[name].call(arguments)
         except SyscallError as failed:
             return {"content": [_text(str(failed))], "isError": True}
         result: dict[str, Any] = {"content": [_text(reply.text)], "isError": False}
