@@ -51,7 +51,8 @@ async def serve(machine: Machine, trap: Trap, args: dict[str, Any]) -> ToolAnswe
     began = machine.clock.now()
     spec = await served.spec()
     given = Raw(pack({name: value for name, value in args.items() if name != abi.LEND}))
-    answered = await served.tool.call(spec.name, given, partial(lent, machine, trap.process, numbers, trap.row.name))
+    lend = partial(lent, machine, trap.process, numbers, trap.row.name)
+    answered = await served.tool.call(trap.process, spec.name, given, lend)
     value = bytes(answered.value)
     trap.driver_s = machine.clock.now() - began
     text = shown(value)

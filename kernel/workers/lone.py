@@ -5,7 +5,8 @@ and nobody else is hurt.
 """
 
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import NamedTuple, cast, final
 
 import trio
@@ -76,6 +77,27 @@ class Home(NamedTuple):
         )
         launched = await self.launcher.launch(request)
         return WorkerHost(process, launched, self.gate, bounds=self.bounds, clock=self.clock)
+
+
+@final
+class Seats:
+    """So many workers of their own each caller has at once. What one asks for beyond that waits for its own, and holds
+    up nobody else's: a call is cheap to make, a worker is an OS process."""
+
+    def __init__(self, each_max: int) -> None:
+        self._each_max = each_max
+        self.held: dict[int, trio.CapacityLimiter] = {}
+
+    @asynccontextmanager
+    async def of(self, caller: Process) -> AsyncIterator[None]:
+        """One of the caller's, until the block ends."""
+        seats = self.held.setdefault(caller.pid, trio.CapacityLimiter(self._each_max))
+        try:
+            async with seats:
+                yield
+        finally:
+            if not seats.borrowed_tokens and not seats.statistics().tasks_waiting:
+                self.held.pop(caller.pid, None)
 
 
 async def in_own_worker(home: Home, birth: Birth, what: str, limits: CallLimits, use: Use) -> None:
