@@ -57,6 +57,29 @@ def test_without_the_extra_it_is_a_claim_that_decides_nothing(kernos: CommandLin
     assert "published" not in kernos("pkg", "show", "words").stdout
 
 
+def test_another_publisher_than_before_stops_and_shows_the_difference(kernos: CommandLine) -> None:
+    asked = [{"right": "model:*", "why": "to think"}]
+    assert (
+        kernos("pkg", "install", "--unsigned", "--yes", wheel(kernos.home, manifest={"rights": asked})).returncode == 0
+    )
+    record = kernos.home / "state" / "kernos" / "packages" / "words" / "package.json"
+    told = json.loads(record.read_text())
+    record.write_text(json.dumps({**told, "publisher": HELD}))  # as if Sigstore had known it
+    assert f"published by {HELD}, and in Sigstore's log" in kernos("pkg", "show", "words").stdout
+    assert HELD in kernos("pkg", "audit", "-o", "wide").stdout
+    assert HELD in kernos("pkg", "list", "-o", "wide").stdout
+    later = wheel(kernos.home, version="1.1", manifest={"rights": asked})
+    stopped = kernos("pkg", "upgrade", "--unsigned", later)
+    assert stopped.returncode == 4 and stopped.stderr == (
+        f"kernos: words was published by {HELD}; this wheel has no attestation that says by whom: "
+        "if you know why, say --new-publisher\n"
+    )
+    assert kernos("pkg", "upgrade", "--unsigned", "--new-publisher", later).returncode == 0
+    assert kernos.json("pkg", "show", "words").get("publisher", "") == ""
+    assert kernos("pkg", "rollback", "words").returncode == 0
+    assert kernos.json("pkg", "show", "words")["manifest"]["version"] == "1.0"
+
+
 @pytest.fixture
 def index(kernos: CommandLine) -> Iterator[Path]:
     """A package index of one folder, which attests what `attest` makes; asked by pip."""
