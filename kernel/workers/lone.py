@@ -62,6 +62,7 @@ class Home(NamedTuple):
             limits=ceiling if limits is None else lowered(ceiling, limits),
         )  # fmt: skip
         process.tier = package.record.manifest.tier if package is not None else "pure"
+        process.limiter = _Ender()
         return process
 
     async def worker(self, process: Process, birth: Birth) -> WorkerHost:
@@ -106,7 +107,6 @@ async def in_own_worker(home: Home, birth: Birth, what: str, limits: CallLimits,
     Raises what `use` raises, OverLimit (ELIMIT) with the limit that it ran over, OutcomeUnknown (EUNKNOWN) where the
     worker died, Invalid (EINVAL) for limits that no worker could start under."""
     process = home.born(birth, limits)
-    process.limiter = _Ender()
     status = "worker_lost"
     failed: SyscallError | None = None
     try:
@@ -149,7 +149,7 @@ async def _lived(home: Home, process: Process, birth: Birth, limits: CallLimits,
 
 @final
 class _Ender:
-    """Ends a worker that prints too fast: nobody else is hurt."""
+    """Ends a worker that prints too fast, and with it the calls that it serves."""
 
     def over(self, process: Process, what: str) -> None:
         """It ran into the limit `what`."""

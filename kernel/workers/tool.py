@@ -182,13 +182,16 @@ class Tool:
     async def _under_way(self, method: str) -> AsyncIterator[tuple[Duplex, Process]]:
         wire = await self._ready()
         self._check(method, self.methods)
-        assert self.process is not None, "what is ready is a process"
+        process = self.process
+        assert process is not None, "what is ready is a process"
         self.busy += 1
         try:
-            yield wire, self.process
+            yield wire, process
         except BrokenPipe:
             if wire.peer.closed is None:
                 raise
+            if process.over:
+                raise OverLimit(f"the worker of tool {self.name} was ended: {process.over}") from None
             raise OutcomeUnknown(f"the worker of tool {self.name} died while it ran {method}") from None
         finally:
             self.busy -= 1
@@ -232,8 +235,8 @@ class Tool:
         except* Exception as group:
             failed = IOFailed(f"the kernel failed in tool {self.name}: {contain(group)}")
         finally:
-            status = "worker_lost" if failed is None else "failed"
-            home.processes.ended(process, Exit(pid=process.pid, status=status, error=str(failed or "")))
+            status = "over_limit" if process.over else "worker_lost" if failed is None else "failed"
+            home.processes.ended(process, Exit(pid=process.pid, status=status, error=str(failed or process.over)))
         return failed
 
     def _birth(self) -> Birth:
