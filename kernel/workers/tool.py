@@ -104,9 +104,10 @@ class Tool:
     async def call(
         self, caller: Process, method: str, arguments: Raw, lend: Lend = own_channel, limits: CallLimits | None = None
     ) -> Answered:
-        """Calls `method` for `caller`; `lend` gives the channel of the tool's own calls meanwhile. Raises NotFound for an unknown
-        one, what the tool raised, OverLimit (ELIMIT) for what ran over `limits` or the tool's own, or OutcomeUnknown
-        (EUNKNOWN) when its worker died under the call: a tool's effects are not known to be repeatable."""
+        """Calls `method` for `caller`; `lend` gives the channel of the tool's own calls meanwhile. Raises NotFound for
+        an unknown one, what the tool raised, OverLimit (ELIMIT) for what ran over `limits` or the tool's own, or
+        OutcomeUnknown (EUNKNOWN) when its worker died under the call: a tool's effects are not known to be repeatable.
+        """
         answered: Answered | None = None
         bounds = least(self._limits, limits)
 

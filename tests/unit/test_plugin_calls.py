@@ -136,7 +136,8 @@ async def led(sys: Sys) -> list[str]:
         arguments = {name: [handle.id]}
         told.append(await calls(ToolCall("doubler_may_ask", arguments, "1")))
         for tool in ("doubler_may_ask", "calculator_calculate"):
-            asked = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": tool, "arguments": arguments}}
+            params = {"name": tool, "arguments": arguments}
+            asked = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
             answer = await door(Request("POST", "/mcp", {}, json.dumps(asked).encode()))
             assert isinstance(answer.body, bytes)
             told.append(json.loads(answer.body)["result"]["content"][0]["text"])
@@ -149,8 +150,7 @@ async def test_no_argument_of_a_model_lends_anything_or_breaks_the_door(packages
     async with up(config={"packages": str(packages)}, programs={"led": led}) as machine:
         told = await machine.run("led", rights=rights)
         assert "served" not in told
-        assert told[0] == "error: doubler.may-ask has no argument '$lend': capabilities are lent by the program, " \
-            "with call_lend"
+        assert told[0].startswith("error: doubler.may-ask has no argument '$lend': capabilities are lent by")
         assert all("argument" in each for each in told), told
 
 
