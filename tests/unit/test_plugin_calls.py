@@ -94,6 +94,24 @@ async def test_an_mcp_client_is_offered_the_calls_that_were_granted(packages: Pa
         assert await machine.run("client", rights=("device:* list",)) == []
 
 
+async def test_a_tool_that_cannot_say_what_it_serves_hides_no_other(packages: Path) -> None:
+    """Nor does a package hold up another: all are asked at once."""
+    install(packages, name="other", calls={"double": f"{MODULE}:double"})
+    install(packages, name="third", calls={"double": f"{MODULE}:double"})
+    config = {"packages": str(packages)}
+    rights = ("device:* list", "device:* open", "tool:** call", "syscall:* list", "syscall:** call")
+    async with up(config=config, tools={"broken": "tests.nothing:*"}, programs={"client": client}) as machine:
+        states: list[set[str]] = []
+        plugins = machine.machine.plugins
+        machine.machine.processes.at_start.append(
+            lambda process: states.append({each.tool.state for each in plugins.calls() if process.package})
+        )
+        tools = await machine.run("client", "other_double", rights=rights)
+        assert tools[-1] == "42" and not any(tool.startswith("broken_") for tool in tools)
+        assert any(tool.startswith("calculator_") for tool in tools)
+        assert len([each for each in states if each]) == 4 and all("ready" not in each for each in states)
+
+
 async def test_a_model_is_offered_the_calls_that_were_granted(packages: Path) -> None:
     async with kernel(packages) as machine:
         told = await machine.run("agent", rights=("syscall:* list", "syscall:doubler.double call"))
