@@ -7,6 +7,7 @@ an import of what Linux alone has. No Mac was at hand: another system is pretend
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -176,6 +177,14 @@ def test_elsewhere_a_kernel_comes_up_and_refuses_programs(tmp_path: Path) -> Non
         told = str(refused(link, f"{tmp_path}/adds.py:adds", 1, 2))
         assert "darwin has no jail" in told and 'weak_sandbox = ["jail"]' in told
         assert "darwin has no jail" in kernel.stderr()
+
+
+def test_elsewhere_who_hangs_up_before_he_is_asked_for_harms_nobody(tmp_path: Path) -> None:
+    with elsewhere(tmp_path, CONFIG) as kernel:
+        for _ in range(20):
+            with socket.socket(socket.AF_UNIX) as caller:
+                caller.connect(str(tmp_path / "k.sock"))
+        assert kernel.link().call(kernel_calls.INFO, kernel_calls.Info()).pid == kernel.child.pid
 
 
 def test_elsewhere_programs_run_where_the_operator_says_so(tmp_path: Path) -> None:
