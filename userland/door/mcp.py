@@ -11,7 +11,7 @@ from typing import Any, final
 
 import msgspec
 import trio
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from syscalls.calls import capability, device
 from syscalls.errors import SyscallError
@@ -159,8 +159,9 @@ class Mcp:
         except SyscallError as failed:
             return {"content": [_text(str(failed))], "isError": True}
         result: dict[str, Any] = {"content": [_text(reply.text)], "isError": False}
-        if isinstance(reply.value, dict):
-            result["structuredContent"] = reply.value
+        structured = _as_json(reply.value) if isinstance(reply.value, dict) else None
+        if structured is not None:
+            result["structuredContent"] = structured
         return result
 
 
@@ -170,6 +171,14 @@ def _tool(name: str, spec: ToolSpec) -> dict[str, Any]:
 
 def _text(text: str) -> dict[str, str]:
     return {"type": "text", "text": text}
+
+
+def _as_json(value: dict[Any, Any]) -> Raw | None:
+    """What a tool returned, None for what JSON cannot say: a tool may return what it likes, and has its text."""
+    try:
+        return Raw(msgspec.json.encode(value))
+    except (TypeError, ValueError, OverflowError, RecursionError):
+        return None
 
 
 def _json(status: int, value: Any) -> Response:
