@@ -4,7 +4,7 @@ A document may be hostile to its parser, and a parser to its documents. So no wo
 of its parser is gone with it, and nothing of one reaches another, or another principal.
 """
 
-from typing import final
+from typing import Final, final
 
 from msgspec import Struct
 
@@ -19,6 +19,8 @@ from syscalls.errors import BrokenPipe, Errno, Invalid, IOFailed, NotFound, Outc
 from syscalls.link.duplex import Duplex
 from syscalls.parsing import DOCUMENT_BYTES_MAX, Parser
 from syscalls.worker_limits import CallLimits
+
+BARE: Final = "a parser of documents holds no right, and is granted none"
 
 
 @final
@@ -94,7 +96,7 @@ class Parsers:
         async with self._seats.of(caller):
             try:
                 limits = CallLimits(wall_s=self._bounds.parse_s)
-                await in_own_worker(self._home, Birth(name, (), found.package), f"parser {name}", limits, use)
+                await in_own_worker(self._home, Birth(name, (), found.package, BARE), f"parser {name}", limits, use)
             except OutcomeUnknown:
                 raise IOFailed(f"parser {name} died over {_line(file) or 'it'}") from None
         return text

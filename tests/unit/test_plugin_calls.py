@@ -113,6 +113,20 @@ async def test_a_tool_that_cannot_say_what_it_serves_hides_no_other(packages: Pa
         assert len([each for each in states if each]) == 4 and all("ready" not in each for each in states)
 
 
+async def test_no_package_takes_the_calls_that_are_meant_for_another(packages: Path) -> None:
+    """A dot and a dash are both no part of a tool's name."""
+    install(packages, name="a-b", calls={"double": f"{MODULE}:double"})
+    install(packages, name="a", calls={"b-double": f"{MODULE}:who_asks"})
+    rights = ("device:* list", "syscall:* list", "syscall:** call")
+    async with kernel(packages) as machine:
+        found = (await machine.sys.plugin_calls()).by_tool
+        assert {name: each.name for name, each in found.items() if name.startswith("a_b_")} == {
+            "a_b_double": "a-b.double", "a_b_double_2": "a.b-double",
+        }  # fmt: skip
+        told = await machine.run("client", "a_b_double", rights=rights)
+        assert told[-1] == "42" and sum(each.startswith("a_b_double") for each in told) == 2
+
+
 async def test_what_json_cannot_say_is_told_as_text(packages: Path) -> None:
     install(packages, calls={"odd": f"{MODULE}:*"})
     async with kernel(packages) as machine:

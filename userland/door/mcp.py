@@ -19,6 +19,7 @@ from syscalls.rights import Right, allowed
 from syscalls.turns import ToolSpec
 from userland.door.server import Request, Response
 from userland.sdk.device import ToolReply
+from userland.sdk.plugin import free_name
 from userland.sdk.system import Sys
 
 VERSIONS = ("2025-11-25", "2025-06-18", "2025-03-26")
@@ -121,12 +122,12 @@ class Mcp:
             for spec in info.methods or unused.get(info.name, ()):
                 if allowed(rights, "call", (f"tool:{info.name}.{spec.name}",)) is not None:
                     call = partial(self._sys.device(info.name).invoke, spec.name)
-                    found.setdefault(f"{info.name}_{spec.name}", _Offered(spec, call))
+                    found[free_name(f"{info.name}_{spec.name}", found)] = _Offered(spec, call)
         if any(right.overlaps(Right("syscall:*", ("call",))) for right in rights):
             plugins = await self._sys.plugin_calls()
             for name, each in plugins.by_tool.items():
                 if each.spec is not None:
-                    found.setdefault(name, _Offered(each.spec, partial(plugins.invoke, each.name)))
+                    found[free_name(name, found)] = _Offered(each.spec, partial(plugins.invoke, each.name))
         return found
 
     async def _started(self, names: list[str]) -> dict[str, tuple[ToolSpec, ...]]:
