@@ -124,6 +124,23 @@ async def test_the_worker_of_a_document_is_granted_nothing_whatever_it_asks_for(
         nursery.cancel_scope.cancel()
 
 
+async def test_a_parser_that_is_taken_away_ends_at_its_document(packages: Path, autojump_clock: MockClock) -> None:
+    async with kernel(packages, bounds=Bounds(parses_max=1)) as machine:
+
+        async def parse() -> None:
+            with pytest.raises(NotFound, match=r"parser reader\.hangs was taken away, or is another now"):
+                await machine.sys.call("device.parse", parser="reader.hangs", data=b"x")
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(2):  # the second waits for its turn
+                nursery.start_soon(parse)
+            await trio.sleep(1)
+            install(packages, parsers={"lines": PARSERS["lines"]})
+            await machine.sys.call("kernel.packages", look=True)
+            await trio.sleep(1)
+            assert [process for process in machine.machine.processes if process.kind == "tool"] == []
+
+
 async def test_a_document_is_bounded_and_so_is_how_many_at_once(packages: Path) -> None:
     async with kernel(packages, bounds=Bounds(parsed_bytes_max=4, parses_max=1)) as machine:
         with pytest.raises(IOFailed, match="more than 4 bytes"):
