@@ -3,7 +3,7 @@
 READY := .venv/.ready
 BIN := .venv/bin
 
-.PHONY: help demo test quick check format mutants fuzz model score bench clean
+.PHONY: help demo test quick check format escape mutants fuzz model score bench clean
 
 help: ## This list
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | column -t -s '|'
@@ -29,6 +29,9 @@ check: $(READY) ## Format, lint, types, import contract
 
 format: $(READY) ## Formats the tree
 	@$(BIN)/ruff format --quiet . && $(BIN)/ruff check --fix --quiet .
+
+escape: $(READY) ## The hostile programs, all of them, as an ordinary user
+	@$(BIN)/python tests/e2e/sandbox_guests/as_nobody.py -q tests/escape
 
 mutants: $(READY) ## One-line breaks of the code, each of which must turn a named test red
 	@$(BIN)/python -m tests.mutants

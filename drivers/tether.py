@@ -12,22 +12,26 @@ import select
 import signal
 import sys
 import threading
+import time
 from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
+LOOK_S = 0.5
 
 
 def follow_parent(parent: int) -> None:
     """Dies with `parent`, by SIGKILL; at once if it is gone already."""
+    watched: int | None = None
     try:
-        watched = os.pidfd_open(parent)
+        if hasattr(os, "pidfd_open"):
+            watched = os.pidfd_open(parent)
     except ProcessLookupError:
         sys.exit(f"drivers.host: its parent {parent} is gone")
     if os.getppid() != parent:
         sys.exit(f"drivers.host: its parent {parent} is gone")
     if started_by_main_thread(parent):
         _set_pdeathsig()
-    threading.Thread(target=_die_with, args=(watched,), name="tether", daemon=True).start()
+    threading.Thread(target=_die_with, args=(parent, watched), name="tether", daemon=True).start()
 
 
 def follow_parent_by_signal(parent: int) -> None:
@@ -54,8 +58,12 @@ def _set_pdeathsig() -> None:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
 
 
-def _die_with(watched: int) -> None:
-    poll = select.poll()
-    poll.register(watched, select.POLLIN)
-    poll.poll()
+def _die_with(parent: int, watched: int | None) -> None:
+    """Where there is no pidfd it looks: whose parent has died has another one."""
+    if watched is not None:
+        poll = select.poll()
+        poll.register(watched, select.POLLIN)
+        poll.poll()
+    while watched is None and os.getppid() == parent:
+        time.sleep(LOOK_S)
     os.kill(os.getpid(), signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""Boot: the machine brought up one line a subsystem, run until it is told to stop, and taken down in order.
+"""Boot: a machine with its front door, run until it is told to stop.
 
 `python -m kernel.boot --help` says what it is told on the command line; `kernos up` starts it.
 """
@@ -13,316 +13,40 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
-from typing import final
 
 import msgspec
 import trio
 
 from kernel import config as configuration
-from kernel.accounts.account import Accounts
-from kernel.clock import Clock
+from kernel.assembly import Running, machine_up
 from kernel.config import Config, ModelConfig
-from kernel.derivation import Capabilities
-from kernel.device import Registry
 from kernel.doors.door import Door
 from kernel.doors.gateway import Gateway, bind
 from kernel.doors.guest import Guests
 from kernel.doors.session import Sessions
-from kernel.extension import load_extensions
-from kernel.gate import Gate, Handler
-from kernel.handles import Handles
-from kernel.hosts.host_process import HostProcess, StartHost, start_child
-from kernel.ledger import Ledger
-from kernel.machine import Machine
-from kernel.mediation import Mediation
-from kernel.messages.alarm import Alarms
-from kernel.messages.pipe import Pipes
-from kernel.messages.topic import Topics
-from kernel.mm.contexts import Contexts
-from kernel.mm.eviction import Evictor
-from kernel.package_use import PackageUse
-from kernel.packages import Packages
 from kernel.panic import first
-from kernel.permission import OPERATOR, Permission
 from kernel.power import Switch, stop_programs
-from kernel.process import Process
-from kernel.process_table import ProcessTable
-from kernel.requests import Requests
-from kernel.scheduler import Scheduler
 from kernel.seal import Seals
-from kernel.shelves import Shelves
-from kernel.sys import (
-    account,
-    admission,
-    capability,
-    clock,
-    command,
-    context,
-    device,
-    file,
-    generate,
-    growth,
-    kernel,
-    message,
-    model,
-    net,
-    package,
-    plugin,
-    process,
-    signalling,
-    watch,
-)
 from kernel.truth import FILE, Truth
-from kernel.version import VERSION
-from kernel.watch.trace import Trace
-from kernel.watch.trace_file import TraceFile
-from kernel.watchdog import Interrupter, Watch
-from kernel.workers.exec import Executor
+from kernel.watchdog import Interrupter
 from kernel.workers.governor import Governor
-from kernel.workers.jail import JailLauncher
-from kernel.workers.launch import Launcher
-from kernel.workers.plugins import Plugins
+from kernel.workers.level import choose_launcher
 from syscalls.errors import SyscallError
-from syscalls.signals import Signal
 
 _PR_SET_PDEATHSIG = 1
 _FILES_MAX = 65536
 _GARBAGE_THRESHOLD = 10_000
 
-FAMILIES = (
-    process,
-    command,
-    signalling,
-    context,
-    generate,
-    model,
-    message,
-    device,
-    file,
-    net,
-    clock,
-    capability,
-    account,
-    kernel,
-    admission,
-    watch,
-    package,
-    plugin,
-)
 
-
-def handlers() -> dict[int, Handler]:
-    """Every row's handler, each number once."""
-    bound: dict[int, Handler] = {}
-    for family in FAMILIES:
-        for number, handler in family.HANDLERS.items():
-            assert number not in bound, f"{family.__name__} binds {number:#x} again"
-            bound[number] = handler
-    return bound
-
-
-@final
-class Running:
-    """A machine that is up: what boot hands to whoever runs it."""
-
-    def __init__(self, machine: Machine, gate: Gate, init: Process) -> None:
-        self.machine = machine
-        self.gate = gate
-        self.init = init
-
-
-@asynccontextmanager
-async def machine_up(
-    config: Config,
-    *,
-    truth: Truth,
-    seals: Seals,
-    make_launcher: Callable[[Trace], Launcher],
-    start_host: StartHost = start_child,
-    wall: Callable[[], float] | None = None,
-    breaker: Interrupter | None = None,
-) -> AsyncIterator[Running]:
-    """The whole machine but its front door; leaving the block takes it down: TERM, the grace time, then the end.
-
-    `wall` tells the date (None: that of a virtual clock); `breaker` ends decisions of extensions that do not end."""
-    clock_ = Clock(wall, ticks=None if wall is None else time.perf_counter)
-    trace = Trace(clock_, config.bounds.trace_records_max, bytes_max=config.bounds.trace_bytes_max, config=config.trace)
-    accounts = Accounts(clock_.now)
-    ledger = Ledger(config=config, truth=truth, accounts=accounts, trace=trace)
-    processes = ProcessTable(clock=clock_, trace=trace, processes_max=config.bounds.processes_max)
-
-    def disabled(kind: str, name: str, why: str) -> None:
-        trace.event("extension_disabled", what=kind, name=name, why=why)
-
-    packages = Packages(config.packages_folder, tell=partial(_unread, trace))
-    extensions = load_extensions(
-        config, packages, Watch(clock_, bound_s=config.bounds.policy_s, tell=disabled, breaker=breaker)
-    )
-    scheduler = Scheduler(clock_, queue_max=config.bounds.queue_max, policy=extensions.scheduling(config.scheduling))
-    evictor = Evictor(extensions.eviction(config.eviction))
-    devices = Registry(
-        config=config,
-        trace=trace,
-        truth=truth,
-        accounts=accounts,
-        source=extensions.source,
-        start_host=partial(_start_host, packages, start_host),
-    )
-    contexts = Contexts(
-        bounds=config.bounds,
-        clock=clock_,
-        trace=trace,
-        truth=truth,
-        seals=seals,
-        devices=devices,
-        accounts=accounts,
-        ledger=ledger,
-    )
-    launcher = make_launcher(trace)
-    pipes = Pipes(pipes_max=config.bounds.pipes_max)
-    executor = Executor(
-        config=config,
-        clock=clock_,
-        trace=trace,
-        accounts=accounts,
-        processes=processes,
-        contexts=contexts,
-        launcher=launcher,
-        pipes=pipes,
-        packages=packages,
-    )
-    plugins = Plugins(
-        config,
-        packages=packages,
-        clock=clock_,
-        trace=trace,
-        tools=devices.tools,
-        processes=processes,
-        launcher=launcher,
-    )
-    alarms = Alarms(
-        clock=clock_, ring=lambda whose: executor.signal(whose, Signal.ALRM), alarms_max=config.bounds.alarms_max
-    )
-    requests = Requests(config.requests, clock=clock_, trace=trace, truth=truth, seals=seals, processes=processes)
-    handles = Handles(each_max=config.bounds.device_handles_max)
-    package_use = PackageUse(packages, clock_)
-    processes.at_start += [package_use.began]
-    processes.at_end += [pipes.release, alarms.release, handles.release]
-    machine = Machine(
-        config=config,
-        clock=clock_,
-        trace=trace,
-        truth=truth,
-        accounts=accounts,
-        ledger=ledger,
-        scheduler=scheduler,
-        processes=processes,
-        devices=devices,
-        contexts=contexts,
-        executor=executor,
-        pipes=pipes,
-        topics=Topics(),
-        alarms=alarms,
-        handles=handles,
-        requests=requests,
-        plugins=plugins,
-        package_use=package_use,
-        extensions=extensions,
-        evictor=evictor,
-        shelves=Shelves(accounts=accounts, ledger=ledger, truth=truth, devices=devices, trace=trace),
-    )
-    permission = Permission(processes=processes, contexts=contexts, models=devices, accounts=machine.roster)
-    gate = Gate(machine, permission, handlers(), further=plugin.serve)
-    init = processes.add(
-        parent=None,
-        principal="kernel",
-        kind="session",
-        name="kernos",
-        account=ledger.root,
-        rights=OPERATOR,
-        limits=config.worker_limits,
-    )
-    accounts.on_limit = executor.over_limit
-    async with _kept(ledger, package_use, trace), _ending(launcher), trio.open_nursery() as nursery:
-        if config.trace.file:
-            nursery.start_soon(TraceFile(config.state_folder / config.trace.file, config.trace, trace).run)
-        executor.attach(nursery, gate, Mediation(machine, permission, gate.recorder))
-        await ledger.boot()
-        growth.booted(machine)
-        nursery.start_soon(ledger.run)
-        await devices.boot(nursery)
-        await contexts.boot()
-        await machine.shelves.boot()
-        await requests.boot()
-        nursery.start_soon(_expire, processes.capabilities, clock_)
-        nursery.start_soon(contexts.run)
-        nursery.start_soon(machine.shelves.run)
-        nursery.start_soon(alarms.run)
-        nursery.start_soon(package_use.run)
-        plugins.attach(nursery, gate, init)
-        trace.event("boot", pid=init.pid, version=VERSION)
-        for each in extensions.loaded:
-            trace.event("extension_loaded", extension=each.extension, trust=each.record)
-        try:
-            yield Running(machine, gate, init)
-        finally:
-            with trio.CancelScope(shield=True):
-                await stop_programs(machine)
-                nursery.cancel_scope.cancel()
-
-
-async def _start_host(packages: Packages, start: StartHost, driver: str, log_file: Path) -> HostProcess:
-    """A driver of a package runs on what that package brings; all others on kernos's own environment."""
-    found = packages.driver(driver)
-    return await start(driver, log_file) if found is None else await start_child(found[0], log_file, site=found[1])
-
-
-@asynccontextmanager
-async def _kept(ledger: Ledger, package_use: PackageUse, trace: Trace) -> AsyncIterator[None]:
-    """At the very end, when all work is settled, the accounts are written, and what packages used."""
-    try:
-        yield
-    finally:
-        package_use.keep()
-        with trio.CancelScope(shield=True):
-            try:
-                await ledger.close()
-            except SyscallError as failed:
-                trace.event("ledger_failed", error=failed)
-
-
-@asynccontextmanager
-async def _ending(launcher: Launcher) -> AsyncIterator[None]:
-    try:
-        yield
-    finally:
-        with trio.CancelScope(shield=True):
-            await launcher.aclose()
-
-
-async def _expire(capabilities: Capabilities, clock_: Clock) -> None:
-    """Ends capabilities when their time is over, with the calls that they let in."""
-    while True:
-        sooner = trio.Event()
-        capabilities.sooner = sooner.set
-        with trio.move_on_after(max(capabilities.next_deadline_s - clock_.now(), 0.0)):
-            await sooner.wait()
-        capabilities.expire()
-
-
-def _unread(trace: Trace, name: str, why: str) -> None:
-    trace.event("package_unread", package=name, error=why)
-
-
-async def serve(config: Config, *, ready_fd: int | None = None) -> None:
-    """A kernel on its socket until SIGINT, SIGTERM or kernel.shutdown. Raises SyscallError if it cannot start."""
+async def serve(config: Config, *, ready_fd: int | None = None, parent: int = 0) -> None:
+    """A kernel on its socket until SIGINT, SIGTERM, kernel.shutdown or, if one is named, the end of its parent. Raises
+    SyscallError if it cannot start."""
     async with trio.open_nursery() as nursery:
         switch = Switch()
         await nursery.start(switch.watch)
+        if parent and sys.platform != "linux":  # there the system tells it
+            nursery.start_soon(switch.follow, parent)
         await _serve(config, switch, ready_fd)
         nursery.cancel_scope.cancel()
 
@@ -337,9 +61,7 @@ async def _serve(config: Config, switch: Switch, ready_fd: int | None) -> None:
             config,
             truth=truth,
             seals=seals,
-            make_launcher=lambda trace: JailLauncher(
-                trace=trace, state_folder=state, governor=governor, without=config.weak_sandbox
-            ),
+            make_launcher=lambda trace: choose_launcher(config, governor, state_folder=state, trace=trace),
             wall=time.time,
             breaker=Interrupter.made(),
         ) as running:
@@ -417,18 +139,21 @@ def _configured(args: argparse.Namespace) -> Config:
     return msgspec.structs.replace(config, **changes)
 
 
-def _die_with_parent() -> None:
+def _die_with_parent() -> int:
+    """By a signal of the system where there is such; elsewhere the machine looks: see Switch.follow."""
     parent = os.getppid()
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != parent:
         sys.exit(1)
+    return parent
 
 
-def _boot(args: argparse.Namespace) -> int:
+def _boot(args: argparse.Namespace, parent: int = 0) -> int:
     try:
         _raise_limit_of_files()
         config = _configured(args)
-        trio.run(lambda: serve(config, ready_fd=args.ready_fd))
+        trio.run(lambda: serve(config, ready_fd=args.ready_fd, parent=parent))
     except (SyscallError, configuration.ConfigError) as failed:
         return _failed(args, str(failed))
     except BaseExceptionGroup as group:
@@ -457,11 +182,11 @@ def main(argv: list[str] | None = None) -> int:
     args = _parse(sys.argv[1:] if argv is None else argv)
     if not args.ephemeral:
         return _boot(args)
-    _die_with_parent()
+    parent = _die_with_parent()
     with tempfile.TemporaryDirectory(prefix="kernos-") as folder:
         args.state = args.state or folder
         args.socket = args.socket or f"{folder}/kernel.sock"
-        return _boot(args)
+        return _boot(args, parent)
 
 
 if __name__ == "__main__":

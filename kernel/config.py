@@ -12,7 +12,7 @@ from kernel.accounts.price import Price
 from syscalls.paths import PACKAGES, socket_path, state_dir
 from syscalls.resources import ResourceName, parse_amount
 from syscalls.rights import parse_rights
-from syscalls.worker_limits import WorkerLimits
+from syscalls.worker_limits import CallLimits, WorkerLimits
 
 ROOT_ACCOUNT = "kernel"
 """The account above all others but the kernel's own overhead."""
@@ -159,12 +159,15 @@ class Bounds(Struct, frozen=True, forbid_unknown_fields=True):
     guests_each_max: int = 64
     guest_bytes_max: int = 4 << 20
     tickets_max: int = 256
+    parses_max: int = 4
+    parse_s: float = 30.0
+    parsed_bytes_max: int = 8 << 20
     policy_s: float = 0.25
 
     def __post_init__(self) -> None:
         if not 0.1 <= self.low_water < self.high_water <= 1.0:
             raise ValueError("low_water must be below high_water, both between 0.1 and 1")
-        for name in ("grace_s", "handshake_s", "host_ready_s", "worker_ready_s", "file_io_s", "policy_s"):
+        for name in ("grace_s", "handshake_s", "host_ready_s", "worker_ready_s", "file_io_s", "parse_s", "policy_s"):
             if not 0 <= getattr(self, name) < 1e6:
                 raise ValueError(f"{name} in [bounds] is a number of seconds, 0 or more")
         if any(getattr(self, name) < 1 for name in self.__struct_fields__ if name.endswith("_max")):
@@ -205,7 +208,8 @@ DEFAULT_LIMITS = WorkerLimits(
 @final
 class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """The whole of kernos.toml, with what the command line said on top. `scheduling` and `eviction` name policies;
-    `trust` names the extensions whose code the kernel and the command line may load."""
+    `trust` names the extensions whose code the kernel and the command line may load. `call_limits` are of each call of
+    the tools of that name, of all that the package of that name brings, or of every tool (`"*"`)."""
 
     socket: str = ""
     state: str = ""
@@ -221,6 +225,7 @@ class Config(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     fetch: str = "fetch"
     net: NetConfig = NetConfig()
     tools: dict[str, ToolConfig] = {}
+    call_limits: dict[str, CallLimits] = {}
     programs: dict[str, str] = {}
     packages: str = ""
     requests: RequestsConfig = RequestsConfig()

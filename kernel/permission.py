@@ -126,7 +126,7 @@ class Permission:
                 return self._models.device_names(args.device, args.method)
             case "device" if rest == "{device}":
                 return self._models.device_names(args.device)
-            case "program" | "command" | "topic" | "context" if "{" in rest:
+            case "program" | "command" | "topic" | "context" | "parser" if "{" in rest:
                 return (resource.format_map(_Fields(args)),)
             case _ if "{" not in rest:
                 return (resource,)

@@ -1,5 +1,6 @@
 """Power: how the machine is told to stop, and how the programs on it are ended."""
 
+import os
 import signal
 from typing import final
 
@@ -8,6 +9,8 @@ import trio
 from kernel.machine import Machine
 from kernel.wait import first_of
 from syscalls.signals import Signal
+
+LOOK_S = 0.5
 
 
 @final
@@ -33,6 +36,15 @@ class Switch:
                 if self._machine is not None:
                     self._machine.trace.event("power", signal=signal.Signals(number).name)
                 self._tell()
+
+    async def follow(self, parent: int) -> None:
+        """Stops the machine when its parent has ended, which only shows in that it has another then."""
+        while True:
+            await trio.sleep(LOOK_S)
+            if os.getppid() != parent:
+                break
+        self._pressed += 1
+        self._tell()
 
     def _tell(self) -> None:
         if self._machine is None or not self._pressed:

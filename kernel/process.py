@@ -15,7 +15,7 @@ from kernel.panic import KernelPanic
 from kernel.signals import Signals
 from kernel.wait import Bell, Once
 from syscalls.calls.message import Message
-from syscalls.calls.process import Exit, Kind, LogLine, State, Tier
+from syscalls.calls.process import Exit, Kind, LogLine, ShownTier, State
 from syscalls.rights import Right
 from syscalls.worker_limits import WorkerLimits
 
@@ -79,6 +79,7 @@ class Process:
         "group",
         "held",
         "host",
+        "identity",
         "image",
         "kind",
         "lent",
@@ -141,13 +142,14 @@ class Process:
         self.kind: Kind = kind
         self.name = name
         self.account = account
+        self.identity = pid, principal, account.name
         self.model = model
         self.started_s = started_s
         self.limits = limits
         self.image = image
         self.package = package
         self.packages = packages
-        self.tier: Tier = "pure"
+        self.tier: ShownTier = "pure"
         self.program: int = pid if parent is None or parent.kind == "session" else parent.program
         # What it is at: the gate.
         self.nice = nice

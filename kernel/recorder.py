@@ -1,21 +1,25 @@
 """What the gate writes down of each call: who made it, what let it in, what it cost, how it ended."""
 
-from typing import Any, final
+from collections import Counter
+from operator import itemgetter
+from typing import Any, Final, final
 
 from msgspec import Raw
 
 from kernel.clock import Clock
 from kernel.trap import Trap
+from kernel.watch.callentry import CallEntry
 from kernel.watch.metrics import Metrics
-from kernel.watch.trace import ENTRY_BYTES, CallEntry, Trace
-from kernel.watch.tracetext import KEPT_BYTES_MAX, has_secrets, keep_args, keep_result, short
+from kernel.watch.pages import Page
+from kernel.watch.trace import Trace
+from kernel.watch.tracetext import has_secrets, keep_args, keep_result, short
 from syscalls.errors import Errno, SyscallError
 from syscalls.row import Flag, Row
+from syscalls.table import TABLE
 
-_Jotted = tuple[int, Trap, bytes, bytes, float]
-"""A call's number, the call, its arguments and result as they crossed the wire, and when it ended, in ticks."""
-PAGE = 64
-"""Calls that are jotted down, at most, before they are taken into the trace."""
+_ROW: Final = itemgetter(0)
+Jotted = tuple[Trap, bytes, bytes, float]
+"""A call, its arguments and result as they crossed the wire, and when it ended, in ticks."""
 
 
 @final
@@ -23,55 +27,56 @@ class Recorder:
     """Fills the trace as kernos.toml's [trace] says: `off` counts calls and keeps none; `calls` keeps them without
     arguments and results; `full` with both. Of calls that succeed one in `every` is kept, of those that fail each.
 
-    What a call costs while its caller waits is code that runs cold, once: a page of calls taken in together costs a
-    third. So the many that never wait are only jotted down, until there is a page of them or somebody looks.
+    What a call costs while its caller waits is code and memory that are cold, once: a page of calls taken in together
+    costs a part. So the many that never wait are only jotted down, until there is a page of them or somebody looks:
+    the gate adds to `jotted` the calls of rows that are in `jots`.
     """
 
     def __init__(self, trace: Trace, clock: Clock, metrics: Metrics) -> None:
-        self._trace = trace
+        self.trace = trace
+        self.ticks = clock.ticks
+        self.jotted: list[Jotted] = []
+        self.jots: set[int] = set()
+        self.page_calls = trace.page_calls
         self._clock = clock
         self._metrics = metrics
-        self.on = trace.config.level != "off"
+        self._on = trace.config.level != "off"
         self._full = trace.config.level == "full"
         self._every = trace.config.every
         self._number = 0
-        self._jotted: list[_Jotted] = []
-        self._jots: dict[int, bool] = {}
-        """Whether a row's calls may be jotted down."""
-        trace.settle = self._take_in
+        trace.settle = self.take_in
+
+    def switch(self, on: bool) -> None:
+        """Whether calls are kept from now on."""
+        self.take_in()
+        self.jots.clear()
+        self._on = on
 
     def begin(self, trap: Trap, raw: Raw) -> None:
         """A call has begun that may wait: it is under way until it is ended."""
-        if not self.on:
+        if not self._on:
             return
         entry = trap.entry = self._entry(trap, self._clock.now())
         entry.args = keep_args(trap.row, bytes(raw), None) if self._full else ""
-        self._trace.under_way[entry.number] = entry
-        if self._trace.watched:
-            self._trace.wake()
+        self.trace.under_way[entry.number] = entry
+        if self.trace.watched:
+            self.trace.wake()
 
     def at_once(self, trap: Trap, raw: bytes, args: Any, packed: bytes, result: Any) -> None:
-        """As `done`, of a call that never waited."""
-        if not self.on:
-            self._trace.count()
+        """As `done`, of a call that never waited. Others of its row are only jotted down from now on, if they may."""
+        if not self._on:
+            self.trace.count()
             self._metrics.served[trap.row.name] += 1
             return
-        number = trap.row.number
-        if self._jots.get(number) and len(raw) + len(packed) <= KEPT_BYTES_MAX:
-            self._number += 1
-            self._jotted.append((self._number, trap, raw, packed, self._clock.ticks()))
-            if len(self._jotted) >= PAGE or self._trace.watched:
-                self._take_in()
-            return
-        if number not in self._jots:
-            self._jots[number] = self._full and self._every == 1 and _open(trap.row)
+        if self._full and self._every == 1 and _open(trap.row):
+            self.jots.add(trap.row.number)
         self.done(trap, raw, args, packed, result)
 
     def done(self, trap: Trap, raw: Raw | bytes, args: Any, packed: bytes, result: Any) -> None:
         """A call was served."""
-        self._trace.count()
+        self.trace.count()
         self._metrics.served[trap.row.name] += 1
-        if not self.on:
+        if not self._on:
             return
         entry = self._end(trap)
         if self._every > 1 and entry.number % self._every:
@@ -79,55 +84,51 @@ class Recorder:
         if self._full:
             entry.args = keep_args(trap.row, bytes(raw), args)
             entry.result = short(trap.detail) if trap.detail else keep_result(trap.row, packed, result)
-        self._trace.add(entry)
+        self.trace.add(entry)
 
     def failed(self, trap: Trap, raw: Raw | bytes, args: Any, errno: Errno, why: str) -> None:
         """A call was refused, has failed, was cancelled or has lost its caller."""
-        self._trace.count()
-        self._trace.denials += errno is Errno.EPERM
+        self.trace.count()
+        self.trace.denials += errno is Errno.EPERM
         self._metrics.failed[trap.row.name, errno] += 1
-        if not self.on:
+        if not self._on:
             return
         entry = self._end(trap)
         entry.errno = errno.name
         if self._full:
             entry.args = keep_args(trap.row, bytes(raw), args)
             entry.result = short(why)
-        self._trace.add(entry)
+        self.trace.add(entry)
 
     def refused(self, trap: Trap, raw: Raw | bytes, args: Any, refusal: SyscallError) -> None:
         """As `failed`, with the error that the caller is told."""
         self.failed(trap, raw, args, refusal.errno, refusal.message)
 
-    def _take_in(self) -> None:
+    def take_in(self) -> None:
         """Adds to the trace what was jotted down."""
-        page, self._jotted = self._jotted, []
-        served = self._metrics.served
-        size = ENTRY_BYTES * len(page)
-        at = self._clock.at
-        entries = []
-        for number, trap, raw, packed, ticks in page:
-            row, process = trap.row, trap.process
-            served[row.name] += 1
-            kept = short(trap.detail) if trap.detail else packed
-            size += len(raw) + len(kept)
-            account = process.account.name
-            entries.append(
-                CallEntry(
-                    number,
-                    row,
-                    process.pid,
-                    process.principal,
-                    account,
-                    trap.began_s,
-                    at(ticks),
-                    raw,
-                    kept,
-                    "",
-                    trap.right,
-                )
+        jotted = self.jotted
+        if not jotted:
+            return
+        shift = self._clock.at(0.0)
+        calls = [
+            (
+                trap.row.number,
+                trap.process.identity,
+                trap.admitted[0].text if trap.admitted else "",
+                trap.began_s,
+                ticks + shift,
+                raw,
+                short(trap.detail) if trap.detail else packed,
             )
-        self._trace.extend(entries, size)
+            for trap, raw, packed, ticks in jotted
+        ]
+        jotted.clear()
+        served = self._metrics.served
+        for number, times in Counter(map(_ROW, calls)).items():
+            served[TABLE[number].name] += times
+        page = Page.of(self._number + 1, calls)
+        self._number += len(calls)
+        self.trace.extend(page)
 
     def _entry(self, trap: Trap, began_s: float) -> CallEntry:
         self._number += 1
@@ -137,9 +138,10 @@ class Recorder:
     def _end(self, trap: Trap) -> CallEntry:
         entry = trap.entry
         if entry is None:
+            self.take_in()
             entry = self._entry(trap, trap.began_s)
         else:
-            self._trace.under_way.pop(entry.number, None)
+            self.trace.under_way.pop(entry.number, None)
         entry.at_s = self._clock.now()
         entry.right = trap.right
         entry.queued_s = trap.queued_s

@@ -8,7 +8,7 @@ import trio
 from kernel.capability import Capability
 from kernel.panic import KernelPanic
 from kernel.process import Process
-from kernel.watch.trace import CallEntry
+from kernel.watch.callentry import CallEntry
 from syscalls.row import Row
 
 

@@ -4,7 +4,7 @@ from syscalls.calls.process import Budget
 from syscalls.errors import SyscallError
 from syscalls.turns import ToolSpec, Turn, assistant, system, user
 from syscalls.turns import tool as tool_turn
-from syscalls.worker_limits import WorkerLimits
+from syscalls.worker_limits import CallLimits, WorkerLimits
 from userland.sdk.blocking import BlockingSys, connect_blocking
 from userland.sdk.child import ChildFailed, Terminated
 from userland.sdk.connect import connect
@@ -16,6 +16,7 @@ __all__ = [
     "Answer",
     "BlockingSys",
     "Budget",
+    "CallLimits",
     "ChildFailed",
     "Context",
     "Sys",

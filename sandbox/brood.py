@@ -16,6 +16,7 @@ import trio
 
 from sandbox.attested import receive_nowait
 from sandbox.ending import wait
+from sandbox.groups import Group, Groups
 from sandbox.messages import FromZygote, Hatched, Lost
 
 _decode = msgspec.msgpack.Decoder(FromZygote).decode
@@ -25,21 +26,28 @@ _decode = msgspec.msgpack.Decoder(FromZygote).decode
 class Brood:
     """What is known of them, by what the control socket says."""
 
-    def __init__(self, control: socket.socket) -> None:
+    def __init__(self, control: socket.socket, groups: Groups | None = None) -> None:
         self._control = control
+        self._groups = groups
         self._alive: set[int] = set()
+        self._named: dict[int, str] = {}
         self._lost: set[int] = set()
 
-    def left(self, pid: int) -> None:
-        """`pid` is a worker now. That it was there has been said before."""
+    def left(self, pid: int) -> Group | None:
+        """`pid` is a worker now, and has this group. That it was there has been said before."""
         self._hear()
         self._alive.discard(pid)
+        return self._group(pid)
 
     async def settle(self) -> None:
         """Hears what there is to hear, and reaps those that died before they were workers."""
         self._hear()
         while self._lost:
-            await wait(os.pidfd_open(self._lost.pop()))
+            pid = self._lost.pop()
+            await wait(os.pidfd_open(pid))
+            group = self._group(pid)
+            if group is not None:
+                group.remove()
 
     async def end(self) -> None:
         """The zygote is dead, which ends them: reaps all."""
@@ -48,6 +56,10 @@ class Brood:
         self._lost |= self._alive
         self._alive.clear()
         await self.settle()
+
+    def _group(self, pid: int) -> Group | None:
+        name = self._named.pop(pid, "")
+        return None if self._groups is None else self._groups.group(name)
 
     def _hear(self) -> bool:
         """Whether that was all there will ever be."""
@@ -64,6 +76,8 @@ class Brood:
             message = _decode(data)
             if isinstance(message, Hatched):
                 self._alive.add(message.pid or sender)
+                if message.group:
+                    self._named[message.pid] = message.group
             elif isinstance(message, Lost):
                 self._alive.discard(message.pid)
                 self._lost.add(message.pid)

@@ -54,6 +54,10 @@ _MEDIATED: Final = (
 _ATTRIBUTES: Final = (
     "getxattr", "lgetxattr", "fgetxattr", "listxattr", "llistxattr", "flistxattr", "setxattr", "lsetxattr", "fsetxattr",
 )  # fmt: skip
+# What nobody mediates. "Not supported" tells a program that no right would help.
+_NOT_MEDIATED: Final = ("link", "linkat", "symlink", "symlinkat", "flock", "bind", "listen")
+_LOCK_COMMANDS: Final = (5, 6, 7, 36, 37, 38)  # F_GETLK, F_SETLK, F_SETLKW, and the same of open file descriptions
+_NOT_STREAMS: Final = (2, 3, 5)  # SOCK_DGRAM, SOCK_RAW, SOCK_SEQPACKET
 _OF_OPEN_FILES: Final = (
     "fstat", "getdents", "getdents64", "fstatfs", "fadvise64", "ftruncate", "fsync", "fdatasync", "pwrite64",
     "pwritev", "sendfile",
@@ -201,8 +205,14 @@ def _mediate(seccomp: ModuleType, building: Any) -> None:
         _rule(seccomp, building, seccomp.NOTIFY, call)
     for call in _OF_OPEN_FILES:
         _rule(seccomp, building, seccomp.ALLOW, call)
-    for call in _ATTRIBUTES:  # what copies files takes this for a file system that has none
-        _rule(seccomp, building, seccomp.ERRNO(errno.EOPNOTSUPP), call)
+    not_supported = seccomp.ERRNO(errno.EOPNOTSUPP)
+    for call in (*_ATTRIBUTES, *_NOT_MEDIATED):  # what copies files takes this for a file system that has none
+        _rule(seccomp, building, not_supported, call)
+    for command in _LOCK_COMMANDS:
+        _rule(seccomp, building, not_supported, "fcntl", (1, seccomp.EQ, command))
+    for kind in _NOT_STREAMS:
+        other = (1, seccomp.MASKED_EQ, _SOCK_TYPE_MASK, kind)
+        _rule(seccomp, building, seccomp.ERRNO(errno.EPROTONOSUPPORT), "socket", other)
     _rule(seccomp, building, seccomp.ERRNO(errno.ENOSYS), "openat2")
     equal, masked = seccomp.EQ, seccomp.MASKED_EQ
     stream = (1, masked, _SOCK_TYPE_MASK, _SOCK_STREAM)

@@ -94,7 +94,8 @@ def live(cradle: Cradle) -> NoReturn:
 
 
 def _confine(cradle: Cradle) -> tuple[Spec, init.Opened | None]:
-    os.dup2(cradle.helped, _HELP_FD, inheritable=False)
+    if cradle.helped != _HELP_FD:  # which dup3 would refuse
+        os.dup2(cradle.helped, _HELP_FD, inheritable=False)
     libc.close_from(_HELP_FD + 1)
     os.closerange(SOCK_FD, _HELP_FD)
     layers = _Layers(cradle.without)

@@ -38,6 +38,7 @@ CLONE_NEWIPC: Final = 0x08000000
 CLONE_NEWUSER: Final = 0x10000000
 CLONE_NEWPID: Final = 0x20000000
 CLONE_NEWNET: Final = 0x40000000
+CLONE_INTO_CGROUP: Final = 0x200000000
 
 MS_RDONLY: Final = 1
 MS_NOSUID: Final = 2
@@ -77,8 +78,11 @@ SECCOMP_MODE_FILTER: Final = 2
 class _CloneArgs(ctypes.Structure):
     _fields_ = [
         (name, ctypes.c_uint64)
-        for name in ("flags", "pidfd", "child_tid", "parent_tid", "exit_signal", "stack", "stack_size", "tls")
-    ]
+        for name in (
+            "flags", "pidfd", "child_tid", "parent_tid", "exit_signal", "stack", "stack_size", "tls", "set_tid",
+            "set_tid_size", "cgroup",
+        )
+    ]  # fmt: skip
 
 
 class _MountAttr(ctypes.Structure):
@@ -111,15 +115,17 @@ def syscall(call: str, number: int, *args: object) -> int:
     return checked(int(_libc.syscall(ctypes.c_long(number), *words)), call)
 
 
-def clone(flags: int) -> int:
-    """fork() with namespaces: 0 in the child, its pid in the caller. Only from a single-threaded process.
+def clone(flags: int, group: int = -1) -> int:
+    """fork() with namespaces: 0 in the child, its pid in the caller. Only from a single-threaded process. With `group`,
+    a descriptor of a control group (version 2), the child is born there.
 
     The child's thread id is written where the C library keeps its own (as fork() does), or the child would
     go on with the parent's.
     """
     address = ctypes.c_uint64(0)
     prctl(PR_GET_TID_ADDRESS, ctypes.addressof(address))
-    args = _CloneArgs(flags=flags | CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID, child_tid=address.value)
+    flags |= CLONE_CHILD_SETTID | CLONE_CHILD_CLEARTID | (CLONE_INTO_CGROUP if group >= 0 else 0)
+    args = _CloneArgs(flags=flags, child_tid=address.value, cgroup=max(group, 0))
     ctypes.pythonapi.PyOS_BeforeFork()
     pid = int(_libc.syscall(ctypes.c_long(_SYS_CLONE3), ctypes.byref(args), ctypes.c_long(ctypes.sizeof(args))))
     if pid == 0:

@@ -18,34 +18,41 @@ from sandbox.spec import ZygoteSpec
 
 
 class Begin(Struct, frozen=True, tag=True):
-    """The first message to a zygote. `filters` holds the seccomp program of each tier."""
+    """The first message to a zygote. `filters` holds the seccomp program of each tier. `grouped`: with it comes a
+    descriptor of the control group in which each child gets one of its own."""
 
     spec: ZygoteSpec
     filters: dict[str, bytes]
     host_pid: int
+    grouped: bool = False
 
 
 class Ready(Struct, frozen=True, tag=True):
-    """The zygote has imported what it was told to and serves. `privileged`: it takes the mounts itself."""
+    """The zygote has imported what it was told to and serves. `privileged`: it takes the mounts itself.
+    `ungrouped` says why its children get no control groups where they should."""
 
     pid: int
     privileged: bool
+    ungrouped: str = ""
 
 
 class Bear(Struct, frozen=True, tag=True):
     """Make a worker, or the first process of a command. Descriptors with it: status, its socket, its output, `given`
     ones, then O_PATH of each own bind, or for a command of each mount, `kinds` saying what they are (a mount's layer
-    is `layer`, and comes after it)."""
+    is `layer`, and comes after it). `bounds` are written into the files of its control group."""
 
     without: tuple[str, ...]
     given: int = 0
     kinds: tuple[str, ...] | None = None
+    bounds: tuple[tuple[str, str], ...] = ()
 
 
 class Hatched(Struct, frozen=True, tag=True):
-    """A child is there, say itself (pid 0) and the zygote: the host's to reap, whether it becomes a worker or not."""
+    """A child is there, say itself (pid 0) and the zygote: the host's to reap, whether it becomes a worker or not, and
+    to remove with its control group, which the zygote names."""
 
     pid: int = 0
+    group: str = ""
 
 
 class Lost(Struct, frozen=True, tag=True):

@@ -18,68 +18,45 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from sandbox import guest, jail, libc, rooting
+from sandbox import guest, jail, libc, preload, rooting
+from sandbox.leaves import Leaves
 from sandbox.limits import BINDS_MAX, GIVEN_MAX, MESSAGE_BYTES_MAX
 from sandbox.messages import Bear, Begin, Born, Deliver, Failed, Hatched, Help, Lost, Ready, Status, ToChild, ToZygote
 from sandbox.spec import Bind
 
 _REQUEST_FDS: Final = 3
 _FDS_MAX: Final = _REQUEST_FDS + GIVEN_MAX + BINDS_MAX
-_BYTES_HEAD: Final = sys.getsizeof(b"") + 1
 _DYING_MS_MAX: Final = 100
 _KILLED: Final = "the worker was killed before it was one"
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode: Final = msgspec.msgpack.Decoder(ToZygote).decode
 
-# System libraries that extension modules of the standard library and common wheels link to. They lie
-# outside every jail, but what is loaded here is found there by its name.
-_LIBRARIES: Final = (
-    "libm.so.6",
-    "libdl.so.2",
-    "libpthread.so.0",
-    "librt.so.1",
-    "libutil.so.1",
-    "libresolv.so.2",
-    "libz.so.1",
-    "libbz2.so.1.0",
-    "liblzma.so.5",
-    "libcrypto.so.3",
-    "libssl.so.3",
-    "libffi.so.8",
-    "libmpdec.so.3",
-    "libcrypt.so.1",
-    "libuuid.so.1",
-    "libsqlite3.so.0",
-    "libexpat.so.1",
-    "libgcc_s.so.1",
-    "libstdc++.so.6",
-)
-
 
 def main(control_fd: int) -> None:
     """Serves on the control socket until the host closes it. Called by the bootstrap in `sandbox.zygote`."""
     control = socket.socket(fileno=control_fd)
     libc.close_from(control_fd + 1)
-    begin = _decode(control.recv(MESSAGE_BYTES_MAX))
+    data, fds, _, _ = socket.recv_fds(control, MESSAGE_BYTES_MAX, 1)
+    begin = _decode(data)
     if not isinstance(begin, Begin):
         raise TypeError(f"the first message to a zygote is Begin, not {type(begin).__name__}")
     try:
-        zygote = _prepare(control, begin)
+        zygote = _prepare(control, begin, fds)
     except BaseException as error:
         control.send(_encode(Failed("zygote", f"{type(error).__name__}: {error}")))
         raise
     os.dup2(1, 2)  # nobody reads the error pipe from here on
-    control.send(_encode(Ready(os.getpid(), zygote.privileged)))
+    control.send(_encode(Ready(os.getpid(), zygote.privileged, zygote.ungrouped)))
     zygote.keep_spare()
     while zygote.serve_one():
         pass
 
 
-def _prepare(control: socket.socket, begin: Begin) -> _Zygote:
+def _prepare(control: socket.socket, begin: Begin, fds: list[int]) -> _Zygote:
     _die_with_host(begin.host_pid)
     sys.path[:] = begin.spec.path
-    _load_libraries()
+    preload.load_libraries()
     for name in begin.spec.preload:
         importlib.import_module(name)
     if begin.spec.rehearsal:
@@ -90,20 +67,13 @@ def _prepare(control: socket.socket, begin: Begin) -> _Zygote:
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(line_buffering=True)  # type: ignore[union-attr]
     zygote = _Zygote(control, begin)
+    if begin.grouped:
+        zygote.group_children(fds[0])
     gc.disable()
     gc.collect()
-    zygote.ballast = _fill_holes()
+    zygote.ballast = preload.fill_holes()
     gc.freeze()
     return zygote
-
-
-def _fill_holes() -> list[bytes]:
-    """Objects of every small size, for the gaps that imports have left.
-
-    What a worker makes would go there otherwise, a little into each of many pages that all workers share, and
-    it would have to copy each of them.
-    """
-    return [bytes(size - _BYTES_HEAD) for size in range(48, 513, 16) for _ in range(300 if size <= 128 else 80)]
 
 
 def _die_with_host(host_pid: int) -> None:
@@ -112,21 +82,12 @@ def _die_with_host(host_pid: int) -> None:
         raise ConnectionResetError("the kernel died while its zygote started")
 
 
-def _load_libraries() -> None:
-    import ctypes
-
-    for name in _LIBRARIES:
-        try:
-            ctypes.CDLL(name)
-        except OSError:  # not on this machine, so nothing here links to it
-            continue
-
-
 class _Child(NamedTuple):
     """A child that waits to be a worker, and what it listens to. It ends when that is closed before."""
 
     pid: int
     helper: socket.socket
+    group: str
 
     def is_dead(self) -> bool:
         """Whether it has hung up, or does so soon: one that is being killed has lost its memory before its files."""
@@ -157,7 +118,19 @@ class _Zygote:
         self._binds = tuple(sorted(begin.spec.binds, key=lambda bind: bind.target))
         self._spare: _Child | None = None
         self.ballast: list[bytes] = []
+        self._leaves: Leaves | None = None
+        self.ungrouped = ""
         self.privileged = os.geteuid() == 0 and _may_take_trees(self._binds)
+
+    def group_children(self, folder: int) -> None:
+        """From now on each child gets a control group of its own, if one that is tried can be born into one."""
+        leaves = Leaves(folder)
+        try:
+            leaves.try_one()
+        except OSError as error:
+            self.ungrouped = str(error)
+        else:
+            self._leaves = leaves
 
     def serve_one(self) -> bool:
         """Makes one worker; False when the host has closed the control socket."""
@@ -201,14 +174,14 @@ class _Zygote:
         helper, helped = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with helped:
             try:
-                pid = libc.clone(jail.clone_flags(without))
+                pid, group = self._clone(jail.clone_flags(without))
             except OSError as error:
                 helper.close()
                 raise _Unhelped("clone", str(error)) from error
             if pid == 0:
                 guest.live(self._cradle(helped.fileno(), without, command=command))
-        child = _Child(pid, helper)
-        self._control.send(_encode(Hatched(pid)))
+        child = _Child(pid, helper, group)
+        self._control.send(_encode(Hatched(pid, group)))
         layer = "uid"
         try:
             self._map_ids(pid)
@@ -221,17 +194,34 @@ class _Zygote:
             raise _Unhelped("clone" if dead else layer, _KILLED if dead else str(error)) from error
         return child
 
+    def _clone(self, flags: int) -> tuple[int, str]:
+        """The pid of a child, and the name of its control group."""
+        if self._leaves is None:
+            return libc.clone(flags), ""
+        name, group = self._leaves.make()
+        try:
+            return libc.clone(flags, group), name
+        except OSError:
+            self._leaves.drop(name)
+            raise
+        finally:
+            os.close(group)
+
     def _deliver(self, child: _Child, request: Bear, fds: list[int]) -> bool:
         """Makes a child a worker; False if it has died while it waited."""
         own = _REQUEST_FDS + request.given
+        layer = "limits"
         try:
+            if self._leaves is not None:
+                self._leaves.bound(child.group, request.bounds)
+            layer = "root"
             message = Deliver(taken=self.privileged, given=request.given)
             self._help(child, message, fds[:own], fds[own:], request.kinds)
         except OSError as error:
             dead = child.is_dead()
             self._lose(child)
             if not dead:
-                raise _Unhelped("root", str(error)) from error
+                raise _Unhelped(layer, str(error)) from error
             return False
         return True
 

@@ -1,51 +1,23 @@
-"""What this machine can do of the jail: every layer is tried, in a throw-away process, not looked up.
+"""What this machine can do of the jail, for `kernos doctor`: asked of the system in a process of its own.
 
-For `kernos doctor`. What needs no trying (cgroup controllers, the Landlock ABI) is read from the system.
+Nothing here is of Linux alone: elsewhere it says so, and what there is instead.
 """
 
 from __future__ import annotations
 
-import errno
-import os
 import subprocess
 import sys
-from collections.abc import Callable
-from pathlib import Path
 from typing import Final
 
 import msgspec
 from msgspec import Struct
 
-from sandbox import confine, init, jail, landlock, libc, rooting
+from sandbox import weak
 from sandbox.errors import JailError
-from sandbox.filter import build_filter, libseccomp_version
 from sandbox.interpreter import guest_path
-from sandbox.limits import UID_BASE
-from sandbox.spec import CommandSpec, Limits
-from sandbox.system import system
 
 _PROBE_S_MAX: Final = 30
-_WALL: Final = 0x40000000  # the throw-away children end without a signal
-_PROGRAM: Final = "import sys; sys.path[:0] = {path!r}; from sandbox.probe import answer; answer()"
-_CGROUP_CONTROLLERS: Final = ("/sys/fs/cgroup/cgroup.controllers", "/sys/fs/cgroup/unified/cgroup.controllers")
-_CONTROLLERS: Final = frozenset({"cpu", "memory", "pids"})
-
-_USER_FIX: Final = (
-    "allow user namespaces: sysctl user.max_user_namespaces=15000, kernel.unprivileged_userns_clone=1 (Debian), "
-    "kernel.apparmor_restrict_unprivileged_userns=0 (Ubuntu); in a container, a seccomp profile that lets clone3 pass"
-)
-_NAMESPACE_FIX: Final = "boot a kernel with CONFIG_{name}_NS and raise sysctl user.max_{name}_namespaces"
-_UID_FIX: Final = "optional: run the kernel as root, and every worker gets a uid of its own"
-_ROOT_FIX: Final = "a container must allow mounts inside user namespaces (systemd-nspawn, or docker with --privileged)"
-_LANDLOCK_FIX: Final = "Linux 5.13 or later with `lsm=...,landlock` on the kernel's command line; 6.12 for all of it"
-_MEDIATION_FIX: Final = "optional: Linux 5.19 or later, with nobody else answering this process's calls"
-_SECCOMP_FIX: Final = "boot a kernel with CONFIG_SECCOMP_FILTER and install libseccomp2"
-_EXEC_FIX: Final = (
-    "optional, for 'kernos exec': a container must show all of /proc and /dev "
-    "(docker: --security-opt systempaths=unconfined)"
-)
-_OVERLAY_FIX: Final = "optional, for 'kernos exec --overlay': Linux 5.11 or later with CONFIG_OVERLAY_FS"
-_CGROUP_FIX: Final = "optional: mount cgroup v2 with the cpu, memory and pids controllers"
+_PROGRAM: Final = "import sys; sys.path[:0] = {path!r}; from sandbox.trial import answer; answer()"
 
 
 class Layer(Struct, frozen=True):
@@ -64,7 +36,7 @@ class Layer(Struct, frozen=True):
 def layers() -> list[Layer]:
     """Tries every layer. Blocks for some 200 ms; call it from a thread. Raises JailError if it cannot try."""
     if sys.platform != "linux":
-        return [Layer("jail", False, f"{sys.platform} has none of the layers", "run the kernel on Linux, or in a VM")]
+        return _weaker(sys.platform)
     program = _PROGRAM.format(path=list(guest_path()))
     command = [sys.executable, "-s", "-S", "-P", "-c", program]
     done = subprocess.run(command, capture_output=True, timeout=_PROBE_S_MAX, check=False)
@@ -74,186 +46,17 @@ def layers() -> list[Layer]:
     return msgspec.json.decode(done.stdout, type=list[Layer])
 
 
-def answer() -> None:
-    """The throw-away process: tries, prints a JSON list of layers."""
-    found = [*_namespaces(), _uid(), _root(), *_confinement(), _landlock(), _seccomp()]
-    found += [_mediation(), _command(), _overlay(), _control_groups()]
-    sys.stdout.buffer.write(msgspec.json.encode(found))
-
-
-def _layer(name: str, problem: str, *, detail: str, fix: str, needed: bool = True) -> Layer:
-    return Layer(name, not problem, problem or detail, fix if problem else "", needed)
-
-
-def _try(flags: int, action: Callable[[], object], *, uid: int | None = None) -> str:
-    """Runs an action in a child with these namespaces; why it did not work, or nothing."""
-    reading, writing = os.pipe()
-    going, go = os.pipe()
-    try:
-        pid = libc.clone(flags)
-    except OSError as error:
-        return _close(reading, writing, going, go) or str(error)
-    if pid == 0:
-        os.close(go)
-        os.read(going, 1)
-        _act(action, writing)
-    os.close(writing)
-    problem = ""
-    try:
-        if flags & libc.CLONE_NEWUSER:
-            jail.map_ids(pid, uid=os.geteuid() if uid is None else uid, gid=os.getegid() if uid is None else uid)
-    except OSError as error:
-        problem = str(error)
-    os.close(go)
-    problem = problem or os.read(reading, 4096).decode()
-    _, status = os.waitpid(pid, _WALL)
-    _close(reading, going)
-    return problem or ("" if status == 0 else f"ended with status {status}")
-
-
-def _act(action: Callable[[], object], writing: int) -> None:
-    try:
-        action()
-    except BaseException as error:
-        os.write(writing, str(error).encode()[:4096] or b"failed")
-        os._exit(1)
-    os._exit(0)
-
-
-def _close(*fds: int) -> str:
-    for fd in fds:
-        os.close(fd)
-    return ""
-
-
-def _namespaces() -> list[Layer]:
-    found = []
-    for name, flag in jail.NAMESPACES.items():
-        problem = _try(libc.CLONE_NEWUSER | flag, lambda: None)
-        fix = _USER_FIX if name == "user" else _NAMESPACE_FIX.format(name=name)
-        found.append(_layer(name, problem, detail=f"a {name} namespace of its own", fix=fix))
-    return found
-
-
-def _uid() -> Layer:
-    if os.geteuid() != 0:
-        detail = f"workers run as the kernel's uid {os.geteuid()}"
-        return Layer("uid", False, detail, _UID_FIX, needed=False)
-    problem = _try(libc.CLONE_NEWUSER, confine.take_identity, uid=UID_BASE + os.getpid())
-    return _layer(
-        "uid", problem, detail="a uid of its own for every worker", fix="choose a uid_base that is mapped here"
+def _weaker(platform: str) -> list[Layer]:
+    """Of a system without a jail: what it refuses, and what it has all the same."""
+    fix = (
+        f'run the kernel on Linux, or in a VM; or say weak_sandbox = ["{weak.ALL}"] in kernos.toml, where you trust '
+        "every program and package that you run"
     )
-
-
-def _root() -> Layer:
-    def enter() -> None:
-        confine.take_identity()
-        jail.build_root((), [])
-        if os.listdir("/"):
-            raise OSError(errno.EBUSY, "the new root is not empty")
-
-    problem = _try(libc.CLONE_NEWUSER | libc.CLONE_NEWNS, enter)
-    return _layer("root", problem, detail="an empty read-only root by pivot_root", fix=_ROOT_FIX)
-
-
-def _confinement() -> list[Layer]:
-    steps: tuple[tuple[str, Callable[[], None], str], ...] = (
-        ("capabilities", confine.drop_capabilities, "none left, the bounding set included"),
-        ("privileges", confine.forbid_privileges, "no_new_privs"),
-        ("limits", lambda: confine.set_limits(Limits()), "processor time, memory, descriptors, threads"),
-        ("death", confine.die_with_parent, "workers die with the kernel"),
-    )
-    fix = "these are in every Linux: report this as a bug"
-    return [_layer(name, _try(libc.CLONE_NEWUSER, step), detail=detail, fix=fix) for name, step, detail in steps]
-
-
-def _landlock() -> Layer:
-    abi = landlock.abi_version()
-    if abi == 0:
-        return Layer("landlock", False, "not active on this system", _LANDLOCK_FIX)
-    covered = ("files", *(("TCP",) if abi >= 4 else ()), *(("signals", "abstract sockets") if abi >= 6 else ()))
-
-    def restrict() -> None:
-        confine.forbid_privileges()
-        landlock.restrict(readable=(), listable=())
-
-    return _layer("landlock", _try(0, restrict), detail=f"ABI {abi}: {', '.join(covered)}", fix=_LANDLOCK_FIX)
-
-
-def _seccomp() -> Layer:
-    try:
-        program = build_filter("pure")
-        version = libseccomp_version()
-    except JailError as error:
-        return Layer("seccomp", False, error.reason, _SECCOMP_FIX)
-
-    def restrict() -> None:
-        confine.forbid_privileges()
-        confine.restrict_calls(program)
-
-    return _layer("seccomp", _try(0, restrict), detail=f"libseccomp {version}", fix=_SECCOMP_FIX)
-
-
-def _mediation() -> Layer:
-    """The tier `files`: calls that wait for a supervisor, whose answer only a signal that kills cuts short."""
-
-    def restrict() -> None:
-        confine.forbid_privileges()
-        confine.restrict_and_listen(build_filter("files"))
-
-    problem = _try(0, restrict)
-    detail = "plain files and sockets by rights (run --tier files)"
-    return _layer("mediation", problem, detail=detail, fix=_MEDIATION_FIX, needed=False)
-
-
-def _command() -> Layer:
-    """The root of an executable: mounts of the system, and a /proc and terminals of its own."""
-    host = system()
-
-    def enter() -> None:
-        confine.take_identity()
-        spec = CommandSpec(
-            path="/bin/true", argv=("true",), env={}, cwd="/", mounts=host.mounts, links=host.links, files=host.files
-        )
-        rooting.build(spec, rooting.take_trees(spec.mounts))
-        init.Opened((24, 80))
-
-    flags = libc.CLONE_NEWUSER | libc.CLONE_NEWNS | libc.CLONE_NEWPID | libc.CLONE_NEWNET
-    problem = _try(flags, enter)
-    return _layer("exec", problem, detail="a root, a /proc and a loopback for executables", fix=_EXEC_FIX, needed=False)
-
-
-def _overlay() -> Layer:
-    def mount() -> None:
-        confine.take_identity()
-        libc.mount("none", "/", flags=libc.MS_REC | libc.MS_PRIVATE)
-        libc.mount("kernos", "/proc", kind="tmpfs")
-        for name in ("lower", "upper", "work", "merged"):
-            os.mkdir(f"/proc/{name}")
-        options = "lowerdir=/proc/lower,upperdir=/proc/upper,workdir=/proc/work,userxattr"
-        libc.mount("overlay", "/proc/merged", kind="overlay", data=options)
-
-    problem = _try(libc.CLONE_NEWUSER | libc.CLONE_NEWNS, mount)
-    return _layer("overlay", problem, detail="changes kept apart (exec --overlay)", fix=_OVERLAY_FIX, needed=False)
-
-
-def _control_groups() -> Layer:
-    found: set[str] = set()
-    for path in _CGROUP_CONTROLLERS:
-        try:
-            found.update(Path(path).read_text().split())
-        except OSError:  # not mounted there
-            continue
-    if missing := sorted(_CONTROLLERS - found):
-        detail = (
-            f"cgroup v2 without {', '.join(missing)}: rlimits bound each worker alone, and one that spins is put into "
-            "the idle class (SCHED_IDLE), which gives way to all others"
-        )
-        return Layer("cgroup-v2", False, detail, _CGROUP_FIX, needed=False)
-    detail = (
-        f"{', '.join(sorted(_CONTROLLERS))}; not used: rlimits bound workers, and what spins gives way (SCHED_IDLE)"
-    )
-    return Layer("cgroup-v2", True, detail, "", needed=False)
+    kept = ", ".join(name.removeprefix("RLIMIT_") for name in weak.kept_limits())
+    return [
+        Layer("jail", False, f"{platform} has none of its layers: programs and tools are refused", fix),
+        Layer("weaker level", True, f"{weak.HAS}; limits that this system keeps: {kept}", "", needed=False),
+    ]
 
 
 def main() -> None:

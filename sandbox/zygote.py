@@ -23,13 +23,15 @@ import trio
 from sandbox import rooting
 from sandbox.attested import Received, attest, receive_nowait
 from sandbox.brood import Brood
-from sandbox.ending import Exit, wait
+from sandbox.ending import Exit
 from sandbox.errors import JailError, ZygoteGone
 from sandbox.filter import build_filter
-from sandbox.init import GO
+from sandbox.groups import Group, Groups
+from sandbox.leaves import settings_of
 from sandbox.limits import MESSAGE_BYTES_MAX, SETUP_S_MAX, SPAWNS_AT_ONCE_MAX, START_S_MAX, STOP_S_MAX
-from sandbox.messages import Bear, Begin, Born, Confined, Ended, Failed, FromZygote, Status
-from sandbox.spec import TIERS, CommandSpec, WorkerSpec, ZygoteSpec, plan_binds
+from sandbox.messages import Bear, Begin, Born, Confined, Failed, FromZygote, Ready, Status
+from sandbox.spec import TIERS, CommandSpec, Limits, WorkerSpec, ZygoteSpec, plan_binds
+from sandbox.worker import Command, Worker, buried, reap
 
 # Not -I, which would ignore the seed: what a durable program computes must not depend on the start.
 _FLAGS: Final = ("-s", "-S", "-P", "-X", "utf8")
@@ -39,79 +41,22 @@ _BOOTSTRAP: Final = "import sys; sys.path[:0] = {path!r}; from sandbox.nursery i
 
 _encode: Final = msgspec.msgpack.Encoder().encode
 _decode_status: Final = msgspec.msgpack.Decoder(Status).decode
-_decode_ended: Final = msgspec.msgpack.Decoder(Ended).decode
 _decode_answer: Final = msgspec.msgpack.Decoder(FromZygote).decode
-
-
-@final
-class Worker(msgspec.Struct, frozen=True, kw_only=True):
-    """A confined guest: a child of this process, not yet reaped.
-
-    `sock` is the kernel's end of its socket, `output` the reading end of a pipe that carries its raw
-    descriptors 1 and 2; both are non-blocking and the caller's to close. `pidfd` is closed by `reap`.
-    `layers_us` says what each layer took to put up. In the tier `files` `mediated` is where its calls are to be
-    answered, and its root, the caller's to close: until somebody answers, it waits.
-    """
-
-    pid: int
-    pidfd: int
-    sock: socket.socket
-    output: int
-    layers_us: dict[str, int]
-    mediated: tuple[int, int] | None = None
-
-
-@final
-class Command:
-    """A jail in which an executable waits to be started. `door` listens on the loopback of its network; the
-    descriptors of `stdio` are our ends of its 0, 1 and 2, or `terminal` is our end of its terminal (then there are no
-    pipes). All are non-blocking and the caller's to close, as those of `worker`."""
-
-    def __init__(self, worker: Worker, *, door: socket.socket, terminal: int, stdio: tuple[int, ...]) -> None:
-        self.worker = worker
-        self.door = door
-        self.terminal = terminal
-        self.stdio = stdio
-
-    def go(self) -> None:
-        """Executes it."""
-        self._say(GO)
-
-    def signal(self, number: int) -> None:
-        """STOP, CONT and KILL go to all that runs in the jail, any other signal to the command's own group. Nothing
-        happens to one that has ended."""
-        if number:
-            self._say(number)
-
-    def _say(self, byte: int) -> None:
-        try:
-            self.worker.sock.send(bytes((byte,)))
-        except OSError:
-            pass
-
-    async def ended(self) -> Ended | None:
-        """How the command ended; None if its jail was ended before it could say so."""
-        said = b""
-        while True:
-            await trio.lowlevel.wait_readable(self.worker.sock)
-            try:
-                data = self.worker.sock.recv(MESSAGE_BYTES_MAX)
-            except OSError:
-                data = b""
-            if not data:
-                return _decode_ended(said) if said else None
-            said += data
 
 
 @final
 class Zygote:
     """A running zygote. `spawn` may be called by many tasks at once; workers outlive the zygote."""
 
-    def __init__(self, spec: ZygoteSpec, process: subprocess.Popen[bytes], control: socket.socket) -> None:
+    def __init__(
+        self, spec: ZygoteSpec, process: subprocess.Popen[bytes], control: socket.socket, groups: Groups | None
+    ) -> None:
         self._spec = spec
+        self._groups = groups
+        self.ungrouped = ""
         self._process = process
         self._control = trio.socket.from_stdlib_socket(control)
-        self._brood = Brood(control)
+        self._brood = Brood(control, groups)
         self._closed = False
         self._pidfd = os.pidfd_open(process.pid)
         self._sending = trio.Lock()
@@ -119,8 +64,9 @@ class Zygote:
         self.pid: Final = process.pid
 
     @classmethod
-    async def start(cls, spec: ZygoteSpec) -> Zygote:
-        """Starts an interpreter and waits until it serves.
+    async def start(cls, spec: ZygoteSpec, groups: Groups | None = None) -> Zygote:
+        """Starts an interpreter and waits until it serves. With `groups`, each worker gets a control group of its own
+        there; `ungrouped` says why not, if the system refuses.
 
         Raises JailError: layer `zygote` if it cannot start or import what it should (with its last words),
         `seccomp` if libseccomp is missing.
@@ -134,10 +80,10 @@ class Zygote:
             except OSError as error:
                 ours.close()
                 raise JailError("zygote", f"cannot execute {spec.python}: {error.strerror}") from error
-        zygote = cls(spec, process, ours)
+        zygote = cls(spec, process, ours, groups)
         try:
             with trio.fail_after(START_S_MAX):
-                await zygote._begin(Begin(spec, filters, os.getpid()))
+                await zygote._begin(Begin(spec, filters, os.getpid(), grouped=groups is not None))
         except trio.TooSlowError:
             await zygote._kill()
             raise JailError("zygote", f"did not start within {START_S_MAX} s") from None
@@ -154,7 +100,7 @@ class Zygote:
         takes milliseconds and has a deadline.
         """
         plan_binds(self._spec.binds, worker.binds)
-        request = Bear(worker.without, given=len(given))
+        request = Bear(worker.without, given=len(given), bounds=self._bounds(worker.limits))
         return await self._whole(_encode(worker), request, given, [bind.source for bind in worker.binds])
 
     async def spawn_command(self, command: CommandSpec) -> Command:
@@ -172,7 +118,8 @@ class Zygote:
                 os.set_blocking(own, False)
                 stdio += own, other
             kinds = rooting.kinds_of(command.mounts)
-            request = Bear(command.without, given=len(stdio) // 2, kinds=kinds)
+            bounds = self._bounds(command.limits)
+            request = Bear(command.without, given=len(stdio) // 2, kinds=kinds, bounds=bounds)
             given = tuple(stdio[1::2])
             worker = await self._whole(_encode(command), request, given, rooting.sources_of(command.mounts))
             ours.pop_all()
@@ -199,15 +146,29 @@ class Zygote:
             await trio.lowlevel.wait_readable(self._pidfd)
         await self._kill()
 
+    def _bounds(self, limits: Limits) -> tuple[tuple[str, str], ...]:
+        return () if self._groups is None else settings_of(limits, self._groups.controllers)
+
     async def _begin(self, begin: Begin) -> None:
         try:
-            await self._control.send(_encode(begin))
+            await self._introduce(begin)
             data = await self._control.recv(MESSAGE_BYTES_MAX)
         except ConnectionError:
             data = b""
         answer = _decode_answer(data) if data else Failed("zygote", await self._last_words())
         if isinstance(answer, Failed):
             raise JailError(answer.layer, answer.reason)
+        if isinstance(answer, Ready):
+            self.ungrouped = answer.ungrouped
+            self._groups = None if self.ungrouped else self._groups
+
+    async def _introduce(self, begin: Begin) -> None:
+        with ExitStack() as opened:
+            fds: list[int] = []
+            if self._groups is not None:
+                fds.append(self._groups.open())
+                opened.callback(os.close, fds[0])
+            await self._control.sendmsg([_encode(begin)], _rights(fds))
 
     async def _last_words(self) -> str:
         await trio.lowlevel.wait_readable(self._pidfd)
@@ -232,7 +193,7 @@ class Zygote:
                     status.send(spec)
                     fds = [guest_status.fileno(), guest_sock.fileno(), guest_output, *given, *opened]
                     await self._ask(request, fds)
-                pid, layers_us, shown = await self._follow(status)
+                pid, group, layers_us, shown = await self._follow(status)
                 for fd in shown:
                     kept.callback(os.close, fd)
             pidfd = os.pidfd_open(pid)
@@ -240,20 +201,22 @@ class Zygote:
             os.set_blocking(output, False)
             kept.pop_all()
         mediated = (shown[0], shown[1]) if shown else None
-        return Worker(pid=pid, pidfd=pidfd, sock=sock, output=output, layers_us=layers_us, mediated=mediated)
+        return Worker(
+            pid=pid, pidfd=pidfd, sock=sock, output=output, layers_us=layers_us, mediated=mediated, group=group
+        )
 
     async def _ask(self, request: Bear, fds: list[int]) -> None:
         if self._closed:
             raise ZygoteGone("the zygote was closed; start another")
-        rights = (socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack(f"{len(fds)}i", *fds))
         try:
             async with self._sending:
-                await self._control.sendmsg([_encode(request)], [rights])
+                await self._control.sendmsg([_encode(request)], _rights(fds))
         except (ConnectionError, trio.ClosedResourceError) as error:
             raise ZygoteGone("the zygote is gone; start another") from error
 
-    async def _follow(self, status: socket.socket) -> tuple[int, dict[str, int], tuple[int, ...]]:
-        """The pid, the costs and the descriptors of a worker that got confined; raises and reaps if it did not."""
+    async def _follow(self, status: socket.socket) -> tuple[int, Group | None, dict[str, int], tuple[int, ...]]:
+        """The pid, the group, the costs and the descriptors of a worker that got confined; raises and reaps if it did
+        not."""
         pid = 0
         failed: Failed | None = None
         with trio.move_on_after(SETUP_S_MAX) as deadline:
@@ -261,16 +224,15 @@ class Zygote:
                 message, pid = self._attributed(received, pid)
                 match message:
                     case Confined(layers):
-                        self._brood.left(pid)
-                        return pid, layers, received.fds
+                        return pid, self._brood.left(pid), layers, received.fds
                     case Failed():
                         failed = failed or message
         if deadline.cancelled_caught:
             await self._end_stuck(status, pid)
             raise JailError("zygote", f"a worker was not confined within {SETUP_S_MAX} s; the zygote was ended")
-        self._brood.left(pid)
+        group = self._brood.left(pid)
         await self._brood.settle()
-        ended = await wait(os.pidfd_open(pid)) if pid else Exit()
+        ended = await buried(os.pidfd_open(pid), group) if pid else Exit()
         if ended.signal is not None:
             raise JailError("clone", f"the worker was killed by signal {ended.signal} while it was being set up")
         if failed is not None:
@@ -295,8 +257,8 @@ class Zygote:
                 break
             _, pid = self._attributed(received, pid)
         if pid:
-            self._brood.left(pid)
-            await wait(os.pidfd_open(pid))
+            group = self._brood.left(pid)
+            await buried(os.pidfd_open(pid), group)
 
     def _hang_up(self) -> None:
         self._closed = True
@@ -313,6 +275,8 @@ class Zygote:
         with trio.CancelScope(shield=True):
             await trio.lowlevel.wait_readable(self._pidfd)
             await self._brood.end()
+        if self._groups is not None:
+            self._groups.forget(self.pid)
         self._control.close()
         os.close(self._pidfd)
         self._pidfd = -1
@@ -321,9 +285,9 @@ class Zygote:
             self._process.stderr.close()
 
 
-async def reap(worker: Worker) -> Exit:
-    """Waits until a worker has ended, takes its status and closes its pidfd. Call it once per worker."""
-    return await wait(worker.pidfd)
+def _rights(fds: Sequence[int]) -> list[tuple[int, int, bytes]]:
+    """Descriptors that go with a message."""
+    return [(socket.SOL_SOCKET, socket.SCM_RIGHTS, struct.pack(f"{len(fds)}i", *fds))] if fds else []
 
 
 def _build_filters() -> dict[str, bytes]:

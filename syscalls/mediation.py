@@ -12,14 +12,16 @@ first: `missing`, where the process waits for what it lacks instead of being ref
 by a limit of calls or of a right's uses.
 """
 
+import re
 from collections.abc import Iterable
 from typing import Final, Literal, final
 
 from msgspec import Raw, Struct
 
 from syscalls.mounts import file_names
-from syscalls.rights import Right
+from syscalls.rights import ANY, WHOLE, Right
 from syscalls.row import Args, Flag, Row
+from syscalls.weburl import DEFAULT_PORTS
 
 MESSAGE_BYTES_MAX: Final = 128 * 1024
 DEEDS_MAX: Final = 32
@@ -28,6 +30,8 @@ DEEDS_BYTES_MAX: Final = 48 * 1024
 SERVE_FDS: Final = ("control", "notify", "root", "pidfd")
 """The descriptors that come with `Serve`, in this order: the worker's control socket, where its calls are answered,
 O_PATH of its root, and the worker itself."""
+
+_WHOLE_SITE: Final = re.compile(r"net:[^/]*://(?P<host>\[[^]]*\]|[^/:]+)(?::[^/]*)?/\*\*")
 
 Asking = Literal["never", "missing", "all"]
 Needed = tuple[tuple[str, tuple[str, ...]], ...]
@@ -155,7 +159,9 @@ def needed(args: Args) -> Needed:
         case Rename(path=path, to=to):
             return ("write", file_names(path)), ("write", file_names(to))
         case Connect():
-            names = tuple(tcp_name(host, args.port) for host in (*args.names, args.address))
+            hosts = (*args.names, args.address)
+            names = tuple(tcp_name(host, args.port) for host in hosts)
+            names += tuple(name for host in hosts for name in site_names(host, args.port))
             return (("connect", names), ("private", names)) if args.private else (("connect", names),)
     raise AssertionError(f"{args} is decided by may_resolve")
 
@@ -165,10 +171,31 @@ def tcp_name(host: str, port: int) -> str:
     return f"net:tcp:[{host}]:{port}" if ":" in host else f"net:tcp:{host}:{port}"
 
 
+def site_names(host: str, port: int) -> tuple[str, ...]:
+    """The names of the sites of a port, each as a whole: only a right to every action on all of one covers that. Nobody
+    sees what is asked for within TLS, so a right to less is none to connect."""
+    shown = f"[{host}]" if ":" in host else host
+    found = []
+    for scheme, own in DEFAULT_PORTS.items():
+        found += [f"net:{scheme}://{shown}/{WHOLE}"] if port == own else []
+        found.append(f"net:{scheme}://{shown}:{port}/{WHOLE}")
+    return tuple(found)
+
+
+def is_whole_site(right: Right) -> bool:
+    """Whether it is to every action on all of a site, or of many."""
+    return right.actions == (ANY,) and _WHOLE_SITE.fullmatch(right.resource) is not None
+
+
 def may_resolve(rights: Iterable[Right], host: str) -> bool:
     """Whether a name may be looked up: by who may connect there, at some port."""
     for right in rights:
-        if right.resource.startswith("net:tcp:"):
+        if is_whole_site(right):
+            found = _WHOLE_SITE.fullmatch(right.resource)
+            assert found is not None
+            if Right(f"net:tcp:{found['host']}").allows("connect", f"net:tcp:{host}"):
+                return True
+        elif right.resource.startswith("net:tcp:"):
             there = Right(right.resource.rpartition(":")[0], right.actions)
             if there.allows("connect", f"net:tcp:{host}"):
                 return True

@@ -12,7 +12,9 @@ from msgspec import Struct
 
 from syscalls.known_rights import check_right
 from syscalls.limits import ABI_VERSION
+from syscalls.parsing import Parser, check_parsers
 from syscalls.rights import Right
+from syscalls.worker_limits import CallLimits
 
 MANIFEST: Final = "kernos.json"
 """The name of the manifest in `*.dist-info/`."""
@@ -37,6 +39,8 @@ _ENTRY = re.compile(r"[a-z](?:[a-z0-9_-]{0,62}[a-z0-9])?")
 _REFERENCE = re.compile(r"[A-Za-z_]\w*(?:\.[A-Za-z_]\w*)*:(?:[A-Za-z_]\w*|\*)?", re.ASCII)
 _VERSION = re.compile(r"[0-9A-Za-z][0-9A-Za-z.!+_-]{0,62}")
 _BLANK = re.compile(r"\{([a-z][a-z0-9_]{0,30})\}")
+_AT = re.compile(r" - at `\$\.?([^`]*)`")
+"""How the decoder says where it was."""
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 _Decoded = TypeVar("_Decoded", bound=Struct)
@@ -76,7 +80,7 @@ class Ask(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
             if re.search(r"[*\s\x00-\x1f\x7f{}]", value):
                 raise ValueError(f"{name}={value}: no wildcards, spaces or brackets")
             if self.right.startswith("file:{" + name) and not value.startswith("/"):
-                raise ValueError(f"{name}={value}: an absolute path")
+                raise ValueError(f"{name}={value}: write an absolute path, or one that begins with ./")
         return check_right(_BLANK.sub(lambda found: values[found[1]].rstrip("/") or "/", self.right))
 
 
@@ -121,9 +125,9 @@ class Manifest(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
     """What a package adds and asks for. References are `MODULE:NAME`; of tools `MODULE:*` is all of a module.
 
     `abi` is the version of the system calls that it was built for, `tier` that of its workers (process.spawn says which
-    there are). Programs, tools and system calls are plugins and run
-    in the sandbox; drivers, policies, commands and model sources are extensions. Raises ValueError for what makes no
-    sense."""
+    there are); `call_limits` are those of each call of its tools and system calls. Programs, tools, parsers and system
+    calls are plugins and run in the sandbox; drivers, policies, commands and model sources are extensions. Raises
+    ValueError for what makes no sense."""
 
     name: str
     version: str
@@ -131,6 +135,7 @@ class Manifest(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
     summary: str = ""
     programs: dict[str, str] = {}
     tools: dict[str, str] = {}
+    parsers: dict[str, Parser] = {}
     syscalls: dict[str, str] = {}
     drivers: dict[str, str] = {}
     policies: dict[str, str] = {}
@@ -138,6 +143,7 @@ class Manifest(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
     sources: dict[str, str] = {}
     rights: tuple[Ask, ...] = ()
     limits: Limits = Limits()
+    call_limits: CallLimits = CallLimits()
     tier: Literal["pure", "threads"] = "pure"
     lock: tuple[Locked, ...] = ()
 
@@ -150,6 +156,8 @@ class Manifest(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
             raise ValueError(f"abi {self.abi}: it is 1 or more")
         for kind in ("programs", "tools", "syscalls", *EXTENSIONS):
             _check_entries(kind, getattr(self, kind))
+        _check_entries("parsers", {name: parser.parse for name, parser in self.parsers.items()})
+        check_parsers(self.parsers)
         if len(self.rights) > ASKS_MAX or len(self.lock) > LOCK_MAX:
             raise ValueError(f"at most {ASKS_MAX} rights and {LOCK_MAX} locked dependencies")
         if len({ask.right for ask in self.rights}) != len(self.rights):
@@ -169,9 +177,10 @@ class Manifest(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=Tr
 @final
 class Installed(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True, kw_only=True):
     """The record of an installed package. `release` is the folder of its version, beside the record; `sha256` that of
-    its wheel; `granted` the rights it holds; `values` what its blanks were filled with; `key` who signed it ("": nobody
-    did); `trusted` the word for extensions was given; `since` in seconds since 1970. `refused` are rights that were
-    asked for and kept back, or taken back."""
+    its wheel; `granted` the rights it holds; `values` what its blanks were filled with; `key` who signed it, and
+    `publisher` who published it, by attestations that hold before Sigstore ("": nobody); `trusted` the word for
+    extensions was given; `since` in seconds since 1970. `refused` are rights that were asked for and kept back, or
+    taken back."""
 
     manifest: Manifest
     release: str
@@ -180,6 +189,7 @@ class Installed(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=T
     refused: tuple[str, ...] = ()
     values: dict[str, str] = {}
     key: str = ""
+    publisher: str = ""
     trusted: bool = False
     since: float = 0.0
     before: str = ""
@@ -255,7 +265,7 @@ def _decode(data: bytes, type_: type[_Decoded]) -> _Decoded:
     try:
         return msgspec.json.decode(data, type=type_)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as bad:
-        raise ValueError(str(bad)) from None
+        raise ValueError(_AT.sub(r" (\1)", str(bad))) from None
 
 
 def _check_entries(kind: str, entries: dict[str, str]) -> None:

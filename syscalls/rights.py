@@ -23,6 +23,8 @@ _WEB = re.compile(r"net:(?:https?|\*)://(?:(?!\*\*)[a-z0-9_.:*-]|\[[0-9a-f:.]+\]
 _TCP = re.compile(r"net:tcp:(?:(?!\*\*)[a-z0-9_.*-]|\[[0-9a-f:.]+\])+:(?:[0-9]{1,5}|\*)")
 _CROOKED = re.compile(r"//|/\.{1,2}(?:/|$)")
 _STAR, _STARS = "\x01", "\x02"
+WHOLE = _STARS
+"""In a name: all that could stand there. Only a wildcard as wide covers it."""
 
 
 @final

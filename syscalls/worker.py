@@ -71,6 +71,25 @@ class Yielded(Result, frozen=True, kw_only=True):
     value: Raw = NIL
 
 
+@final
+class Parse(Args, frozen=True, kw_only=True):
+    """Have the function `program` (`MODULE:NAME`) make text of `data`, the bytes of a file called `file`; of
+    `text_bytes_max` at most. `packages` are folders to import from."""
+
+    program: str
+    data: bytes
+    file: str = ""
+    text_bytes_max: int
+    packages: tuple[str, ...] = ()
+
+
+@final
+class Parsed(Result, frozen=True, kw_only=True):
+    """The text."""
+
+    text: str
+
+
 DOOR_FD = 6
 """Where the worker of a door finds its listening socket."""
 
@@ -98,4 +117,6 @@ STREAM = Row(
 
 DOOR = Row(0x04, "worker.door", OpenDoor, Returned, None, Flag.EFFECT, "Serves a command's door until it is cancelled.")
 
-TABLE = {row.number: row for row in (RUN, DESCRIBE, INVOKE, STREAM, DOOR)}
+PARSE = Row(0x05, "worker.parse", Parse, Parsed, None, Flag.IDEMPOTENT, "Makes text of a document.")
+
+TABLE = {row.number: row for row in (RUN, DESCRIBE, INVOKE, STREAM, DOOR, PARSE)}

@@ -5,6 +5,7 @@ kept by the system or by the kernel's watch from outside.
 """
 
 import re
+from collections.abc import Mapping
 from typing import final
 
 from syscalls.row import Args
@@ -23,6 +24,13 @@ WORDS = {
     "output": ("output_bytes_s", _BYTES),
 }
 """What people write, as in `memory=256m,cpu=10s`: the field, and the units."""
+CALL_WORDS = {
+    "cpu": ("cpu_s", _SECONDS),
+    "memory": ("memory_bytes", _BYTES),
+    "wall": ("wall_s", _SECONDS),
+    "answer": ("answer_bytes", _BYTES),
+}
+"""As WORDS, of one call of a tool."""
 
 
 @final
@@ -39,26 +47,68 @@ class WorkerLimits(Args, frozen=True, kw_only=True):
     output_bytes_s: int | None = None
 
 
+@final
+class CallLimits(Args, frozen=True, kw_only=True):
+    """Limits of one call of a tool; None is none. `cpu_s` seconds of processor time; `memory_bytes` of address space;
+    `wall_s` seconds from its beginning to its end; `answer_bytes` of what it returns, or of all that it yields. A call
+    with any but the last has a worker of its own, which ends with it, and counts what it takes to start."""
+
+    cpu_s: int | None = None
+    memory_bytes: int | None = None
+    wall_s: float | None = None
+    answer_bytes: int | None = None
+
+    def __post_init__(self) -> None:
+        for field in self.__struct_fields__:
+            amount = getattr(self, field)
+            if amount is not None and not 0 < amount < 2**47:
+                raise ValueError(f"{field} of a call is a number above 0")
+
+    @property
+    def alone(self) -> bool:
+        """Whether the call needs a worker of its own: to end it, nobody else may be hurt."""
+        return (self.cpu_s, self.memory_bytes, self.wall_s) != (None, None, None)
+
+
+def least(*limits: CallLimits | None) -> CallLimits:
+    """What keeps all of them."""
+    there = [each for each in limits if each is not None]
+    said = {
+        field: [amount for each in there if (amount := getattr(each, field)) is not None]
+        for field in CallLimits.__struct_fields__
+    }
+    return CallLimits(**{field: min(amounts) for field, amounts in said.items() if amounts})
+
+
 def parse_limits(text: str) -> WorkerLimits:
     """`memory=256m,cpu=10s` as limits. Raises ValueError with the words or the units that there are."""
+    return WorkerLimits(**_parsed(text, WORDS))
+
+
+def parse_call_limits(text: str) -> CallLimits:
+    """`cpu=2s,answer=64k` as limits of one call. Raises ValueError as `parse_limits`."""
+    return CallLimits(**_parsed(text, CALL_WORDS))
+
+
+def _parsed(text: str, words: Mapping[str, tuple[str, dict[str, int]]]) -> dict[str, int]:
     found: dict[str, int] = {}
     for piece in text.split(","):
         word, _, amount = piece.strip().partition("=")
-        if word not in WORDS:
-            raise ValueError(f"no limit {word!r}: there are {', '.join(WORDS)}")
-        field, units = WORDS[word]
+        if word not in words:
+            raise ValueError(f"no limit {word!r}: there are {', '.join(words)}")
+        field, units = words[word]
         number = _NUMBER.fullmatch(amount.strip().lower())
         if number is None or number["unit"] not in units:
             known = ", ".join(unit for unit in units if unit) or "none"
             raise ValueError(f"{word}={amount}: write a whole number, with one of the units {known} if you like")
         found[field] = int(number["number"]) * units[number["unit"]]
-    return WorkerLimits(**found)
+    return found
 
 
 def show_limit(field: str, amount: float) -> str:
     """A limit for people: `memory: 256 MiB`, `cpu: 10 s`, `output: 4 MiB/s`."""
-    word = next(word for word, (name, _) in WORDS.items() if name == field)
-    if field == "cpu_s":
+    word = next(word for word, (name, _) in (WORDS | CALL_WORDS).items() if name == field)
+    if field in ("cpu_s", "wall_s"):
         return f"{word}: {amount:g} s"
     if not field.endswith(("_bytes", "_bytes_s")):
         return f"{word}: {amount:g}"

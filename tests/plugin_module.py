@@ -1,6 +1,6 @@
 """What a package of the tests adds: functions that serve system calls."""
 
-from kernos import Sys, tool
+from kernos import Sys, SyscallError, tool
 
 
 @tool
@@ -13,6 +13,16 @@ def double(number: int) -> int:
 async def who_asks(sys: Sys) -> list[str]:
     """The rights that this call runs with."""
     return [handle.right for handle in await sys.rights.list()]
+
+
+@tool
+async def may_ask(sys: Sys) -> str:
+    """Whether this call may ask about a model."""
+    try:
+        await sys.call("model.info", model="sim")
+    except SyscallError as refused:
+        return refused.errno.name
+    return "served"
 
 
 @tool

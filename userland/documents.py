@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import final
 
@@ -45,17 +45,29 @@ class Skipped(Struct, frozen=True):
         return f"skipped {self.name}: {self.why}"
 
 
-def read_folder(folder: Path) -> Iterator[Document | Skipped]:
+@final
+class Unparsed(Struct, frozen=True):
+    """A file that a parser of an installed package is for: its bytes."""
+
+    name: str
+    data: bytes
+
+
+Parses = Callable[[str], bool]
+"""Whether a parser is for a file of that name."""
+
+
+def read_folder(folder: Path, parses: Parses = lambda name: False) -> Iterator[Document | Skipped | Unparsed]:
     """Every file below `folder` (or that one file), sorted; hidden ones and links are passed over."""
     if folder.is_file():
-        yield _read(folder, folder.name)
+        yield _read(folder, folder.name, parses)
         return
     for number, path in enumerate(_files(folder)):
         name = str(path.relative_to(folder))
         if number >= FILES_MAX:
             yield Skipped(name, f"only the first {FILES_MAX} files are read: give a smaller folder")
             return
-        yield _read(path, name)
+        yield _read(path, name, parses)
 
 
 def check_folder(folder: Path) -> None:
@@ -73,7 +85,7 @@ def _files(folder: Path) -> Iterator[Path]:
                 yield path
 
 
-def _read(path: Path, name: str) -> Document | Skipped:
+def _read(path: Path, name: str, parses: Parses) -> Document | Skipped | Unparsed:
     try:
         size = path.stat().st_size
         if size > FILE_BYTES_MAX:
@@ -81,12 +93,19 @@ def _read(path: Path, name: str) -> Document | Skipped:
         data = path.read_bytes()
     except OSError as failed:
         return Skipped(name, f"cannot be read: {failed.strerror}")
+    if parses(name):
+        return Unparsed(name, data)
     if b"\0" in data[:_PROBE_BYTES]:
-        return Skipped(name, "binary, not text: convert it to text first")
+        return Skipped(name, "binary, not text: convert it, or install a package that parses it")
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as bad:
         return Skipped(name, f"not UTF-8 at byte {bad.start}: convert it, as in 'iconv -t UTF-8'")
+    return made_of(name, text)
+
+
+def made_of(name: str, text: str) -> Document | Skipped:
+    """A document of its text."""
     passages = tuple(Passage(f"{name}#{at}", piece) for at, piece in enumerate(split(text), 1))
     return Document(name, passages) if passages else Skipped(name, "empty")
 

@@ -4,9 +4,10 @@ import importlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import Any, cast
 
 from syscalls.errors import Invalid, NotFound
 from userland.sdk.program import Program, Tool
@@ -50,6 +51,15 @@ def load_tools(ref: str, file: str | None) -> dict[str, Tool]:
     if isinstance(one, Tool):
         return {one.name: one}
     raise NotFound(f"{module.__name__} has no tool {name!r}: put @tool above the function")
+
+
+def load_function(ref: str) -> Callable[..., Any]:
+    """The function that `ref` names: a parser is a plain one. Raises NotFound, and what its module raises."""
+    module, name = _module(ref, None)
+    found = getattr(module, name, None)
+    if callable(found):
+        return cast(Callable[..., Any], found)
+    raise NotFound(f"{module.__name__} has no function {name!r}")
 
 
 def _module(ref: str, file: str | None) -> tuple[ModuleType, str]:

@@ -1,4 +1,4 @@
-"""What a worker does when the kernel calls: run a program, list tools, call a tool."""
+"""What a worker does when the kernel calls: run a program, list tools, call a tool, parse a document."""
 
 import socket
 import sys
@@ -19,10 +19,11 @@ from syscalls.link.transport import SocketTransport, Transport
 from syscalls.peer import Peer
 from syscalls.row import Row
 from syscalls.wire import NIL, Call, Cancel, Event
-from syscalls.worker import Describe, Described, Invoke, Returned, Run, Yielded
+from syscalls.worker import Describe, Described, Invoke, Parse, Returned, Run, Yielded
 from userland.link import TRIO
 from userland.loading import load_program, load_tools, see_packages
 from userland.overrun import overrun
+from userland.parsing import parse
 from userland.printing import CURRENT, Output
 from userland.sdk.door import Door
 from userland.sdk.encoding import encode
@@ -92,6 +93,8 @@ class Worker:
                     self.link.reply(call_id, await self._run(args, scope))
                 elif isinstance(args, Describe):
                     self.link.reply(call_id, self._describe(args))
+                elif isinstance(args, Parse):
+                    self.link.reply(call_id, await _contained(lambda: parse(args), scope))
                 elif row.streams:
                     await self._stream(call_id, args, scope)
                 else:

@@ -9,6 +9,7 @@ import trio
 from syscalls.limits import CLIENT_LIMITS
 from syscalls.peer import Peer
 from syscalls.wire import Hello
+from userland import lookup
 from userland.printing import captured
 from userland.serving import serve_socket
 
@@ -23,6 +24,7 @@ def main(fd: int, payload: bytes = b"") -> int:
     peer = greet(sock, "worker")
     if peer is None:
         return 1
+    lookup.install()
     with captured():
         trio.run(serve_socket, sock, peer)
     return 0

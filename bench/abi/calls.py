@@ -16,6 +16,7 @@ from bench.abi.sides import CONFIG, Timed, in_turns, quiet, ratio, timed
 from bench.abi.threads import thread_calls
 from bench.kernelside import kernel
 from kernel.config import Bounds
+from kernel.watch.pages import PAGE_CALLS
 from syscalls.calls import kernel as kernel_calls
 from syscalls.calls import message, process
 from syscalls.codec import pack, unpack
@@ -80,12 +81,13 @@ def measure(folder: Path, *, quick: bool) -> dict[str, float]:
         "pingpong_ratio": ratio(taken, "blocking", "pingpong"),
         "program_ratio": ratio(taken, "program", "pingpong"),
         "thread_speedup": ratio(crowd, "threads", "callers"),
-        "trace_overhead": _trace_overhead(4 * rounds),
+        "trace_overhead": _trace_overhead(rounds),
     }
 
 
 def _trace_overhead(rounds: int) -> float:
-    """Percent that the trace adds to a call; its ring is full, as it is in a kernel that has worked for a while."""
+    """Percent that the trace adds to a call; its ring is full, as it is in a kernel that has worked for a while, and
+    each round has whole pages of calls in it."""
     with kernel(CONFIG, module="bench.abi.switched") as socket, BlockingLink.connect(str(socket)) as link:
         info: kernel_calls.KernelInfo = link.call(kernel_calls.INFO, kernel_calls.Info())
         run = timed(_no_op(link))
@@ -98,7 +100,9 @@ def _trace_overhead(rounds: int) -> float:
             return side
 
         run(Bounds().trace_records_max)
-        taken = in_turns({"on": switched(signal.SIGUSR1), "off": switched(signal.SIGUSR2)}, rounds=rounds)
+        taken = in_turns(
+            {"on": switched(signal.SIGUSR1), "off": switched(signal.SIGUSR2)}, rounds=rounds, unit=2 * PAGE_CALLS
+        )
     return 100 * (ratio(taken, "on", "off") - 1)
 
 

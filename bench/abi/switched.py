@@ -8,13 +8,13 @@ import signal
 import sys
 from typing import Any
 
-from kernel import boot
+from kernel import assembly, boot
 from kernel.gate import Gate
 
 
 def main() -> int:
     """Boots and runs."""
-    boot.Gate = _switchable  # type: ignore[assignment, attr-defined]
+    assembly.Gate = _switchable  # type: ignore[assignment, attr-defined]
     return boot.main()
 
 
@@ -22,7 +22,7 @@ def _switchable(*parts: Any, **named: Any) -> Gate:
     gate = Gate(*parts, **named)
 
     def switch(number: int, frame: object) -> None:
-        gate.recorder.on = number == signal.SIGUSR1
+        gate.recorder.switch(number == signal.SIGUSR1)
 
     signal.signal(signal.SIGUSR1, switch)
     signal.signal(signal.SIGUSR2, switch)

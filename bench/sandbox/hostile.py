@@ -25,6 +25,8 @@ from tests.escape import programs as corpus
 from tests.escape.stage import open_stage
 
 WORKERS, HOSTILE, WORKING = 200, 50, 32
+PAUSES = 60
+"""How often who works does: some seconds, in which being started at the same time weighs little."""
 ROUNDS = 3
 HUNGRY = (
     "spin",
@@ -59,14 +61,13 @@ def measure(folder: Path, *, quick: bool) -> dict[str, float]:
     """The figures."""
     file = folder / "beside.py"
     file.write_text(PROGRAM)
-    rounds = 20 if quick else 60
     alone, beside = [], []
     with open_stage() as stage, kernel(CONFIG) as socket, BlockingLink.connect(str(socket)) as link:
         _work(link, file, 2)
         for _ in range(1 if quick else ROUNDS):
-            alone.append(_work(link, file, rounds))
+            alone.append(_work(link, file, PAUSES))
             with _hostile(link, file, stage):
-                beside.append(_work(link, file, rounds))
+                beside.append(_work(link, file, PAUSES))
     slower = [100 * (b / a - 1) for a, b in zip(alone, beside, strict=True)]
     return {"hostile_slowdown": median(slower), "hostile_alone_ms": 1000 * median(alone)}
 

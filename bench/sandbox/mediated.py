@@ -2,10 +2,11 @@
 
 `filter_overhead` is what the filter adds to a program that reads a folder of small files (list, stat, open, fstat,
 read, close, and little else), in percent over the same jail without a filter: the two run in turns, in workers of one
-zygote, and the best of many short rounds of each counts. `filter_call_ns` is what it adds to one call: any filter
-costs that, also one that allows everything. `mediated_open_us` is the median of `os.open` of a file that a right
-covers, until its descriptor is there; deeds are told to somebody who takes them; worker and supervisor share a core,
-as across cores one would measure how long the machine sleeps. `direct_open_us` is the same open without a supervisor.
+zygote; of a worker the best of many short rounds counts, of the workers the median. `filter_call_ns` is what it adds
+to one call: any filter costs that, also one that allows everything. `mediated_open_us` is the median of `os.open` of a
+file that a right covers, until its descriptor is there; deeds are told to somebody who takes them; worker and
+supervisor share a core, as across cores one would measure how long the machine sleeps. `direct_open_us` is the same
+open without a supervisor.
 """
 
 import encodings
@@ -16,6 +17,7 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import msgspec
@@ -24,7 +26,8 @@ import trio
 from bench.abi.sides import pin
 from sandbox.interpreter import guest_binds, guest_path
 from sandbox.spec import Bind, Limits, WorkerSpec, ZygoteSpec
-from sandbox.zygote import Worker, Zygote, reap
+from sandbox.worker import Worker, reap
+from sandbox.zygote import Zygote
 from syscalls.mediation import MESSAGE_BYTES_MAX, Grants, Serve
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -58,15 +61,15 @@ async def _measure(folder: Path, pairs: int) -> dict[str, float]:
         direct = await _run(zygote, host, folder, asked)
         opened = await _run(zygote, host, folder, asked, mediated=True)
     return {
-        "filter_overhead": max(0.0, 100 * (_best(filtered, "walk_us") / _best(bare, "walk_us") - 1)),
-        "filter_call_ns": _best(filtered, "call_ns") - _best(bare, "call_ns"),
+        "filter_overhead": max(0.0, 100 * (_typical(filtered, "walk_us") / _typical(bare, "walk_us") - 1)),
+        "filter_call_ns": _typical(filtered, "call_ns") - _typical(bare, "call_ns"),
         "mediated_open_us": opened["us"],
         "direct_open_us": direct["us"],
     }
 
 
-def _best(runs: list[dict[str, float]], name: str) -> float:
-    return min(run[name] for run in runs)
+def _typical(runs: list[dict[str, float]], name: str) -> float:
+    return median(run[name] for run in runs)
 
 
 @asynccontextmanager

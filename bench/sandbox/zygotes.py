@@ -10,7 +10,8 @@ import trio
 
 from kernel.workers.jail import ENTRY, zygote_spec
 from sandbox.spec import WorkerSpec
-from sandbox.zygote import Worker, Zygote, reap
+from sandbox.worker import Worker, reap
+from sandbox.zygote import Zygote
 
 
 @asynccontextmanager

@@ -5,25 +5,24 @@ import os
 import pwd
 import socket
 import stat
-import struct
 from pathlib import Path
 from typing import final
 
 import trio
 
+from kernel.doors.caller import caller_of
 from kernel.doors.guest import Guests, turn_away
 from kernel.doors.session import Sessions
 from kernel.loop import TRIO
 from kernel.machine import Machine
 from kernel.permission import OPERATOR
-from syscalls.errors import Busy, Invalid, IOFailed, SyscallError
+from syscalls.errors import Busy, Invalid, IOFailed, NoSyscall, SyscallError
 from syscalls.limits import CLIENT_LIMITS
 from syscalls.link.pump import RECEIVE_BYTES
 from syscalls.link.transport import SocketTransport
 from syscalls.paths import SOCKET_BYTES_MAX
 from syscalls.wire import FrameBuffer, Hello, WireError, decode
 
-_CREDENTIALS = struct.Struct("3i")
 _BACKLOG = 128
 
 
@@ -49,17 +48,18 @@ class Door:
             path.unlink(missing_ok=True)
 
     async def _answer(self, stream: trio.SocketStream) -> None:
-        pid, uid, _ = _CREDENTIALS.unpack(
-            stream.socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
-        )
-        connection = SocketTransport(socket.socket(fileno=stream.socket.detach()), TRIO)
+        sock = socket.socket(fileno=stream.socket.detach())
+        connection = SocketTransport(sock, TRIO)
         self._open += 1
         try:
+            pid, uid = caller_of(sock)
             reason = self._unwelcome(uid)
             if reason:
                 await turn_away(connection, reason)
             else:
                 await self._greet(connection, pid, _user_name(uid))
+        except NoSyscall as unknown:
+            await turn_away(connection, str(unknown))
         finally:
             self._open -= 1
 

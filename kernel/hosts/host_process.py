@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -102,9 +103,17 @@ async def start_child(driver: str, log_file: Path, *, site: str = "") -> HostPro
 @contextmanager
 def _shared_page() -> Iterator[tuple[mmap.mmap, int]]:
     """Memory to share with a child: as we see it, and the descriptor to hand on. The memory outlives both."""
-    file = os.memfd_create("kernos-ledger")
+    file = _memory_file()
     try:
         os.ftruncate(file, LEDGER_PAGE.size)
         yield mmap.mmap(file, LEDGER_PAGE.size), file
     finally:
         os.close(file)
+
+
+def _memory_file() -> int:
+    """A file without a name: in memory where the system has such, else in the folder for temporary ones."""
+    if hasattr(os, "memfd_create"):
+        return os.memfd_create("kernos-ledger")
+    with tempfile.TemporaryFile(prefix="kernos-ledger-") as file:
+        return os.dup(file.fileno())

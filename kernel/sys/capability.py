@@ -6,7 +6,7 @@ from kernel.capability import Capability
 from kernel.gate import Handler
 from kernel.machine import Machine
 from kernel.trap import Trap
-from kernel.watch.trace import short
+from kernel.watch.tracetext import short
 from syscalls.calls import capability as abi
 from syscalls.calls.process import Nothing
 from syscalls.errors import Invalid, NoSuchProcess, NotFound

@@ -13,6 +13,7 @@ from kernel.process import Process
 from kernel.sys.collection import METHODS, collection_of, use
 from kernel.trap import Trap
 from kernel.wait import within
+from kernel.workers.parsers import Named
 from kernel.workers.tool import as_text
 from syscalls.calls import device as abi
 from syscalls.calls.process import Nothing
@@ -62,8 +63,9 @@ async def call(machine: Machine, trap: Trap, args: abi.CallTool) -> abi.ToolAnsw
             by = args.device
         else:
             tool = machine.devices.tool(args.device)
-            value = await tool.call(args.method, args.arguments, partial(_lent, machine, trap.process, args))
-            by = f"sandboxed worker {tool.process.worker_pid if tool.process else 0}"
+            lend = partial(lent, machine, trap.process, args.lend, f"{args.device}.{args.method}")
+            value, worker = await tool.call(args.method, args.arguments, lend, args.limits)
+            by = f"sandboxed worker {worker}"
         trap.driver_s = machine.clock.now() - began
         text = shown(bytes(value))
         trap.detail = f"{text} ({by})"
@@ -77,14 +79,17 @@ async def stream(machine: Machine, trap: Trap, args: abi.CallTool) -> abi.ToolSt
     if machine.devices.is_store(args.device):
         raise Invalid("a store yields nothing: use device.call")
     items = 0
+
+    async def take(value: bytes) -> None:
+        nonlocal items
+        trap.emit(abi.ToolItem(value=Raw(value), text=shown(value)))
+        items += 1
+        await trap.room()
+
     with within(args.timeout_s):
-        lend = partial(_lent, machine, trap.process, args)
-        async with machine.devices.tool(args.device).stream(args.method, args.arguments, lend) as yielded:
-            async for each in yielded:
-                value = bytes(each.value)
-                trap.emit(abi.ToolItem(value=Raw(value), text=shown(value)))
-                items += 1
-                await trap.room()
+        lend = partial(lent, machine, trap.process, args.lend, f"{args.device}.{args.method}")
+        tool = machine.devices.tool(args.device)
+        await tool.stream(args.method, args.arguments, take, lend, args.limits)
         return abi.ToolStreamed(items=items)
     raise TimedOut(f"{args.device}.{args.method} had not ended in {args.timeout_s:g} s")
 
@@ -94,10 +99,35 @@ def close(machine: Machine, trap: Trap, args: abi.CloseDevice) -> Nothing:
     return Nothing()
 
 
+def parsers(machine: Machine, trap: Trap, args: abi.ListParsers) -> abi.ParserTable:
+    return abi.ParserTable(parsers=tuple(_of_parser(each) for each in machine.plugins.parsers.all()))
+
+
+async def parse(machine: Machine, trap: Trap, args: abi.ParseDocument) -> abi.ParsedDocument:
+    began = machine.clock.now()
+    text = await machine.plugins.parsers.parse(trap.process, args.parser, args.file, args.data)
+    trap.driver_s = machine.clock.now() - began
+    trap.detail = f"{len(text)} characters of {len(args.data)} bytes"
+    return abi.ParsedDocument(text=text)
+
+
+def _of_parser(named: Named) -> abi.ParserInfo:
+    return abi.ParserInfo(
+        name=named.name,
+        package=named.package.name,
+        version=named.package.record.manifest.version,
+        suffixes=named.parser.suffixes,
+        types=named.parser.types,
+    )
+
+
 def _admitted(machine: Machine, trap: Trap, args: abi.CallTool) -> Handle | None:
     """The handle of a call that names one. Raises Busy, NotFound, Invalid."""
-    if len(args.lend) > LENT_MAX or (args.lend and machine.devices.is_store(args.device)):
-        raise Invalid(f"{len(args.lend)} capabilities lent with one call: {LENT_MAX} at most, and to tools alone")
+    if args.limits is not None and machine.devices.is_store(args.device):
+        raise Invalid(f"{args.device} is a store: only calls of tools have limits")
+    check_lent(args.lend)
+    if args.lend and machine.devices.is_store(args.device):
+        raise Invalid(f"{args.device} is a store: capabilities are lent to tools alone")
     trap.facts = {"tool": f"{args.device}.{args.method}"}
     if not args.handle:
         if machine.devices.is_store(args.device):
@@ -111,23 +141,29 @@ def _admitted(machine: Machine, trap: Trap, args: abi.CallTool) -> Handle | None
     return held
 
 
+def check_lent(numbers: tuple[int, ...]) -> None:
+    """Raises Invalid (EINVAL) for more than a call lends."""
+    if len(numbers) > LENT_MAX:
+        raise Invalid(f"{len(numbers)} capabilities lent with one call: {LENT_MAX} at most")
+
+
 @contextmanager
-def _lent(machine: Machine, caller: Process, args: abi.CallTool, tool: Process) -> Iterator[int]:
-    """The channel of the tool's calls, with what the caller lends until the block ends. Raises PermissionDenied (EPERM)
-    for a capability that is another's."""
-    if not args.lend:
+def lent(machine: Machine, caller: Process, numbers: tuple[int, ...], name: str, tool: Process) -> Iterator[int]:
+    """The channel of a tool's calls while it serves `name`, with what the caller lends until the block ends. Raises
+    PermissionDenied (EPERM) for a capability that is another's."""
+    if not numbers:
         yield tool.pid
         return
     table = machine.processes.capabilities
-    chosen = [table.mine(caller, number, None) for number in args.lend]
-    what = f"{args.device}.{args.method}, called by process {caller.pid} ({caller.name})"
-    lent = tuple(table.lend(caller, each, tool.pid, f"for {what}") for each in chosen)
-    channel = tool.borrow(lent)
+    chosen = [table.mine(caller, number, None) for number in numbers]
+    what = f"{name}, called by process {caller.pid} ({caller.name})"
+    given = tuple(table.lend(caller, each, tool.pid, f"for {what}") for each in chosen)
+    channel = tool.borrow(given)
     try:
         yield channel
     finally:
         tool.give_back(channel)
-        for each in lent:
+        for each in given:
             table.revoke(each, f"{what}, is over")
 
 
@@ -145,4 +181,6 @@ HANDLERS: dict[int, Handler] = {
     abi.OPEN.number: open_,
     abi.STREAM.number: stream,
     abi.CLOSE.number: close,
+    abi.PARSERS.number: parsers,
+    abi.PARSE.number: parse,
 }

@@ -8,7 +8,8 @@ from kernel.machine import Machine
 from kernel.process import Process
 from kernel.trap import Trap
 from kernel.version import VERSION
-from kernel.watch.trace import CallEntry, Entry, EventEntry
+from kernel.watch.callentry import CallEntry
+from kernel.watch.trace import Entry, EventEntry
 from syscalls.calls import kernel as abi
 from syscalls.calls.process import Nothing
 from syscalls.errors import Invalid

@@ -1,17 +1,18 @@
 """The kernel family, continued: the system calls of installed packages, listed and served."""
 
+from functools import partial
 from typing import Any
 
 from msgspec import Raw
 
 from kernel.gate import Handler
 from kernel.machine import Machine
-from kernel.sys.device import shown
+from kernel.sys.device import check_lent, lent, shown
 from kernel.trap import Trap
 from kernel.workers.plugins import Served
 from syscalls.calls import plugin as abi
 from syscalls.calls.device import ToolAnswer
-from syscalls.codec import pack
+from syscalls.codec import pack, unpack
 from syscalls.errors import NotFound, SyscallError
 from syscalls.turns import ToolSpec
 
@@ -44,16 +45,28 @@ async def _told(served: Served) -> abi.PluginCall:
 
 
 async def serve(machine: Machine, trap: Trap, args: dict[str, Any]) -> ToolAnswer:
-    """A call of a package: its worker answers, with the package's rights."""
+    """A call of a package: its worker answers, with the package's rights and those that the caller lends."""
     served = machine.plugins.call(trap.row.name)
+    numbers = _lending(args)
     began = machine.clock.now()
     spec = await served.spec()
-    value = bytes(await served.tool.call(spec.name, Raw(pack(args))))
+    given = Raw(pack({name: value for name, value in args.items() if name != abi.LEND}))
+    answered = await served.tool.call(spec.name, given, partial(lent, machine, trap.process, numbers, trap.row.name))
+    value = bytes(answered.value)
     trap.driver_s = machine.clock.now() - began
     text = shown(value)
     trap.facts = {"package": served.package}
-    trap.detail = f"{text} (sandboxed worker {served.tool.process.worker_pid if served.tool.process else 0})"
+    trap.detail = f"{text} (sandboxed worker {answered.worker})"
     return ToolAnswer(value=Raw(value), text=text)
+
+
+def _lending(args: dict[str, Any]) -> tuple[int, ...]:
+    """The capabilities that the caller lends. Raises Invalid (EINVAL)."""
+    if abi.LEND not in args:
+        return ()
+    numbers: tuple[int, ...] = unpack(tuple[int, ...], args[abi.LEND])
+    check_lent(numbers)
+    return numbers
 
 
 HANDLERS: dict[int, Handler] = {abi.CALLS.number: calls}

@@ -17,7 +17,7 @@ from kernel.programs import Image
 from kernel.signals import signal_of
 from kernel.trap import Trap
 from kernel.wait import first_of, within
-from kernel.watch.trace import short
+from kernel.watch.tracetext import short
 from kernel.workers.launch import shown_by
 from kernel.workers.limit import narrowed
 from kernel.workers.worker import write_log
@@ -89,7 +89,7 @@ class Plan(Struct, frozen=True):
     limits: Mapping[Resource, int]
     packages: tuple[str, ...]
     worker: WorkerLimits
-    tier: abi.Tier
+    tier: abi.ShownTier
 
 
 def plan_child(machine: Machine, parent: Process, args: abi.Spawn | abi.SpawnMany | Exec) -> Plan:
@@ -116,7 +116,7 @@ def plan_child(machine: Machine, parent: Process, args: abi.Spawn | abi.SpawnMan
         if image.site:
             packages = (image.site, *(args.packages or ()))
     name = short(args.name or name or "command")
-    tier: abi.Tier = "pure" if isinstance(args, Exec) else args.tier
+    tier: abi.ShownTier = "command" if isinstance(args, Exec) else args.tier
     if package is not None:
         worker = package.limited(worker)
         tier = package.record.manifest.tier if tier == "pure" else tier

@@ -1,8 +1,8 @@
 """The trace ring: what happened lately, in order, for strace-like reading, top and the demo.
 
-An entry is kept as it was made and becomes text only when somebody reads it: a call that nobody looks at costs one
-struct. The ring is bounded in entries and in bytes, and what lies in it is copied: no entry keeps a frame, an argument
-or a process alive.
+An entry is kept as it was made and becomes text only when somebody reads it; calls that never waited lie in pages, and
+become entries only then. The ring is bounded in entries and in bytes, and what lies in it is copied: no entry keeps a
+frame, an argument or a process alive.
 """
 
 from collections import deque
@@ -14,64 +14,11 @@ from msgspec import Struct
 
 from kernel.clock import Clock
 from kernel.config import Bounds, TraceConfig
-from kernel.watch.tracetext import args_text, result_text, short
+from kernel.watch.callentry import ENTRY_BYTES, CallEntry
+from kernel.watch.pages import PAGE_CALLS, PAGED_BYTES_MAX, Page
 from syscalls.calls.kernel import TraceRecord
-from syscalls.row import Row
-
-__all__ = ["CallEntry", "Entry", "EventEntry", "Trace", "short"]
 
 DETAIL_CHARS_MAX = 1000
-ENTRY_BYTES = 320
-"""What an entry takes besides its texts, about."""
-
-
-@final
-class CallEntry(Struct, gc=False):
-    """A system call, made when it begins and finished when it ends. `args` and `result` are msgpack as it crossed the
-    wire where that is short, else text; "" where they are not kept."""
-
-    number: int
-    row: Row
-    pid: int
-    principal: str
-    account: str
-    began_s: float
-    at_s: float = 0.0
-    args: bytes | str = ""
-    result: bytes | str = ""
-    errno: str = ""
-    right: str = ""
-    queued_s: float = 0.0
-    driver_s: float = 0.0
-    prompt_tokens: int = 0
-    generated_tokens: int = 0
-    facts: dict[str, str] | None = None
-
-    def bytes_kept(self) -> int:
-        return ENTRY_BYTES + len(self.args) + len(self.result) + (ENTRY_BYTES if self.facts else 0)
-
-    def record(self, seq: int, kind: str = "call") -> TraceRecord:
-        """The entry for readers; kind `begun` is the same call before its end."""
-        return TraceRecord(
-            seq=seq,
-            at_s=self.at_s if kind == "call" else self.began_s,
-            kind=kind,
-            pid=self.pid,
-            call=self.number,
-            name=self.row.name,
-            args=args_text(self.row, self.args),
-            result=result_text(self.row, self.result),
-            errno=self.errno,
-            took_s=self.at_s - self.began_s if kind == "call" else 0.0,
-            queued_s=self.queued_s,
-            driver_s=self.driver_s,
-            prompt_tokens=self.prompt_tokens,
-            generated_tokens=self.generated_tokens,
-            right=short(self.right),
-            detail=self.facts or {},
-            principal=self.principal,
-            account=self.account,
-        )
 
 
 @final
@@ -100,7 +47,7 @@ class Trace:
 
     `under_way` are the calls that have begun, may wait and have not ended, by their number. `watched` is whether
     somebody waits for what comes next. `settle` has whoever jots calls down add them: before anybody looks, and before
-    anything else is added.
+    anything else is added; at `page_calls` of them at the latest, for a page that fills the ring would empty it.
     """
 
     def __init__(
@@ -112,9 +59,11 @@ class Trace:
         config: TraceConfig | None = None,
     ) -> None:
         self._clock = clock
-        self._ring: deque[Entry] = deque()
+        self._ring: deque[Entry | Page] = deque()
+        self._held = 0
         self._records_max = records_max
         self._bytes_max = bytes_max
+        self.page_calls = max(1, min(PAGE_CALLS, records_max, bytes_max // PAGED_BYTES_MAX))
         self._next = 1
         self._news: trio.Event | None = None
         self.config = config or TraceConfig()
@@ -143,19 +92,20 @@ class Trace:
         self._ring.append(entry)
         self._added(1, entry.bytes_kept())
 
-    def extend(self, entries: list[CallEntry], size: int) -> None:
-        """As `add`, of calls that were jotted down and are counted now; they take `size` bytes."""
-        if entries:
-            self._calls += len(entries)
-            self._ring += entries
-            self._added(len(entries), size)
+    def extend(self, page: Page) -> None:
+        """As `add`, of calls that were jotted down and are counted now."""
+        self._calls += page.count
+        self._ring.append(page)
+        self._added(page.count, page.bytes_kept())
 
     def _added(self, count: int, size: int) -> None:
-        ring = self._ring
         self._next += count
+        self._held += count
         self._bytes_kept += size
-        while len(ring) > self._records_max or self._bytes_kept > self._bytes_max:
-            self._bytes_kept -= ring.popleft().bytes_kept()
+        while self._held > self._records_max or self._bytes_kept > self._bytes_max:
+            oldest = self._ring.popleft()
+            self._held -= _entries_in(oldest)
+            self._bytes_kept -= oldest.bytes_kept()
         if self.watched:
             self.wake()
 
@@ -163,11 +113,10 @@ class Trace:
         """Records after `seq`, oldest first: all, or those whose entry is `wanted`. What is added while it is read is
         not among them."""
         self.settle()
-        newest, ring = self._next - 1, self._ring
-        fresh = min(max(newest - seq, 0), len(ring))
-        skipped = len(ring) - fresh
-        batch = [ring[skipped + i] for i in range(fresh)] if fresh * 4 < len(ring) else list(ring)[skipped:]
-        for number, entry in enumerate(batch, newest - fresh + 1):
+        fresh = min(max(self._next - 1 - seq, 0), self._held)
+        number = self._next - 1 - fresh
+        for entry in _last(self._ring, fresh):
+            number += 1
             if wanted is None or wanted(entry):
                 yield entry.record(number)
 
@@ -206,6 +155,26 @@ class Trace:
             self._news = trio.Event()
             self.watched = True
         await self._news.wait()
+
+
+def _entries_in(piece: Entry | Page) -> int:
+    return piece.count if isinstance(piece, Page) else 1
+
+
+def _last(ring: deque[Entry | Page], count: int) -> Iterator[Entry]:
+    """The last `count` entries as they are now."""
+    pieces = list[Entry | Page]()
+    for piece in reversed(ring):
+        if count <= 0:
+            break
+        pieces.append(piece)
+        count -= _entries_in(piece)
+    for piece in reversed(pieces):
+        if isinstance(piece, Page):
+            yield from piece.entries(skipped=max(-count, 0))
+        else:
+            yield piece
+        count = 0
 
 
 def _nothing() -> None:

@@ -22,7 +22,7 @@ from kernel.clock import Clock
 from kernel.config import Bounds
 from kernel.link import Entrance
 from kernel.messages.pipe import Pipes
-from kernel.outcome import lost
+from kernel.outcome import ended, lost
 from kernel.process import Process
 from kernel.workers.launch import CommandEnd, CommandRequest, Launched, LaunchedCommand, Launcher, LaunchRequest
 from kernel.workers.supervision import grants_of
@@ -31,6 +31,7 @@ from syscalls import worker as abi
 from syscalls.calls.process import Exit, LogLine
 from syscalls.errors import Invalid, SyscallError
 from syscalls.link.duplex import Duplex
+from syscalls.mediation import is_whole_site
 from syscalls.rights import Right
 from syscalls.signals import Signal
 
@@ -91,7 +92,7 @@ class CommandHost:
         self._clock = clock
         self._default_model = default_model
         self._supervise = supervise
-        self._proxied = any(right.overlaps(_TCP) for right in process.rights)
+        self._proxied = any(right.overlaps(_TCP) or is_whole_site(right) for right in process.rights)
         self._launched: LaunchedCommand | None = None
         self._early: list[int] = []
 
@@ -119,7 +120,8 @@ class CommandHost:
         """From its jail to its end. Raises IOFailed with the layer that could not be put up."""
         key = f"sk-kernos-{secrets.token_urlsafe(_KEY_BYTES)}"
         launched = await self._launcher.command(replace(self._request, door_env=self._door_env(key)))
-        outcome = lost(self._process)
+        process = self._process
+        outcome = lost(process)
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(launched.drain, self._print)
@@ -141,6 +143,9 @@ class CommandHost:
             with trio.CancelScope(shield=True):
                 await launched.wait()
                 await launched.aclose()
+        if launched.over and outcome.status != "done" and process.ending is None:
+            process.over = launched.over
+            return ended(process, "over_limit")
         return outcome
 
     def _door_env(self, key: str) -> dict[str, str]:
@@ -173,7 +178,7 @@ class CommandHost:
         """Runs it while its door is served; None where the door's worker died, and the command with it."""
         process = self._process
         model = process.model or self._default_model
-        ended: CommandEnd | None = None
+        told: CommandEnd | None = None
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_until_gone, wire, nursery.cancel_scope)
             ticket = wire.begin(abi.DOOR, abi.OpenDoor(pid=process.pid, channel=process.pid, key=key, model=model))
@@ -185,21 +190,21 @@ class CommandHost:
             self._launched = launched
             async with trio.open_nursery() as pumps:
                 reading = self._connect(launched, pumps)
-                ended = await launched.ended()
+                told = await launched.ended()
                 reading.cancel()
             nursery.cancel_scope.cancel()
-        return None if ended is None else self._exit(ended)
+        return None if told is None else self._exit(told)
 
-    def _exit(self, ended: CommandEnd) -> Exit:
+    def _exit(self, end: CommandEnd) -> Exit:
         pid, name = self._process.pid, self._request.path
-        if ended.failed:
-            why = f"{name} cannot be executed: {ended.failed}{_hint(ended)}"
-            return Exit(pid=pid, status="failed", code=ended.code, error=why)
-        if ended.signal:
-            code, told = 128 + ended.signal, f"signal {ended.signal} ({_signal_name(ended.signal)})"
+        if end.failed:
+            why = f"{name} cannot be executed: {end.failed}{_hint(end)}"
+            return Exit(pid=pid, status="failed", code=end.code, error=why)
+        if end.signal:
+            code, told = 128 + end.signal, f"signal {end.signal} ({_signal_name(end.signal)})"
             return Exit(pid=pid, status="failed", code=code, error=f"{name} was ended by {told}")
-        if ended.code:
-            return Exit(pid=pid, status="failed", code=ended.code, error=f"{name} ended with status {ended.code}")
+        if end.code:
+            return Exit(pid=pid, status="failed", code=end.code, error=f"{name} ended with status {end.code}")
         return Exit(pid=pid, status="done")
 
     def _connect(self, launched: LaunchedCommand, pumps: trio.Nursery) -> trio.CancelScope:

@@ -394,6 +394,7 @@ def _request(process: Process, image: Image, spawn: Spawn | SpawnMany, args: Raw
 
 def _wanted(process: Process, image: Image) -> LaunchRequest:
     """In the tier `files` only the program and its packages are shown: all else is opened by right, as it is then."""
+    assert process.tier != "command", "a command has its own way"
     plain = LaunchRequest(
         pid=process.pid, name=process.name, folders=_visible(process, image), tier=process.tier, limits=process.limits
     )

@@ -5,6 +5,7 @@ them, and fifty programs in endless loops leave little to the thirty that work. 
 at what each worker used of the processor. One that used SPIN_S without once giving way by itself, as whoever waits for
 anything does, goes into the system's idle class (SCHED_IDLE), from which it is run when a processor would stand still
 otherwise. One that gives way again comes back, where the system lets it: that takes privilege, without which it stays.
+With a control group that shares out the processor it is the group that is made idle, and takes no privilege.
 
 How long a worker ran or waited to run would say the same on an idle machine, and nothing on a busy one: there who works
 waits as much as who spins. A computation that runs alone runs as fast as before.
@@ -14,7 +15,7 @@ import contextlib
 import os
 import time
 from pathlib import Path
-from typing import final
+from typing import Protocol, final
 
 import trio
 from msgspec import Struct
@@ -26,6 +27,18 @@ SPIN_S = 0.05
 FEW = 2
 """So often one that spins may have been made to wait, by the machine's kernel."""
 COOL_S = 1.0
+FAMILY_MAX = 128
+"""Processes of one executable that are looked at."""
+
+
+class Group(Protocol):
+    """The control group of a worker. `shares`: the processor is divided among groups, so that a class given to its
+    processes means nothing."""
+
+    @property
+    def shares(self) -> bool: ...
+    def pids(self) -> list[int]: ...
+    def give_way(self, yes: bool) -> None: ...
 
 
 class Demand(Struct):
@@ -35,6 +48,7 @@ class Demand(Struct):
     at_s: float = 0.0
     gave_way: int = 0
     idle: bool = False
+    group: Group | None = None
 
     def is_due(self, cpu_s: float, at_s: float) -> bool:
         """Whether there is anything to be judged: it used SPIN_S since, or was demoted COOL_S ago."""
@@ -51,25 +65,46 @@ class Demand(Struct):
 
 
 @final
+class Family(Struct):
+    """An executable: the first process of its jail, and each process in it as it was last seen."""
+
+    first: int
+    group: Group | None
+    members: dict[int, Demand] = {}
+
+    def pids(self) -> list[int]:
+        """Those that there are now."""
+        found = self.group.pids() if self.group is not None else _below(self.first)
+        return found[:FAMILY_MAX]
+
+
+@final
 class Governor:
     """Watches the workers that it is told of."""
 
     def __init__(self) -> None:
         self._watched: dict[int, Demand] = {}
+        self._families: dict[int, Family] = {}
         self._some = trio.Event()
         self.trace: Trace | None = None
 
-    def watch(self, pid: int) -> None:
+    def watch(self, pid: int, group: Group | None = None) -> None:
         """From now on, until `forget`: the pid must be the worker's all that time."""
         with contextlib.suppress(OSError):  # it is dead already, and soon forgotten
-            now = Demand(cpu_s=time.clock_gettime(_clock_of(pid)), at_s=time.monotonic(), gave_way=gave_way(pid))
-            self._watched[pid] = now
+            self._watched[pid] = _now(pid, group)
+        self._some.set()
+
+    def watch_family(self, pid: int, group: Group | None = None) -> None:
+        """As `watch`, all that runs in the jail of an executable, of which `pid` is the first process: each process is
+        judged by itself."""
+        self._families[pid] = Family(pid, group)
         self._some.set()
 
     def forget(self, pid: int) -> None:
         """It is gone, or about to be."""
         self._watched.pop(pid, None)
-        if not self._watched:
+        self._families.pop(pid, None)
+        if not self._watched and not self._families:
             self._some = trio.Event()
 
     def hurry(self, pid: int) -> None:
@@ -77,7 +112,7 @@ class Governor:
         demand = self._watched.get(pid)
         if demand is not None and demand.idle:
             with contextlib.suppress(OSError):
-                _schedule(pid, idle=False)
+                _schedule(pid, demand.group, idle=False)
 
     async def run(self) -> None:
         """Until it is cancelled; asleep while there is nobody to watch."""
@@ -85,6 +120,22 @@ class Governor:
             await self._some.wait()
             await trio.sleep(PERIOD_S)
             for pid, demand in tuple(self._watched.items()):
+                self._look(pid, demand)
+            for family in tuple(self._families.values()):
+                self._look_at_all(family)
+
+    def _look_at_all(self, family: Family) -> None:
+        there = family.pids()
+        for pid in [pid for pid in family.members if pid not in there]:
+            gone = family.members.pop(pid)
+            if gone.idle and family.group is not None and family.group.shares:
+                family.group.give_way(False)
+        for pid in there:
+            demand = family.members.get(pid)
+            if demand is None:
+                with contextlib.suppress(OSError):
+                    family.members[pid] = _now(pid, family.group)
+            else:
                 self._look(pid, demand)
 
     def _look(self, pid: int, demand: Demand) -> None:
@@ -94,13 +145,32 @@ class Governor:
                 return
             verdict = demand.judge(cpu_s, at_s, gave_way(pid))
             if verdict is not None:
-                _schedule(pid, idle=verdict)
+                _schedule(pid, demand.group, idle=verdict)
                 if self.trace is not None:
                     self.trace.event("spins" if verdict else "pauses", host=pid)
         except PermissionError:  # back from idle takes privilege; it stays where it is
             demand.idle = True
         except OSError:  # it has ended
             pass
+
+
+def _now(pid: int, group: Group | None) -> Demand:
+    """Raises OSError: it is dead already."""
+    cpu_s = time.clock_gettime(_clock_of(pid))
+    return Demand(cpu_s=cpu_s, at_s=time.monotonic(), gave_way=gave_way(pid), group=group)
+
+
+def _below(pid: int) -> list[int]:
+    """A process and all below it. One that died has had its place taken by nobody: whoever is its parent reaps it."""
+    found: list[int] = []
+    open_ = [pid]
+    while open_ and len(found) < FAMILY_MAX:
+        found.append(open_.pop())
+        with contextlib.suppress(OSError):
+            for thread in os.listdir(f"/proc/{found[-1]}/task"):
+                children = Path(f"/proc/{found[-1]}/task/{thread}/children").read_text()
+                open_ += [int(child) for child in children.split()]
+    return found
 
 
 def gave_way(pid: int) -> int:
@@ -118,6 +188,10 @@ def _clock_of(pid: int) -> int:
     return (~pid << 3) | 2
 
 
-def _schedule(pid: int, *, idle: bool) -> None:
+def _schedule(pid: int, group: Group | None, *, idle: bool) -> None:
+    """Where groups share the processor, the class of a process counts only in its own group: the group's is set."""
+    if group is not None and group.shares:
+        group.give_way(idle)
+        return
     for thread in os.listdir(f"/proc/{pid}/task"):
         os.sched_setscheduler(int(thread), os.SCHED_IDLE if idle else os.SCHED_OTHER, os.sched_param(0))

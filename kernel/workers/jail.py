@@ -1,8 +1,6 @@
 """Workers behind the sandbox: one zygote, started when it is first needed and again when it died."""
 
 import os
-import signal
-import socket
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -11,23 +9,23 @@ from typing import Final, Literal, TypeVar, final
 import trio
 
 from kernel.hosts.mediator import Mediator
-from kernel.loop import TRIO
 from kernel.watch.trace import Trace
 from kernel.workers.governor import Governor
-from kernel.workers.launch import CommandEnd, CommandRequest, Launched, LaunchedCommand, LaunchRequest
-from sandbox.ending import finish
+from kernel.workers.jailed import JailedCommand, JailedWorker, end
+from kernel.workers.launch import CommandRequest, Launched, LaunchedCommand, LaunchRequest
 from sandbox.errors import JailError, ZygoteGone
+from sandbox.groups import Groups, NoGroups, make_groups
 from sandbox.guest import GIVEN_FD
 from sandbox.interpreter import guest_binds, guest_path
 from sandbox.spec import COMMAND_LIMITS, Bind, CommandSpec, Limits, Mount, MountKind, WorkerSpec, ZygoteSpec
 from sandbox.system import PATH, system
-from sandbox.zygote import Command, Worker, Zygote, reap
+from sandbox.worker import Worker
+from sandbox.zygote import Zygote
 from syscalls.calls.process import Tier
 from syscalls.errors import Invalid, IOFailed
-from syscalls.link.transport import SocketTransport
 from syscalls.mediation import Serve
 from syscalls.worker import DOOR_FD
-from syscalls.worker_limits import WorkerLimits, show_limit
+from syscalls.worker_limits import WorkerLimits
 
 ENTRY: Final = "userland.worker:main"
 DOOR_ENTRY: Final = "userland.door.worker:main"
@@ -35,8 +33,6 @@ REHEARSAL: Final = "userland.rehearsal:play"
 PRELOAD: Final = ("userland.worker", "userland.door.worker", "kernos", "userland.agent", "userland.documents")
 Made = TypeVar("Made")
 _TRIES: Final = 3
-_TICKS: Final = 0.75
-"""The system counts ticks against RLIMIT_CPU and tells exact time afterwards; on a busy machine that is less."""
 _OUTPUT_BYTES: Final = 16 * 1024
 
 
@@ -48,138 +44,12 @@ def zygote_spec() -> ZygoteSpec:
 
 
 @final
-class JailedWorker:
-    """A confined worker: its socket, its raw output, its signals, its end."""
-
-    def __init__(
-        self, worker: Worker, limits: WorkerLimits, governor: Governor, control: socket.socket | None = None
-    ) -> None:
-        self._worker = worker
-        self._limits = limits
-        self._governor = governor
-        governor.watch(worker.pid)
-        self.over = ""
-        self.control = control
-        self.transport = SocketTransport(worker.sock, TRIO)
-        self._reaped = trio.Event()
-
-    @property
-    def pid(self) -> int:
-        return self._worker.pid
-
-    def signal(self, signum: int) -> None:
-        """A signal of the machine; nothing happens to one that has been reaped."""
-        if not self._reaped.is_set():
-            if signum == signal.SIGKILL:
-                self._governor.hurry(self._worker.pid)
-            try:
-                signal.pidfd_send_signal(self._worker.pidfd, signum)
-            except ProcessLookupError:
-                pass
-
-    async def drain(self, sink: Callable[[str], None]) -> None:
-        """Hands on what it writes to its raw descriptors 1 and 2, until they are closed."""
-        stream = trio.lowlevel.FdStream(os.dup(self._worker.output))
-        async with stream:
-            async for data in stream:
-                sink(bytes(data).decode(errors="replace"))
-
-    async def wait(self) -> str:
-        """Waits for its end, reaps it, and says how it ended."""
-        exit_, cpu_s = await finish(self._worker.pidfd)
-        self._governor.forget(self._worker.pid)
-        self._reaped.set()
-        allowed_s = self._limits.cpu_s
-        if allowed_s is not None and cpu_s >= _TICKS * allowed_s and exit_.signal == signal.SIGKILL:
-            self.over = show_limit("cpu_s", allowed_s)
-        return f"signal {exit_.signal}" if exit_.signal is not None else f"status {exit_.code}"
-
-    async def aclose(self) -> None:
-        """Closes the kernel's ends."""
-        os.close(self._worker.output)
-        self.transport.close()
-        await trio.lowlevel.checkpoint()
-
-
-async def _end(worker: JailedWorker) -> None:
-    with trio.CancelScope(shield=True):
-        worker.signal(signal.SIGKILL)
-        await worker.wait()
-        await worker.aclose()
-
-
-@final
-class JailedCommand:
-    """An executable's jail."""
-
-    def __init__(self, command: Command) -> None:
-        self._command = command
-        self._reaped = trio.Event()
-        self.terminal = command.terminal
-        self._stdio = command.stdio
-
-    @property
-    def pid(self) -> int:
-        return self._command.worker.pid
-
-    @property
-    def door(self) -> int:
-        return self._command.door.fileno()
-
-    def take_stdio(self) -> tuple[int, ...]:
-        """Our ends of its 0, 1 and 2; the caller closes them."""
-        taken, self._stdio = self._stdio, ()
-        return taken
-
-    def go(self) -> None:
-        """Executes it."""
-        self._command.go()
-
-    def signal(self, signum: int) -> None:
-        """STOP and CONT are for all that runs in the jail, others for the command's own group."""
-        self._command.signal(signum)
-
-    def kill(self) -> None:
-        """Ends all that runs in the jail, at once."""
-        if not self._reaped.is_set():
-            try:
-                signal.pidfd_send_signal(self._command.worker.pidfd, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
-
-    async def drain(self, sink: Callable[[str], None]) -> None:
-        """Hands on what the first process of the jail says itself, until it is gone."""
-        async with trio.lowlevel.FdStream(os.dup(self._command.worker.output)) as stream:
-            async for data in stream:
-                sink(bytes(data).decode(errors="replace"))
-
-    async def ended(self) -> CommandEnd | None:
-        """How the command ended; None where its jail was ended first."""
-        told = await self._command.ended()
-        return None if told is None else CommandEnd(code=told.code, signal=told.signal, failed=told.failed)
-
-    async def wait(self) -> str:
-        """Waits for the end of the jail, reaps it, and says how it ended."""
-        exit_ = await reap(self._command.worker)
-        self._reaped.set()
-        return f"signal {exit_.signal}" if exit_.signal is not None else f"status {exit_.code}"
-
-    async def aclose(self) -> None:
-        """Closes the kernel's ends."""
-        self._command.door.close()
-        self._command.worker.sock.close()
-        terminal = (self.terminal,) if self.terminal >= 0 else ()
-        for fd in (self._command.worker.output, *self._stdio, *terminal):
-            os.close(fd)
-        await trio.lowlevel.checkpoint()
-
-
-@final
 class JailLauncher:
     """Spawns workers from the zygote; a zygote that died is replaced, and nobody notices."""
 
     def __init__(self, *, trace: Trace, state_folder: Path, governor: Governor, without: tuple[str, ...] = ()) -> None:
         self._trace = trace
+        self._groups = _groups(trace, without)
         self._governor = governor
         governor.trace = trace
         self._never = (str(state_folder),)
@@ -230,7 +100,7 @@ class JailLauncher:
                 limits=_command_limits(request.limits),
                 without=self._without,
             )
-            return JailedCommand(await zygote.spawn_command(spec))
+            return JailedCommand(await zygote.spawn_command(spec), request.limits, self._governor)
 
         return await self._made(spawn)
 
@@ -260,7 +130,7 @@ class JailLauncher:
         try:
             control = self._mediator.serve(told, notify=notify, root=root, pidfd=worker.pidfd)
         except IOFailed:
-            await _end(JailedWorker(worker, request.limits, self._governor))
+            await end(JailedWorker(worker, request.limits, self._governor))
             raise
         finally:
             os.close(notify)
@@ -272,16 +142,20 @@ class JailLauncher:
         if self._zygote is not None:
             await self._zygote.aclose()
             self._zygote = None
+        if self._groups is not None:
+            self._groups.close()
 
     async def _ready(self) -> Zygote:
         async with self._starting:
             if self._zygote is None:
                 spec = zygote_spec()
                 try:
-                    self._zygote = await Zygote.start(spec)
+                    self._zygote = await Zygote.start(spec, self._groups)
                 except (JailError, OSError) as failed:
                     raise IOFailed(f"no zygote: {failed}; see 'kernos doctor'") from None
                 self._trace.event("zygote_ready", host=self._zygote.pid)
+                if self._zygote.ungrouped:
+                    self._trace.event("groups", host=self._zygote.pid, none=self._zygote.ungrouped)
             return self._zygote
 
     async def _replace(self, dead: Zygote) -> None:
@@ -290,6 +164,23 @@ class JailLauncher:
                 self._zygote = None
                 self._trace.event("zygote_lost", host=dead.pid)
                 await dead.aclose()
+
+
+def _groups(trace: Trace, without: tuple[str, ...]) -> Groups | None:
+    """The kernel's control groups, where they are good for something: a controller, or to end whole what no pid
+    namespace ends. Each worker's costs the zygote half a millisecond. What came of it is in the trace."""
+    try:
+        groups = make_groups()
+    except NoGroups as none:
+        trace.event("groups", none=none)
+        return None
+    if not groups.controllers and "pid" not in without:
+        groups.close()
+        trace.event("groups", none=groups.lacking)
+        return None
+    used = ", ".join(sorted(groups.controllers)) or "none"
+    trace.event("groups", folder=groups.folder, controllers=used, lacking=groups.lacking)
+    return groups
 
 
 def _command_limits(asked: WorkerLimits) -> Limits:

@@ -6,7 +6,7 @@ from typing import final
 from msgspec.structs import replace
 
 from syscalls.errors import Invalid, PermissionDenied
-from syscalls.worker_limits import WorkerLimits, show_limit
+from syscalls.worker_limits import CallLimits, WorkerLimits, show_limit
 
 BURST_S = 8.0
 """So many seconds' worth may be printed at once."""
@@ -30,6 +30,18 @@ def narrowed(ceiling: WorkerLimits, asked: WorkerLimits | None) -> WorkerLimits:
         if amount < least:
             raise Invalid(f"a limit of {show_limit(field, amount)} is too little to start: {least} {field} at least")
     return replace(ceiling, **given)
+
+
+def lowered(ceiling: WorkerLimits, limits: CallLimits) -> WorkerLimits:
+    """The limits of a worker that is there for one call: `ceiling`, or the call's where those are less. Raises Invalid
+    (EINVAL) for so little that nothing could run."""
+    less = {
+        field: amount
+        for field in ("cpu_s", "memory_bytes")
+        if (amount := getattr(limits, field)) is not None
+        and ((most := getattr(ceiling, field)) is None or amount < most)
+    }
+    return narrowed(ceiling, WorkerLimits(**less))
 
 
 @final

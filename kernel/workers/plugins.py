@@ -1,4 +1,4 @@
-"""Plugins: the tools that there are, and the system calls of installed packages, which come and go."""
+"""Plugins: the tools that there are, and the system calls and parsers of installed packages, which come and go."""
 
 import importlib.metadata
 from typing import final
@@ -14,12 +14,15 @@ from kernel.process import Process
 from kernel.process_table import ProcessTable
 from kernel.watch.trace import Trace
 from kernel.workers.launch import Launcher
+from kernel.workers.lone import Home
+from kernel.workers.parsers import Parsers
 from kernel.workers.tool import Tool
 from syscalls.calls.plugin import PLUGIN_NUMBERS, plugin_row
 from syscalls.errors import NotFound
 from syscalls.package import Manifest
 from syscalls.row import Row
 from syscalls.turns import ToolSpec
+from syscalls.worker_limits import CallLimits, least
 
 TOOLS_GROUP = "kernos.tools"
 
@@ -60,8 +63,8 @@ class Served:
 
 @final
 class Plugins:
-    """Keeps `tools`, the registry's, and the system calls of packages, as the configuration and the installed packages
-    say."""
+    """Keeps `tools`, the registry's, and the system calls and `parsers` of packages, as the configuration and the
+    installed packages say."""
 
     def __init__(
         self,
@@ -81,6 +84,7 @@ class Plugins:
         self._tools = tools
         self._processes = processes
         self._launcher = launcher
+        self.parsers = Parsers(config.bounds, packages=packages, trace=trace)
         self._nursery: trio.Nursery | None = None
         self._gate: Entrance | None = None
         self._init: Process | None = None
@@ -92,6 +96,7 @@ class Plugins:
     def attach(self, nursery: trio.Nursery, gate: Entrance, init: Process) -> None:
         """Boot's last step: where their supervisors live. The tools are there from now on."""
         self._nursery, self._gate, self._init = nursery, gate, init
+        self.parsers.attach(Home(gate, self._processes, init, self._launcher, self._config.bounds, self._clock))
         self._follow()
 
     def find(self, package: str) -> Package | None:
@@ -143,6 +148,7 @@ class Plugins:
             if name not in self._served:
                 self._serve(name, tool)
         self._follow_calls()
+        self.parsers.follow()
 
     def _follow_calls(self) -> None:
         """One worker for each reference; a name keeps its number as long as this kernel lives."""
@@ -191,11 +197,17 @@ class Plugins:
         assert self._nursery is not None, "attach comes first"
         tool = Tool(
             name, wanted.config, bounds=self._config.bounds, clock=self._clock, launcher=self._launcher,
-            package=self._packages.find(wanted.package),
+            package=self._packages.find(wanted.package), limits=self._limits(name, wanted),
         )  # fmt: skip
         scope = trio.CancelScope()
         self._nursery.start_soon(self._supervise, tool, scope)
         return tool, scope
+
+    def _limits(self, name: str, wanted: _Wanted) -> CallLimits:
+        """Of each call: the operator's for this tool, its package and all tools, and the package's own word."""
+        said = self._config.call_limits
+        own = wanted.manifest.call_limits if wanted.manifest is not None else None
+        return least(own, *(said.get(each) for each in ("*", name, wanted.package)))
 
     async def _supervise(self, tool: Tool, scope: trio.CancelScope) -> None:
         assert self._gate is not None and self._init is not None, "attach comes first"

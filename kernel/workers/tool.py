@@ -1,8 +1,9 @@
 """Tools: plugins in sandboxed workers of their own, started when first called, and again when they died."""
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
-from typing import Any, Final, cast, final
+from functools import partial
+from typing import Any, Final, NamedTuple, cast, final
 
 import trio
 from msgspec import Raw
@@ -14,21 +15,30 @@ from kernel.packages import Package
 from kernel.panic import contain, first
 from kernel.process import Process
 from kernel.process_table import ProcessTable
-from kernel.workers.launch import Launcher, LaunchRequest, folders_of
-from kernel.workers.worker import WorkerHost
+from kernel.workers.launch import Launcher
+from kernel.workers.lone import Birth, Home, Use, in_own_worker
 from syscalls import worker as abi
 from syscalls.calls.process import Exit
-from syscalls.errors import BrokenPipe, IOFailed, NotFound, OutcomeUnknown, SyscallError, TryAgain
+from syscalls.errors import BrokenPipe, IOFailed, NotFound, OutcomeUnknown, OverLimit, SyscallError, TryAgain
 from syscalls.link.duplex import Duplex
-from syscalls.link.ticket import Stream
 from syscalls.rights import parse_rights
 from syscalls.turns import ToolSpec
+from syscalls.worker_limits import CallLimits, least, show_limit
 
 AHEAD_ITEMS: Final = 4
 STILLBORN_MAX: Final = 3
 RETRY_S: Final = 5.0
 
 Lend = Callable[[Process], AbstractContextManager[int]]
+Take = Callable[[bytes], Awaitable[None]]
+
+
+@final
+class Answered(NamedTuple):
+    """What a tool returned, and the pid of the OS process that it did it in."""
+
+    value: Raw
+    worker: int
 
 
 @contextmanager
@@ -40,7 +50,8 @@ def own_channel(process: Process) -> Iterator[int]:
 @final
 class Tool:
     """One plugin that serves tools. It runs as a process of its own, with its own rights, never its caller's. One of an
-    installed `package` imports from that, and is held to its limits."""
+    installed `package` imports from that, and is held to its limits. Each call is held to `limits` besides; a call that
+    can only be kept to them in a worker of its own gets one, which knows nothing of the calls before it."""
 
     def __init__(
         self,
@@ -51,8 +62,12 @@ class Tool:
         clock: Clock,
         launcher: Launcher,
         package: Package | None = None,
+        limits: CallLimits | None = None,
     ) -> None:
         self.name = name
+        self._limits = limits
+        self._home: Home | None = None
+        self._settled = trio.Event()
         self._package = package
         self.program = config.program
         self.restarts = 0
@@ -65,7 +80,6 @@ class Tool:
         self._bounds = bounds
         self._clock = clock
         self._launcher = launcher
-        self._packages = (package.site,) if package is not None else ()
         self._wire: Duplex | None = None
         self._wanted = trio.Event()
         self._news = trio.Event()
@@ -85,33 +99,81 @@ class Tool:
         """Waits until it has said what it serves. Raises why it cannot."""
         await self._ready()
 
-    async def call(self, method: str, arguments: Raw, lend: Lend = own_channel) -> Raw:
+    async def call(
+        self, method: str, arguments: Raw, lend: Lend = own_channel, limits: CallLimits | None = None
+    ) -> Answered:
         """Calls `method`; `lend` gives the channel of the tool's own calls meanwhile. Raises NotFound for an unknown
-        one, what the tool raised, or OutcomeUnknown (EUNKNOWN) when its worker died under the call: a tool's effects
-        are not known to be repeatable."""
-        async with self._under_way(method) as (wire, process):
+        one, what the tool raised, OverLimit (ELIMIT) for what ran over `limits` or the tool's own, or OutcomeUnknown
+        (EUNKNOWN) when its worker died under the call: a tool's effects are not known to be repeatable."""
+        answered: Answered | None = None
+        bounds = least(self._limits, limits)
+
+        async def invoke(wire: Duplex, process: Process) -> None:
+            nonlocal answered
             with lend(process) as channel:
                 args = abi.Invoke(method=method, arguments=arguments, pid=process.pid, channel=channel)
                 returned: abi.Returned = await wire.call(abi.INVOKE, args)
-            return returned.value
-        raise AssertionError("unreachable")
+            self._measure(method, bounds, len(bytes(returned.value)))
+            answered = Answered(returned.value, process.worker_pid)
 
-    @asynccontextmanager
-    async def stream(self, method: str, arguments: Raw, lend: Lend = own_channel) -> AsyncIterator[Stream]:
-        """As `call`, what the tool yields one by one. It runs ahead of who takes the items by AHEAD_ITEMS at most;
-        leaving the block cancels it."""
-        async with self._under_way(method) as (wire, process):
+        await self._bounded(method, bounds, invoke)
+        assert answered is not None, "what did not raise has answered"
+        return answered
+
+    async def stream(
+        self, method: str, arguments: Raw, take: Take, lend: Lend = own_channel, limits: CallLimits | None = None
+    ) -> None:
+        """As `call`, what the tool yields one by one into `take`. It runs ahead of that by AHEAD_ITEMS at most."""
+        bounds = least(self._limits, limits)
+
+        async def pour(wire: Duplex, process: Process) -> None:
+            size = 0
             with lend(process) as channel:
                 args = abi.Invoke(method=method, arguments=arguments, pid=process.pid, channel=channel)
                 async with wire.stream(abi.STREAM, args, credit=AHEAD_ITEMS) as stream:
-                    yield stream
+                    async for each in stream:
+                        size += len(bytes(each.value))
+                        self._measure(method, bounds, size)
+                        await take(bytes(each.value))
+
+        await self._bounded(method, bounds, pour)
+
+    async def _bounded(self, method: str, bounds: CallLimits, use: Use) -> None:
+        """The call in the worker that all share, or in one of its own where only that can be ended for it."""
+        if bounds.alone:
+            if self.failure is not None:
+                raise self.failure
+            await self._settled.wait()
+            assert self._home is not None, "who has settled has a home"
+            self.busy += 1
+            try:
+                await in_own_worker(
+                    self._home, self._birth(), f"{self.name}.{method}", bounds, partial(self._known, method, use)
+                )
+            finally:
+                self.busy -= 1
+        else:
+            async with self._under_way(method) as (wire, process):
+                await use(wire, process)
+
+    async def _known(self, method: str, use: Use, wire: Duplex, process: Process) -> None:
+        """The first and only call of a worker of its own."""
+        self._check(method, await self._described(wire))
+        await use(wire, process)
+
+    def _check(self, method: str, methods: tuple[ToolSpec, ...]) -> None:
+        if method not in {spec.name for spec in methods}:
+            known = ", ".join(spec.name for spec in methods) or "none"
+            raise NotFound(f"tool {self.name} has no method {method!r}; it has: {known}")
+
+    def _measure(self, method: str, bounds: CallLimits, size: int) -> None:
+        if bounds.answer_bytes is not None and size > bounds.answer_bytes:
+            raise OverLimit(f"{self.name}.{method} was ended: {show_limit('answer_bytes', bounds.answer_bytes)}")
 
     @asynccontextmanager
     async def _under_way(self, method: str) -> AsyncIterator[tuple[Duplex, Process]]:
         wire = await self._ready()
-        if method not in {spec.name for spec in self.methods}:
-            known = ", ".join(spec.name for spec in self.methods) or "none"
-            raise NotFound(f"tool {self.name} has no method {method!r}; it has: {known}")
+        self._check(method, self.methods)
         assert self.process is not None, "what is ready is a process"
         self.busy += 1
         try:
@@ -126,10 +188,12 @@ class Tool:
     async def run(self, *, gate: Entrance, processes: ProcessTable, parent: Process) -> None:
         """Supervises: a worker whenever one is wanted. One that cannot be is tried again for a call that comes
         RETRY_S later."""
+        self._home = Home(gate, processes, parent, self._launcher, self._bounds, self._clock)
+        self._settled.set()
         stillborn = 0
         while True:
             await self._wanted.wait()
-            failed = await self._one(gate, processes, parent)
+            failed = await self._one(self._home)
             stillborn = 0 if self._wire is not None else stillborn + 1
             self._wire = None
             if failed is None and stillborn >= STILLBORN_MAX:
@@ -143,19 +207,16 @@ class Tool:
                 await trio.sleep(RETRY_S)
                 self.failure = None
 
-    async def _one(self, gate: Entrance, processes: ProcessTable, parent: Process) -> SyscallError | None:
+    async def _one(self, home: Home) -> SyscallError | None:
         """One worker from birth to death; why there cannot be one, or None."""
         failed: SyscallError | None = None
+        birth = self._birth()
         try:
-            self.process = process = processes.add(
-                parent=parent, principal=parent.principal, kind="tool", name=self.name, account=parent.account,
-                rights=self._rights, package=self._package.name if self._package is not None else "",
-                limits=self._package.limited(parent.limits) if self._package is not None else None,
-            )  # fmt: skip
+            self.process = process = home.born(birth)
         except SyscallError as full:
             return full
         try:
-            await self._live(process, gate)
+            await (await home.worker(process, birth)).serve(self._serve)
         except* BrokenPipe:
             pass  # it died before it had said what it serves
         except* SyscallError as group:
@@ -164,24 +225,20 @@ class Tool:
             failed = IOFailed(f"the kernel failed in tool {self.name}: {contain(group)}")
         finally:
             status = "worker_lost" if failed is None else "failed"
-            processes.ended(process, Exit(pid=process.pid, status=status, error=str(failed or "")))
+            home.processes.ended(process, Exit(pid=process.pid, status=status, error=str(failed or "")))
         return failed
 
-    async def _live(self, process: Process, gate: Entrance) -> None:
-        folders = (*folders_of(self._rights), *self._packages)
-        process.tier = self._package.record.manifest.tier if self._package is not None else "pure"
-        request = LaunchRequest(
-            pid=process.pid, name=self.name, folders=folders, limits=process.limits, tier=process.tier
-        )
-        launched = await self._launcher.launch(request)
-        worker = WorkerHost(process, launched, gate, bounds=self._bounds, clock=self._clock)
-        await worker.serve(self._serve)
+    def _birth(self) -> Birth:
+        return Birth(self.name, self._rights, self._package)
+
+    async def _described(self, wire: Duplex) -> tuple[ToolSpec, ...]:
+        packages = (self._package.site,) if self._package is not None else ()
+        described: abi.Described = await wire.call(abi.DESCRIBE, abi.Describe(program=self.program, packages=packages))
+        self.methods, self.streaming = described.methods, described.streaming
+        return described.methods
 
     async def _serve(self, wire: Duplex) -> None:
-        described: abi.Described = await wire.call(
-            abi.DESCRIBE, abi.Describe(program=self.program, packages=self._packages)
-        )
-        self.methods, self.streaming = described.methods, described.streaming
+        await self._described(wire)
         self._wire = wire
         self._tell()
         await wire.ended()

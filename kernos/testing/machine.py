@@ -13,7 +13,7 @@ import trio
 import trio.testing
 
 from kernel import invariants
-from kernel.boot import Running, machine_up
+from kernel.assembly import Running, machine_up
 from kernel.config import Bounds, Config, ModelConfig, NetConfig, ToolConfig
 from kernel.link import KernelLink
 from kernel.machine import Machine

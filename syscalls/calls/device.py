@@ -9,6 +9,7 @@ from syscalls.errors import Errno
 from syscalls.row import Args, Flag, Needs, Result, Row, Says
 from syscalls.turns import ToolSpec
 from syscalls.wire import NIL
+from syscalls.worker_limits import CallLimits
 
 DeviceKind = Literal["model", "embedding", "store", "files", "fetch", "tool"]
 
@@ -76,7 +77,8 @@ class CloseDevice(Args, frozen=True, kw_only=True):
 @final
 class CallTool(Args, frozen=True, kw_only=True):
     """Method `method` of `device` with a JSON-like object; by a `handle` on that device, which a store needs. `lend`
-    are numbers of the caller's capabilities that a tool may use while it serves this call, for this call alone."""
+    are numbers of the caller's capabilities that a tool may use while it serves this call, for this call alone. With
+    `limits`, or where the tool has such, the call is ended when it runs over one."""
 
     device: str
     method: str
@@ -84,6 +86,48 @@ class CallTool(Args, frozen=True, kw_only=True):
     timeout_s: float | None = None
     handle: int = 0
     lend: tuple[int, ...] = ()
+    limits: CallLimits | None = None
+
+
+@final
+class ListParsers(Args, frozen=True, kw_only=True):
+    """All of them."""
+
+
+@final
+class ParserInfo(Result, frozen=True, kw_only=True):
+    """A parser of documents, `PACKAGE.PARSER`: for files whose names end in one of `suffixes` (small letters, with the
+    dot), and for what is of one of the media `types`."""
+
+    name: str
+    package: str
+    version: str
+    suffixes: tuple[str, ...] = ()
+    types: tuple[str, ...] = ()
+
+
+@final
+class ParserTable(Result, frozen=True, kw_only=True):
+    """The parsers of installed packages, by name. No two are for the same files."""
+
+    parsers: tuple[ParserInfo, ...]
+
+
+@final
+class ParseDocument(Args, frozen=True, kw_only=True):
+    """`data`, the bytes of the file that is called `file`, for the parser of that name. Its worker reads no other
+    document, sees no file, and holds no right: neither the package's nor the caller's."""
+
+    parser: str
+    data: bytes
+    file: str = ""
+
+
+@final
+class ParsedDocument(Result, frozen=True, kw_only=True):
+    """What it made of it."""
+
+    text: str
 
 
 @final
@@ -162,6 +206,7 @@ CALL = Row(
             (Errno.ETIME, "it did not answer in timeout_s; its work may have been done."),
             (Errno.EAGAIN, "its worker did not come up in time; nothing was done."),
             (Errno.EUNKNOWN, "its worker died under the call: what it did is not known."),
+            (Errno.ELIMIT, "it ran over a limit of the call, which the message names; it may have done part."),
             (Errno.EIO, "the tool failed, or workers of it died at the start."),
             (Errno.EBUSY, "another process holds the tool alone."),
             (Errno.EPERM, "a capability to be lent is not the caller's; the tool was not called."),
@@ -202,6 +247,7 @@ STREAM = Row(
             (Errno.ETIME, "it had not ended in timeout_s; the items before it were given."),
             (Errno.EAGAIN, "its worker did not come up in time; nothing was done."),
             (Errno.EUNKNOWN, "its worker died under the call: what it did is not known."),
+            (Errno.ELIMIT, "it ran over a limit of the call, which the message names; it may have done part."),
             (Errno.EIO, "the tool failed, or workers of it died at the start."),
             (Errno.EBUSY, "another process holds the tool alone."),
             (Errno.EPERM, "a capability to be lent is not the caller's; the tool was not called."),
@@ -218,4 +264,31 @@ CLOSE = Row(
     ),
 )  # fmt: skip
 
-ROWS = (LIST, CALL, OPEN, STREAM, CLOSE)
+PARSERS = Row(
+    0x46, "device.parsers", ListParsers, ParserTable, Needs("list", "parser:*"), Flag.INLINE | Flag.IDEMPOTENT,
+    "The parsers of documents that installed packages bring, and the files that each is for.",
+)  # fmt: skip
+PARSE = Row(
+    0x47,
+    "device.parse",
+    ParseDocument,
+    ParsedDocument,
+    Needs("parse", "parser:{parser}"),
+    Flag.IDEMPOTENT | Flag.JOURNALED,
+    "Has a package's parser make text of a file, in a sandboxed worker of its own that is given these bytes and "
+    "nothing else.",
+    says=Says(
+        waits="For a worker and for the parser, at most bounds.parse_s; and while the caller has bounds.parses_max "
+        "under way.",
+        costs="Nothing but the call.",
+        errors=(
+            (Errno.ENOENT, "no such parser; the message lists what there is."),
+            (Errno.EINVAL, "the document is too large, or the parser says what is wrong with it."),
+            (Errno.ELIMIT, "the parser took longer than bounds.parse_s, or ran over a limit of its worker."),
+            (Errno.EIO, "the parser failed, died, or gave more text than bounds.parsed_bytes_max."),
+            (Errno.EAGAIN, "the process table is full (bounds.processes_max)."),
+        ),
+    ),
+)
+
+ROWS = (LIST, CALL, OPEN, STREAM, CLOSE, PARSERS, PARSE)

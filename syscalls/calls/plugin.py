@@ -2,7 +2,8 @@
 
 They are no rows of the table, which is the same everywhere. Each is called `PACKAGE.CALL` and sent by that name; its
 number, from a range set aside, is this kernel's until it ends. It is served by the package's own worker in the sandbox,
-with the package's rights.
+with the package's rights, and with those that its caller lends it for the call: capabilities by their numbers, as the
+argument LEND, which no function can have.
 """
 
 import re
@@ -19,6 +20,7 @@ PLUGIN_NUMBERS: Final = range(0x1000, 0x2000)
 """Set aside: no row of the table ever has one of these."""
 BY_NAME: Final = -1
 """The number of a row that is sent by its name."""
+LEND: Final = "$lend"
 PLUGIN_NAME: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]*[a-z0-9])?\.[a-z][a-z0-9_-]*")
 
 
@@ -79,6 +81,9 @@ def plugin_row(name: str, number: int = BY_NAME) -> Row:
         "A system call of an installed package.",
         says=Says(
             waits="For the package's worker, and for what it does.",
-            errors=((Errno.EUNKNOWN, "the worker died under the call: what it did is not known."),),
+            errors=(
+                (Errno.EUNKNOWN, "the worker died under the call: what it did is not known."),
+                (Errno.ELIMIT, "it ran over a limit of its package's calls; it may have done part."),
+            ),
         ),
     )

@@ -13,6 +13,8 @@ State = Literal["ready", "running", "waiting", "stopped", "zombie"]
 Kind = Literal["program", "session", "tool"]
 Stream = Literal["stdout", "stderr", "log"]
 Tier = Literal["pure", "threads", "files"]
+ShownTier = Literal["pure", "threads", "files", "command"]
+"""Of a process that there is: an executable is behind a filter of its own."""
 """What a program's worker may use of the machine: one thread; threads; or threads, plain files and TCP, each open and
 connect of which a supervisor makes for it by its rights."""
 
@@ -164,7 +166,7 @@ class ListProcesses(Args, frozen=True, kw_only=True):
 class ProcessInfo(Result, frozen=True, kw_only=True, gc=False):
     """One line of `ps`. Times in seconds of the kernel's clock; `tokens` prompt + generated, charged so far;
     `queued` requests of it wait for a device; `money_micros` was spent by its account and all below; `tier` is its
-    worker's (see Spawn)."""
+    worker's (see Spawn), `command` an executable's."""
 
     pid: int
     ppid: int
@@ -190,7 +192,7 @@ class ProcessInfo(Result, frozen=True, kw_only=True, gc=False):
     tokens_max: int | None = None
     queued: int = 0
     money_micros: int = 0
-    tier: Tier = "pure"
+    tier: ShownTier = "pure"
 
 
 @final

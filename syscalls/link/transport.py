@@ -2,9 +2,14 @@
 
 import os
 import socket
-from typing import Protocol, final, runtime_checkable
+import time
+from functools import partial
+from typing import Final, Protocol, final, runtime_checkable
 
 from syscalls.link.loop import Loop
+
+_give_up_core: Final = getattr(os, "sched_yield", None) or partial(time.sleep, 0)
+"""To whoever is next; not every system has a call for just that."""
 
 
 class LinkBroken(Exception):
@@ -75,7 +80,7 @@ class SocketTransport:
     def answer_now(self, max_bytes: int, /) -> bytes | None:
         """As `receive_now`, after the core was given up once to whoever was just asked: it costs nothing where both
         ends have a core of their own, and who asks would wait anyway."""
-        os.sched_yield()
+        _give_up_core()
         return self.receive_now(max_bytes)
 
     def close(self) -> None:

@@ -181,6 +181,10 @@ SESSIONS: dict[str, list[Step]] = {
         Step("device.close", {"handle": Ref(0, "handle")}),
         Step("device.open", {"device": "no-such-device"}),
     ],
+    "device-parsers": [
+        Step("device.parsers"),
+        Step("device.parse", {"parser": "no-such.parser", "data": b"x"}),
+    ],
     "message-ends": [
         Step("process.self"),
         Step("message.pipe"),

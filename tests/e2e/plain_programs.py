@@ -1,6 +1,7 @@
 """Programs that use plain Python files and sockets, for `test_plain_files.py`."""
 # ruff: noqa: ASYNC230, SIM115 (blocking files are what they are about, and nothing is left to close)
 
+import fcntl
 import http.client
 import json
 import os
@@ -17,6 +18,7 @@ import trio
 import trio.lowlevel
 
 from kernos import Sys, program
+from userland import lookup
 
 
 def outcome(work: Any) -> Any:
@@ -81,6 +83,45 @@ async def refusals(sys: Sys, folder: str, outside: str) -> dict[str, Any]:
         "link": outcome(lambda: open(f"{folder}/link")),
         "etc": outcome(lambda: open("/etc/passwd")),
         "kept": Path(f"{folder}/kept").read_text(),
+    }
+
+
+@program
+async def unsupported(sys: Sys, folder: str) -> dict[str, Any]:
+    """What nobody mediates, in a folder where everything is allowed."""
+    with open(f"{folder}/a", "w+") as file, socket.socket() as stream:
+        return {
+            "link": outcome(lambda: os.link(f"{folder}/a", f"{folder}/b")),
+            "symlink": outcome(lambda: os.symlink(f"{folder}/a", f"{folder}/b")),
+            "flock": outcome(lambda: fcntl.flock(file, fcntl.LOCK_EX)),
+            "lockf": outcome(lambda: fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)),
+            "attribute": outcome(lambda: os.setxattr(f"{folder}/a", "user.a", b"a")),
+            "bind": outcome(lambda: stream.bind(("127.0.0.1", 0))),
+            "listen": outcome(stream.listen),
+            "udp": outcome(lambda: socket.socket(type=socket.SOCK_DGRAM)),
+            "raw": outcome(lambda: socket.socket(type=socket.SOCK_RAW)),
+        }
+
+
+@program
+async def finds(sys: Sys, host: str, port: int) -> dict[str, Any]:
+    """A name, where the C library finds none, as one does that does not ask nscd."""
+    asked = []
+
+    def finds_nothing(name: Any, *args: Any) -> Any:
+        if name == host:
+            asked.append(name)
+            raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+        return by_system(name, *args)
+
+    by_system, lookup._by_system = lookup._by_system, finds_nothing  # type: ignore[misc, assignment]
+    connection = http.client.HTTPConnection(host, port, timeout=10)
+    connection.request("GET", "/hello")
+    return {
+        "answer": connection.getresponse().read().decode(),
+        "addresses": sorted({each[4][0] for each in socket.getaddrinfo(host, port)}),
+        "asked": len(asked),
+        "other": outcome(lambda: socket.getaddrinfo("elsewhere.test", port))[0],
     }
 
 

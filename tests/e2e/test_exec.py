@@ -9,6 +9,7 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from subprocess import PIPE
 
 import pytest
 
@@ -250,6 +251,40 @@ def test_it_connects_where_it_was_granted_and_nowhere_else(up: CommandLine, site
         code, said = tries(*rights)
         assert (code != 0) if tunnel else ("granted" in said)
     assert tries()[0] != 0
+
+
+@pytest.mark.skipif(not CURL.exists(), reason="curl is not there")
+@pytest.mark.parametrize("tunnel", [(), ("--proxytunnel",)], ids=("whole", "tunnel"))
+def test_a_whole_site_is_reached_and_part_of_one_is_not(up: CommandLine, site: int, tunnel: tuple[str, ...]) -> None:
+    asks = (CURL, "-s", "-S", "-m", "20", *tunnel, f"http://site.test:{site}/a?b")
+    whole = up("exec", "--name", "whole", "--allow", f"net:http://site.test:{site}/** *", "--", *asks)
+    assert (whole.returncode, whole.stdout, whole.stderr) == (0, "served /a?b", "")
+    for part in (f"net:http://site.test:{site}/** get,private", f"net:http://site.test:{site}/a *"):
+        refused = up("exec", "--allow", part, "--", *asks)
+        assert refused.returncode != 0 and "served" not in refused.stdout
+        assert "a site counts only as a whole" in refused.stderr
+    other = up("exec", "--allow", "net:http://other.test/** *", "--", *asks)
+    assert (other.returncode != 0) if tunnel else ("is 'net:tcp:site.test:" in other.stdout)
+
+
+def test_it_is_shown_as_what_it_is_and_held_back_when_it_spins(up: CommandLine) -> None:
+    script = "sh -c 'while :; do :; done' & echo $!; read line; kill $!"
+    with up.start("exec", "--name", "spinner", "--", "sh", "-c", script, stdin=PIPE) as started:
+        assert started.stdout is not None and started.stdin is not None
+        assert started.stdout.readline()
+        shown = next(each for each in up.json("ps") if each["name"] == "spinner")
+        assert shown["tier"] == "command"
+        spins = until(lambda: [pid for pid in _below(shown["worker"]) if os.sched_getscheduler(pid) == os.SCHED_IDLE])
+        assert len(spins) == 1, "the loop, and not the shell that waits for a line"
+        started.stdin.write("enough\n")
+        started.stdin.flush()
+        assert started.wait(timeout=30) == 0
+
+
+def _below(pid: int) -> list[int]:
+    """An OS process, and all below it."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [pid, *(each for child in children for each in _below(int(child)))]
 
 
 def _pid(up: CommandLine, name: str) -> int:

@@ -1,12 +1,9 @@
 """Packages through the real command line: from nothing to a tool that runs in the sandbox, and away again."""
 
-import functools
-import http.server
 import json
 import re
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -274,29 +271,6 @@ def test_a_programs_rights_are_the_packages_whoever_starts_it(up: CommandLine) -
     assert more.returncode == 4 and "package words was not granted 'topic:news'" in more.stderr
 
 
-def test_a_system_call_of_a_package_is_in_the_table_the_manual_and_the_schema(up: CommandLine) -> None:
-    asked = {"syscalls": {"count": "words:*"}, "tools": {}}
-    assert up("pkg", "install", "--unsigned", "--yes", wheel(up.home, manifest=asked)).returncode == 0
-    page = up("man", "words.count")
-    assert page.returncode == 0, page.stderr
-    for part in ("words.count - Counts words", "words.count(text: string)", "syscall:words.count call", "words 1.0"):
-        assert part in page.stdout
-    rows = {row["name"]: row for row in up.json("syscalls")}
-    assert rows["words.count"]["right"] == {"resource": "syscall:words.count", "action": "call"}
-    assert rows["words.count"]["args"]["required"] == ["text"] and "words.count" in up("syscalls", "-q").stdout
-    schema = json.loads(up("syscalls", "--schema").stdout)
-    assert [each["name"] for each in schema["plugins"]] == ["words.count"] and schema["calls"]
-    (up.home / "asks.py").write_text(
-        "from kernos import Sys, program\n\n\n@program\nasync def asks(sys: Sys) -> int:\n"
-        "    return (await sys.call_plugin('words.count', text='a b c')).value\n"
-    )
-    assert up("run", "--allow", "syscall:words.count call", "asks.py").stdout == "3\n"
-    refused = up("run", "asks.py")
-    assert refused.returncode != 0 and "syscall:words.count call" in refused.stderr
-    assert up("pkg", "remove", "words").returncode == 0
-    assert up("man", "words.count").returncode == 3
-
-
 def test_code_that_runs_outside_the_sandbox_needs_the_word_of_trust(up: CommandLine) -> None:
     code = (
         "import click\n\nfrom kernos.hooks import hookimpl\n\n\n@click.command()\ndef wave():\n"
@@ -315,32 +289,3 @@ def test_code_that_runs_outside_the_sandbox_needs_the_word_of_trust(up: CommandL
     assert up.json("pkg", "show", "words")["trusted"] is True
     assert up("pkg", "remove", "words").returncode == 0
     assert up("wave").returncode == 2
-
-
-def test_a_package_is_installed_by_its_address_or_its_name(kernos: CommandLine) -> None:
-    served = kernos.home / "served"
-    place = wheel(served)
-    assert kernos("pkg", "sign", place).returncode == 0
-    key = kernos.json("pkg", "verify", place)["key"]
-    server = http.server.ThreadingHTTPServer(
-        ("127.0.0.1", 0), functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(served))
-    )
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    try:
-        url = f"http://127.0.0.1:{server.server_port}/{place.name}"
-        assert kernos.json("pkg", "install", "--yes", url)["key"] == key
-        assert kernos("pkg", "remove", "words").returncode == 0
-        missing = kernos("pkg", "install", "--yes", url.replace("words", "swords"))
-        assert missing.returncode == 3 and "there is nothing" in missing.stderr
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-    gone = kernos("pkg", "install", "--yes", url)
-    assert gone.returncode == 125 and "cannot be fetched" in gone.stderr
-    assert kernos("pkg", "install", "--yes", f"{url}.zip").returncode == 2
-    named = kernos.json("pkg", "install", "--yes", "--find-links", served, "--no-index", "words==1.0")
-    assert named["key"] == key and kernos("run", "words:hello").stdout == "hello you\n"
-    unknown = kernos("pkg", "install", "--yes", "--find-links", served, "--no-index", "nobodys")
-    assert unknown.returncode == 2 and "nobodys" in unknown.stderr

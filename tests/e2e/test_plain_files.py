@@ -119,6 +119,19 @@ def test_what_no_right_covers_is_refused_and_the_trace_says_how_to_grant_it(
     assert (folder / "kept").exists() and not (folder / "new").exists()
 
 
+def test_what_nobody_mediates_is_not_supported_whatever_the_rights(kernel: KernelProcess, folder: Path) -> None:
+    said = run(kernel, "unsupported", str(folder), rights=("**",))
+    not_there = {name: said.pop(name) for name in ("udp", "raw")}
+    assert all(each == ["OSError", "Operation not supported"] for each in said.values()), said
+    assert all(each == ["OSError", "Protocol not supported"] for each in not_there.values()), not_there
+
+
+def test_names_are_found_where_the_c_library_finds_none(kernel: KernelProcess) -> None:
+    with site() as port:
+        said = run(kernel, "finds", "site.test", port, rights=(f"net:tcp:site.test:{port} connect,private",))
+    assert said == {"answer": "hello", "addresses": ["127.0.0.1"], "asked": 2, "other": "gaierror"}
+
+
 def test_a_right_that_is_taken_opens_nothing_any_more(kernel: KernelProcess, folder: Path) -> None:
     (folder / "a").write_text("a")
     link = kernel.link()

@@ -26,7 +26,8 @@ from sandbox.errors import JailError, ZygoteGone
 from sandbox.interpreter import guest_binds
 from sandbox.limits import PAYLOAD_BYTES_MAX, UID_BASE
 from sandbox.spec import LAYERS, Bind, Limits, ZygoteSpec
-from sandbox.zygote import Worker, Zygote, reap
+from sandbox.worker import Worker, reap
+from sandbox.zygote import Zygote
 from tests.e2e.sandbox_guests.host import (
     GUESTS_BIND,
     Guest,

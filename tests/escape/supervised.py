@@ -15,7 +15,8 @@ import trio
 
 from sandbox.interpreter import guest_binds
 from sandbox.spec import Limits, WorkerSpec
-from sandbox.zygote import Worker, Zygote, reap
+from sandbox.worker import Worker, reap
+from sandbox.zygote import Zygote
 from syscalls.mediation import MESSAGE_BYTES_MAX, Did, FromSupervisor, Grants, Serve
 
 ROOT = Path(__file__).parents[2]

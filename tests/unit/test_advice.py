@@ -252,8 +252,9 @@ def test_the_window_holds_under_any_sequence_of_append_recall_advice_and_generat
                         if step == "pin":
                             pinned.update(pages)
                         elif step != "willneed":
-                            pinned.difference_update(pages)
-                        assert set(done.pages) <= set(pages)
+                            pinned.difference_update((*pages, *done.pages))
+                        if step != "normal":  # which frees a turn of several pages whole
+                            assert set(done.pages) <= set(pages)
             assert pinned <= set(talk.resident)
             assert talk.pinned_tokens <= SHARE * LIMIT
         assert all(tokens <= LIMIT for tokens in model.prompts)

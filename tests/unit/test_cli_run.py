@@ -75,6 +75,43 @@ def test_options_before_the_program_are_ours_and_the_rest_is_its_own(
     assert msgspec.msgpack.decode(args.kwargs) == {"__argv__": ["--model", "theirs", "-o", "x"]}
 
 
+FILES = '@program(tier="files")\nasync def main(sys: Sys) -> None: ...\n'
+BOTH = FILES + '@kernos.program(shared=True, tier="threads")\nasync def other(sys: Sys) -> None: ...\n'
+
+
+@pytest.mark.parametrize(
+    ("source", "words", "tier"),
+    [
+        ("", ["p.py"], "pure"),
+        (FILES, ["p.py"], "files"),
+        (FILES, ["--tier", "pure", "p.py"], "pure"),
+        (FILES.replace('tier="files"', ""), ["--tier", "threads", "p.py"], "threads"),
+        (BOTH, ["p.py"], "files"),
+        (BOTH, ["p.py:other"], "threads"),
+        (BOTH.replace("main", "one"), ["p.py"], "pure"),
+        ("# tier\n@program\nasync def main(sys: Sys) -> None: ...\n", ["p.py"], "pure"),
+        ("tier = (", ["p.py"], "pure"),
+    ],
+)
+def test_a_file_says_its_tier_and_the_command_line_overrides(
+    kernel: ScriptedKernel, capsys: pytest.CaptureFixture[str], source: str, words: list[str], tier: str
+) -> None:
+    Path("p.py").write_text(source)
+    assert run(capsys, *words)[0] == 0
+    assert kernel.named("process.spawn")[0].tier == tier
+
+
+@pytest.mark.parametrize(
+    ("said", "told"), [("'root'", "asks for the tier 'root'; there are pure"), ("T", "say --tier")]
+)
+def test_a_tier_that_is_none_or_is_worked_out_is_refused(
+    kernel: ScriptedKernel, capsys: pytest.CaptureFixture[str], said: str, told: str
+) -> None:
+    Path("p.py").write_text(FILES.replace('"files"', said))
+    code, _, err = run(capsys, "p.py")
+    assert code == 2 and told in err and err.count("\n") == 1
+
+
 def test_its_exit_code_is_ours(kernel: ScriptedKernel, capsys: pytest.CaptureFixture[str]) -> None:
     kernel.script["process.wait"] = lambda args: Exit(pid=7, status="failed", code=1, error="EIO: ValueError: no")
     assert run(capsys, "p.py") == (1, "", "kernos: ValueError: no\n")
@@ -182,11 +219,9 @@ def test_ctrl_c_is_term_then_kill_and_the_code_is_130(
     def following(args: Any) -> Streamed | None:
         for _ in range(2):
             more.clear()
-            for _ in range(20):
-                # One that comes between two instructions of the caller and its wait is seen when the wait is cut short.
-                signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
-                if more.wait(0.5):
-                    break
+            # To this thread: the caller's receive is not cut short, as it is not by one that comes just before it.
+            signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+            assert more.wait(10)
         return printed()
 
     kernel.script["process.kill"] = killed

@@ -15,7 +15,7 @@ from typing import Any, get_type_hints
 
 import pytest
 
-from kernel.boot import handlers
+from kernel.families import handlers
 from kernel.machine import Machine
 from syscalls.errors import CLASS_OF, Errno, SyscallError
 from syscalls.row import Row

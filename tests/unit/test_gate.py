@@ -58,6 +58,8 @@ ARGUMENTS: dict[str, Any] = {
     "message.give": message.Give(pipe=1, end="reader", pid=1),
     "device.list": device.ListDevices(),
     "device.call": device.CallTool(device="calculator", method="calculate"),
+    "device.parsers": device.ListParsers(),
+    "device.parse": device.ParseDocument(parser="words.html", data=b""),
     "net.fetch": net.Fetch(url="https://example.com/"),
     "file.open": file.OpenFile(path="~/a"),
     "file.read": file.ReadFile(path="~/a"),

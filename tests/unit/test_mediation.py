@@ -144,7 +144,8 @@ def test_what_a_deed_needs() -> None:
     )  # fmt: skip
     names = ("net:tcp:site:80", "net:tcp:10.0.0.1:80")
     asked = Connect(address="10.0.0.1", port=80, names=("site",), private=True)
-    assert needed(asked) == (("connect", names), ("private", names))
+    assert [(action, found[:2]) for action, found in needed(asked)] == [("connect", names), ("private", names)]
+    assert all(name.startswith("net:http") for _, found in needed(asked) for name in found[2:])
     assert tcp_name("::1", 9) == "net:tcp:[::1]:9"
 
 
@@ -184,6 +185,45 @@ def test_rights_to_connect() -> None:
     assert not may_resolve([Right.parse("net:tcp:a.test:* private")], "a.test")
     assert Right.parse(str(Right.parse("net:tcp:[::1]:80 *"))) == Right.parse("net:tcp:[::1]:80 *")
     assert not Right.parse("net:https://a.test/** *").allows("connect", "net:tcp:a.test:443")
+
+
+@pytest.mark.parametrize(
+    ("text", "reached"),
+    [
+        ("net:https://a.test/** *", True),
+        ("net:https://a.test:443/** *", True),
+        ("net:https://*.test/** *", True),
+        ("net:*://a.test/** *", True),
+        ("net:https://a.test:*/** *", True),
+        ("net:http://a.test/** *", False),
+        ("net:https://a.test:8443/** *", False),
+        ("net:https://b.test/** *", False),
+        ("net:https://a.test/** get,post", False),
+        ("net:https://a.test/** connect", True),
+        ("net:https://a.test/docs/** *", False),
+        ("net:https://a.test/* *", False),
+        ("net:https://a.test/ *", False),
+    ],
+)
+def test_a_right_to_a_whole_site_is_one_to_connect_there_and_to_less_is_none(text: str, reached: bool) -> None:
+    right = Right.parse(text)
+    decisions = Decisions(())
+    decisions.grant((text,))
+    deed = Connect(address="192.0.2.1", port=443, names=("a.test",))
+    assert (decisions.args(deed) is not None) == reached
+    if right.actions == ("*",):
+        assert may_resolve([right], "a.test") == (
+            text.endswith(("test/** *", "3/** *", ":*/** *")) and "b." not in text
+        )
+
+
+def test_private_addresses_of_a_site_are_meant_by_every_action() -> None:
+    deed = Connect(address="127.0.0.1", port=443, names=("a.test",), private=True)
+    decisions = Decisions(())
+    decisions.grant(("net:https://a.test/** *",))
+    assert decisions.args(deed) is not None
+    decisions.grant(("net:https://a.test/** connect",))
+    assert decisions.args(deed) is None
 
 
 # Files of the host.

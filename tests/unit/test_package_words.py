@@ -23,7 +23,11 @@ ROOT = Path(__file__).parent.parent.parent
         ("**", "do everything that you can", Danger.HARM),
         ("file:/srv/docs/** read", "read all that lies in /srv/docs", Danger.SIGHT),
         ("file:/srv/docs/**", "read, create, change and delete all that lies in /srv/docs", Danger.HARM),
-        ("file:~/** read,write", "read files in a folder that kernos keeps", Danger.ORDINARY),
+        (
+            "file:~/** read,write",
+            "read, create, change and delete files in a folder that kernos keeps",
+            Danger.ORDINARY,
+        ),
         ("model:* generate", "let any model write", Danger.ORDINARY),
         ("net:https://example.com/** get", "fetch pages from example.com", Danger.SIGHT),
         ("net:https://*.example.com/** get,post", "send data to *.example.com", Danger.HARM),

@@ -1,22 +1,26 @@
 """System calls of packages: rows that come and go, served by the package's worker, by a right of their own."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from kernos.testing import up
 from kernos.testing.machine import InProcess
 from syscalls.calls import plugin
-from syscalls.calls.plugin import PLUGIN_NUMBERS, plugin_row
-from syscalls.errors import Invalid, NoSyscall, NotFound
+from syscalls.calls.plugin import LEND, PLUGIN_NUMBERS, plugin_row
+from syscalls.errors import Invalid, NoSyscall, NotFound, PermissionDenied
 from syscalls.package import RECORD, Installed, Manifest, write_json
 from syscalls.table import BY_NAME, TABLE
 from syscalls.turns import ToolCall
+from userland.door.routes import Routes
+from userland.door.server import Request
 from userland.sdk.program import program
 from userland.sdk.system import Sys
 
 MODULE = "tests.plugin_module"
-CALLS = {"double": f"{MODULE}:*", "who-asks": f"{MODULE}:*", "fails": f"{MODULE}:fails"}
+CALLS = {"double": f"{MODULE}:*", "who-asks": f"{MODULE}:*", "may-ask": f"{MODULE}:*", "fails": f"{MODULE}:fails"}
 
 
 def install(
@@ -36,7 +40,9 @@ def packages(tmp_path: Path) -> Path:
 
 
 def kernel(packages: Path) -> InProcess:
-    return up(config={"packages": str(packages)}, programs={"asks": asks, "agent": agent})
+    return up(
+        config={"packages": str(packages)}, programs={"asks": asks, "agent": agent, "client": client, "lends": lends}
+    )
 
 
 @program
@@ -58,13 +64,74 @@ async def agent(sys: Sys) -> list[str]:
     return [*names, *told]
 
 
+@program
+async def client(sys: Sys, *asked: str) -> list[str]:
+    """Asks its own MCP door what there is, and calls some of it."""
+    doors = Routes(sys, key="k")
+
+    async def rpc(method: str, **params: object) -> Any:
+        body = json.dumps({"jsonrpc": "2.0", "id": 1, "method": method, "params": params}).encode()
+        response = await doors(Request("POST", "/mcp", {}, body))
+        assert isinstance(response.body, bytes)
+        return json.loads(response.body)
+
+    tools = (await rpc("tools/list"))["result"]["tools"]
+    told = [f"{each['name']}: {each['description']} {sorted(each['inputSchema']['properties'])}" for each in tools]
+    for name in asked:
+        answer = await rpc("tools/call", name=name, arguments={"number": 21})
+        told.append(answer["result"]["content"][0]["text"] if "result" in answer else answer["error"]["message"])
+    return told
+
+
+async def test_an_mcp_client_is_offered_the_calls_that_were_granted(packages: Path) -> None:
+    rights = ("device:* list", "syscall:* list", "syscall:doubler.double call", "tool:calculator.* call",
+              "device:calculator open")  # fmt: skip
+    async with kernel(packages) as machine:
+        tools = await machine.run("client", "doubler_double", "doubler_fails", rights=rights)
+        assert tools[0].startswith("calculator_calculate: ")
+        assert tools[1:3] == ["doubler_double: Twice the number. ['number']", "42"]
+        assert tools[3].startswith("there is no tool 'doubler_fails' for this process")
+        assert await machine.run("client", rights=("device:* list",)) == []
+
+
+async def test_a_model_is_offered_the_calls_that_were_granted(packages: Path) -> None:
+    async with kernel(packages) as machine:
+        told = await machine.run("agent", rights=("syscall:* list", "syscall:doubler.double call"))
+        assert told == ["doubler_double", "8", *[f"error: there is no tool {name}; there are doubler_double"
+                        for name in ("doubler_fails", "doubler_nothing")]]  # fmt: skip
+
+
+@program
+async def lends(sys: Sys) -> list[list[str]]:
+    """Lends a call what it holds, and does not."""
+    handle = await sys.rights.attenuate("model:sim info")
+    return [
+        (await sys.call_plugin("doubler.who-asks")).value,
+        (await sys.call_plugin("doubler.may-ask", call_lend=(handle,))).value,
+        (await sys.call_plugin("doubler.may-ask")).value,
+    ]
+
+
+async def test_what_is_lent_counts_for_that_call_alone(packages: Path) -> None:
+    async with kernel(packages) as machine:
+        rights = ("syscall:doubler.** call", "model:* info")
+        told = await machine.run("lends", rights=rights)
+        assert told == [["topic:news publish"], "served", "EPERM"]
+        with pytest.raises(PermissionDenied, match="capability 99999 is none"):
+            await machine.sys._door.call(plugin_row("doubler.double"), {"number": 1, LEND: [99999]})
+        with pytest.raises(Invalid, match="at most"):
+            await machine.sys._door.call(plugin_row("doubler.double"), {"number": 1, LEND: [1] * 17})
+        with pytest.raises(Invalid):
+            await machine.sys._door.call(plugin_row("doubler.double"), {"number": 1, LEND: "x"})
+
+
 async def test_a_call_of_a_package_is_a_row_with_a_right_and_a_number_of_its_own(packages: Path) -> None:
     async with kernel(packages) as machine:
         answer = await machine.sys.call_plugin("doubler.double", number=21)
         assert (answer.value, answer.text) == (42, "42")
         found: plugin.PluginCalls = await machine.sys.call("kernel.calls")
         by_name = {each.name: each for each in found.calls}
-        assert set(by_name) == {"doubler.double", "doubler.who-asks", "doubler.fails"}
+        assert set(by_name) == {f"doubler.{name}" for name in CALLS}
         double = by_name["doubler.double"]
         assert double.number in PLUGIN_NUMBERS and double.right == "syscall:doubler.double call"
         assert double.spec is not None and double.spec.description == "Twice the number."
@@ -91,10 +158,10 @@ async def test_it_runs_with_the_rights_of_its_package_and_not_of_its_caller(pack
 async def test_models_are_given_them_as_tools(packages: Path) -> None:
     async with kernel(packages) as machine:
         told = await machine.run("agent", rights=("syscall:* list", "syscall:** call"))
-        assert sorted(told[:3]) == ["doubler_double", "doubler_fails", "doubler_who_asks"]
-        assert told[3] == "8"
-        assert told[4].startswith("error: ") and "no luck" in told[4]
-        assert told[5].startswith("error: there is no tool doubler_nothing; there are ")
+        assert sorted(told[:4]) == ["doubler_double", "doubler_fails", "doubler_may_ask", "doubler_who_asks"]
+        assert told[4] == "8"
+        assert told[5].startswith("error: ") and "no luck" in told[5]
+        assert told[6].startswith("error: there is no tool doubler_nothing; there are ")
 
 
 async def test_wrong_arguments_and_failures_are_told(packages: Path) -> None:
@@ -123,7 +190,7 @@ async def test_rows_come_and_go_with_packages_and_numbers_stay(packages: Path) -
         after = await numbers()
         assert after["doubler.double"] == before["doubler.double"]
         assert set(after) == {"doubler.double", "other.double", "other.gone"}
-        assert len({*before.values(), *after.values()}) == 5
+        assert len({*before.values(), *after.values()}) == 6
         assert (await machine.sys.call_plugin("other.double", number=1)).value == 2
         with pytest.raises(NoSyscall):
             await machine.sys.call_plugin("doubler.fails")

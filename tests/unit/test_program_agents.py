@@ -136,7 +136,10 @@ async def test_ask_reads_recalls_and_names_its_sources(folder: Path) -> None:
                 finish="stop",
             ),
         )
-        assert (asked.files, asked.skipped) == (1, ("skipped noise.bin: binary, not text: convert it to text first",))
+        assert (asked.files, asked.skipped) == (
+            1,
+            ("skipped noise.bin: binary, not text: convert it, or install a package that parses it",),
+        )
         read_in = kernel.named("context.append")[0]
         assert read_in.resident is False and len(read_in.turns) == asked.passages == 2
         assert [turn.source for turn in read_in.turns] == ["moraines.md#1", "moraines.md#2"]

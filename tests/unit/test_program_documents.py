@@ -31,7 +31,7 @@ def test_a_folder_is_read_and_bad_files_are_named(tmp_path: Path) -> None:
     (tmp_path / "link.txt").symlink_to(tmp_path / "a.md")
     found = list(read_folder(tmp_path))
     assert [str(item) for item in found if isinstance(item, Skipped)] == [
-        "skipped b.bin: binary, not text: convert it to text first",
+        "skipped b.bin: binary, not text: convert it, or install a package that parses it",
         "skipped c.txt: not UTF-8 at byte 2: convert it, as in 'iconv -t UTF-8'",
         "skipped d.txt: 10.0 MB, more than 10 MB: split it",
         "skipped e.txt: empty",

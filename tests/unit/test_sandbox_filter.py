@@ -24,6 +24,7 @@ pytestmark = pytest.mark.skipif(os.uname().machine != "x86_64", reason="numbers 
 
 ALLOW, KILL, NOTIFY = 0x7FFF0000, 0x80000000, 0x7FC00000
 NOT_SUPPORTED = 0x00050000 | errno.EOPNOTSUPP
+NO_PROTOCOL = 0x00050000 | errno.EPROTONOSUPPORT
 REFUSED, UNKNOWN = 0x00050000 | errno.EPERM, 0x00050000 | errno.ENOSYS
 X86_64, I386 = 0xC000003E, 0x40000003
 CLONE, SOCKETPAIR, SENDTO, TGKILL, IOCTL, FCNTL, PRCTL, PRLIMIT64 = 56, 53, 44, 234, 16, 72, 157, 302
@@ -99,6 +100,7 @@ OF_OPEN_FILES = {
     18: "pwrite64", 40: "sendfile", 74: "fsync", 75: "fdatasync", 77: "ftruncate", 288: "accept4", 296: "pwritev",
 }  # fmt: skip
 TAKE_A_PATH = {137: "statfs"}
+NOT_MEDIATED = {49: "bind", 50: "listen", 73: "flock", 86: "link", 88: "symlink", 265: "linkat", 266: "symlinkat"}
 ATTRIBUTES = {188, 189, 190, 191, 192, 193, 194, 195, 196}
 BY_ARGUMENTS = {CLONE, SOCKETPAIR, SENDTO, SENDMSG, TGKILL, IOCTL, FCNTL, PRCTL, PRLIMIT64, SETSOCKOPT, GETSOCKOPT}
 CLONE3, OPENAT2 = 435, 437
@@ -109,7 +111,7 @@ def expected(tier: Tier, number: int) -> int:
     if tier == "files":
         if number in MEDIATED:
             return NOTIFY
-        if number in ATTRIBUTES:
+        if number in ATTRIBUTES or number in NOT_MEDIATED:
             return NOT_SUPPORTED
         if number == OPENAT2:
             return UNKNOWN
@@ -151,7 +153,14 @@ def test_streams_can_be_made_where_they_lead_nowhere_until_they_are_connected(
     [(2, 2, 0), (2, 3, 1), (2, 1, 262), (10, 1, 262), (1, 2, 0), (16, 3, 0), (17, 3, 0), (40, 1, 0)],
 )
 def test_no_other_sockets(family: int, kind: int, protocol: int) -> None:
-    assert decide("files", SOCKET, family, kind, protocol) == REFUSED
+    assert decide("files", SOCKET, family, kind, protocol) == (REFUSED if kind == 1 else NO_PROTOCOL)
+    assert decide("threads", SOCKET, family, kind, protocol) == REFUSED
+
+
+@pytest.mark.parametrize("command", [5, 6, 7, 36, 37, 38])
+def test_locks_are_not_supported_on_plain_files(command: int) -> None:
+    assert decide("files", FCNTL, 3, command, 0) == NOT_SUPPORTED
+    assert decide("threads", FCNTL, 3, command, 0) == REFUSED
 
 
 @given(st.integers(0, 0x3FFFFFFF), st.lists(st.integers(0, 2**64 - 1), max_size=6), st.sampled_from(TIERS))

@@ -15,14 +15,17 @@ from msgspec import Raw
 from kernel.clock import Clock
 from kernel.config import Bounds, Config, TraceConfig, load
 from kernel.process import Process
-from kernel.recorder import PAGE, Recorder
+from kernel.recorder import Recorder
 from kernel.trap import Trap
+from kernel.watch.callentry import CallEntry
 from kernel.watch.metrics import Metrics
-from kernel.watch.trace import CallEntry, Trace
+from kernel.watch.pages import PAGE_CALLS
+from kernel.watch.trace import Trace
 from kernel.watch.trace_file import TraceFile
 from kernel.watch.tracetext import KEPT_BYTES_MAX, SHORT_CHARS_MAX, fields_text, keep_args
 from kernos import Sys, program, user
 from kernos.testing import up
+from kernos.testing.machine import InProcess
 from syscalls.calls import clock, kernel, message, process
 from syscalls.calls.kernel import TraceRecord
 from syscalls.codec import pack, parse_args
@@ -189,13 +192,18 @@ def test_secrets_never_enter() -> None:
     assert secret_fields(Login) == {"credential"}
 
 
+def trap_of(row: Row) -> Trap:
+    owner: Any = Process.__new__(Process)
+    owner.pid, owner.principal, owner.account = 7, "ada", type("A", (), {"name": "work"})()
+    owner.identity = 7, "ada", "work"
+    return Trap(process=owner, row=row, emit=lambda item: None, room=trio.lowlevel.checkpoint)
+
+
 async def recorded(level: str, row: Row, args: Any, result: Any, **config: Any) -> tuple[Trace, list[TraceRecord]]:
     trace = Trace(Clock(), 100, config=TraceConfig(level=level, **config))  # type: ignore[arg-type]
     keeper = Recorder(trace, Clock(), Metrics())
-    owner: Any = Process.__new__(Process)
-    owner.pid, owner.principal, owner.account = 7, "ada", type("A", (), {"name": "work"})()
     for n in range(4):
-        trap = Trap(process=owner, row=row, emit=lambda item: None, room=trio.lowlevel.checkpoint)
+        trap = trap_of(row)
         if n == 3:
             keeper.refused(trap, Raw(pack(args)), args, PermissionDenied("no"))
         else:
@@ -204,65 +212,97 @@ async def recorded(level: str, row: Row, args: Any, result: Any, **config: Any) 
 
 
 @final
-class Kept:
-    """A recorder, and calls that never waited."""
+class Jotting:
+    """A kernel that jots calls down, and its recorder."""
 
-    def __init__(self, **config: Any) -> None:
-        self.trace = Trace(Clock(), 1000, config=TraceConfig(**config))
-        self.metrics = Metrics()
-        self.recorder = Recorder(self.trace, Clock(), self.metrics)
+    def __init__(self, machine: InProcess) -> None:
+        self.sys, self.trace, self.metrics = machine.sys, machine.machine.trace, machine.machine.metrics
+        self.recorder: Recorder = self.trace.settle.__self__  # type: ignore[attr-defined]
 
-    def call(self, row: Row, args: Any, result: Any, detail: str = "") -> None:
-        owner: Any = Process.__new__(Process)
-        owner.pid, owner.principal, owner.account = 7, "ada", type("A", (), {"name": "work"})()
-        trap = Trap(process=owner, row=row, emit=lambda item: None, room=trio.lowlevel.checkpoint)
-        trap.detail = detail
-        self.recorder.at_once(trap, pack(args), args, pack(result), result)
-
-    def now(self) -> None:
-        self.call(clock.NOW, clock.Now(), clock.Time(monotonic_s=1.0, unix_s=2.0))
+    async def now(self, times: int = 1) -> None:
+        for _ in range(times):
+            await self.sys.call("time.now", clock.Now())
 
 
 async def test_calls_that_never_wait_are_jotted_down_and_there_for_whoever_looks(autojump_clock: Any) -> None:
-    kept = Kept()
-    for _ in range(3 * PAGE + 5):
-        kept.now()
-    kept.trace.event("note", text="after them")
-    kept.now()
-    kept.call(process.NICE, process.Nice(pid=8, nice=3), process.Nothing(), detail="eight is nicer")
-    shown = list(kept.trace.since(0))
-    assert [record.kind for record in shown] == ["call"] * (3 * PAGE + 5) + ["note", "call", "call"]
-    assert [record.seq for record in shown] == list(range(1, len(shown) + 1))
-    numbers = [record.call for record in shown if record.kind == "call"]
-    assert numbers == sorted(set(numbers)), "each its own, in the order in which they were made"
-    last = shown[-1]
-    assert (last.pid, last.name, last.args, last.result) == (7, "process.nice", "pid=8, nice=3", "eight is nicer")
-    assert kept.trace.calls == sum(kept.metrics.served.values()) == 3 * PAGE + 7
-    assert kept.trace.bytes_kept > 0
+    async with up() as machine:
+        await trio.sleep(60)  # until all has booted
+        jotting, me = Jotting(machine), machine.sys.pid
+        begin, served = jotting.trace.newest, jotting.trace.calls
+        await jotting.now(3 * PAGE_CALLS + 5)
+        jotting.trace.event("note", text="after them")
+        await jotting.now()
+        await machine.sys.call("process.nice", process.Nice(pid=me, nice=3))
+        await machine.sys.call("process.nice", process.Nice(pid=me, nice=4))
+        assert len(jotting.recorder.jotted) == 1, "the first of its row shows whether the others may be"
+        shown = list(jotting.trace.since(begin))
+        assert [record.kind for record in shown] == ["call"] * (3 * PAGE_CALLS + 5) + ["note", "call", "call", "call"]
+        assert [record.seq for record in shown] == list(range(begin + 1, begin + len(shown) + 1))
+        numbers = [record.call for record in shown if record.kind == "call"]
+        assert numbers == sorted(set(numbers)), "each its own, in the order in which they were made"
+        last = shown[-1]
+        assert (last.pid, last.name, last.args, last.result) == (me, "process.nice", f"pid={me}, nice=4", "")
+        assert (last.principal, last.account, last.errno) == (shown[0].principal, shown[0].account, "")
+        assert last.right, "what let it in"
+        assert jotting.trace.calls == served + 3 * PAGE_CALLS + 8
+        assert jotting.metrics.served["time.now"] == 3 * PAGE_CALLS + 6
+        assert [record.seq for record in jotting.trace.since(begin + 700)] == [r.seq for r in shown[700:]]
 
 
-async def test_a_page_is_all_that_is_jotted_down_and_nothing_long_or_secret(autojump_clock: Any) -> None:
-    kept = Kept()
-    for _ in range(2 * PAGE):
-        kept.now()
-        assert len(kept.recorder._jotted) < PAGE
-    kept.trace.settle()
-    login = LOGIN, Login(name="ada", credential="hunter2"), LoggedIn(token="hunter3")
-    note = process.NOTE, process.Note(note="x" * KEPT_BYTES_MAX), process.Nothing()
-    for row, args, result in (login, note, login, note):
-        kept.call(row, args, result)
-        assert not kept.recorder._jotted
-    assert "hunter" not in "".join(record.args + record.result for record in kept.trace.since(0))
+async def test_a_page_is_all_that_is_jotted_down_and_nothing_long(autojump_clock: Any) -> None:
+    async with up() as machine:
+        jotting = Jotting(machine)
+        jotted = jotting.recorder.jotted
+        for _ in range(2 * PAGE_CALLS):
+            await jotting.now()
+            assert len(jotted) < PAGE_CALLS
+        for length, kept in ((3, 0), (3, 1), (KEPT_BYTES_MAX, 0), (KEPT_BYTES_MAX, 0)):
+            await machine.sys.call("process.note", process.Note(note="x" * length))
+            assert len(jotted) == kept
+
+
+async def test_a_page_does_not_fill_a_small_ring(autojump_clock: Any) -> None:
+    async with up(bounds=Bounds(trace_records_max=64, trace_bytes_max=65536)) as machine:
+        jotting = Jotting(machine)
+        await jotting.now(1000)
+        shown = list(jotting.trace.since(0))
+        assert 0 < len(shown) <= 64
+        assert [record.seq for record in shown][-1] == jotting.trace.newest
+
+
+async def test_a_row_with_secrets_is_never_jotted_down(autojump_clock: Any) -> None:
+    trace = Trace(Clock(), 1000)
+    keeper = Recorder(trace, Clock(), Metrics())
+    args, result = Login(name="ada", credential="hunter2"), LoggedIn(token="hunter3")
+    keeper.at_once(trap_of(LOGIN), pack(args), args, pack(result), result)
+    assert not keeper.jots
+    keeper.at_once(
+        trap_of(process.NICE), pack(process.Nice(pid=8, nice=1)), None, pack(process.Nothing()), process.Nothing()
+    )
+    assert keeper.jots == {process.NICE.number}
+    assert "hunter" not in "".join(record.args + record.result for record in trace.since(0))
+
+
+async def test_what_stands_for_a_result_is_kept_of_a_call_that_was_jotted_down(autojump_clock: Any) -> None:
+    trace = Trace(Clock(), 1000)
+    keeper = Recorder(trace, Clock(), Metrics())
+    trap = trap_of(process.NICE)
+    trap.detail = "eight is nicer"
+    keeper.jotted.append((trap, pack(process.Nice(pid=8, nice=3)), pack(process.Nothing()), 0.0))
+    (record,) = trace.since(0)
+    assert (record.pid, record.args, record.result) == (7, "pid=8, nice=3", "eight is nicer")
 
 
 async def test_who_follows_is_told_of_each_at_once(autojump_clock: Any) -> None:
-    kept = Kept()
-    kept.now()
-    kept.trace.settle()
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(kept.trace.changed)
-        await trio.testing.wait_all_tasks_blocked()
-        kept.now()
+    async with up() as machine:
+        jotting = Jotting(machine)
+        await jotting.now(2)
+        jotting.trace.settle()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(jotting.trace.changed)
+            await trio.testing.wait_all_tasks_blocked()
+            await jotting.now()
+            assert not jotting.recorder.jotted
 
 
 async def test_results_that_are_secret_do_not_enter_either() -> None:

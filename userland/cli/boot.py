@@ -142,8 +142,19 @@ def _sweep(folder: Path) -> None:
     """Removes what commands that were killed could not: their folders name them by pid."""
     for left in folder.glob(f"{_EPHEMERAL}*"):
         pid = left.name.removeprefix(_EPHEMERAL).partition("-")[0]
-        if pid.isdigit() and not Path(f"/proc/{pid}").exists() and left.stat().st_uid == os.getuid():
+        if pid.isdigit() and not is_alive(int(pid)) and left.stat().st_uid == os.getuid():
             shutil.rmtree(left, ignore_errors=True)
+
+
+def is_alive(pid: int) -> bool:
+    """Whether there is such an OS process, whoever's it is."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def replace_self(words: Sequence[str]) -> None:

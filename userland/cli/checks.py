@@ -30,7 +30,7 @@ DISK_LOW_BYTES = 1024 * MIB
 DISK_LEAST_BYTES = 100 * MIB
 SHIPPED = "kernos-tiny"
 _PROBE_S_MAX = 60
-_OPTIONAL = {"torch", "chroma", "embedding", "openai"}
+_OPTIONAL = {"torch", "chroma", "embedding", "openai", "attest"}
 _REQUIREMENT = re.compile(
     r"(?P<name>[A-Za-z0-9._-]+)(?:\[.*?\])?\s*(?P<versions>[^;]*)(?:;.*extra == ['\"](?P<extra>\w+))?"
 )
@@ -63,7 +63,7 @@ def _python() -> Finding:
         return Finding("python", "fail", found, "install Python 3.11 or later")
     if sys.platform != "linux":
         return Finding(
-            "python", "fail", f"{found} on {sys.platform}", "the kernel needs Linux: use a VM or a container"
+            "python", "warn", f"{found} on {sys.platform}", "programs and tools are run behind a jail on Linux alone"
         )
     return Finding("python", "ok", f"{found}, {os.cpu_count()} processors")
 

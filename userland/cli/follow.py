@@ -1,15 +1,15 @@
 """Following a process from its spawn to its exit: its output, what is typed at it, Ctrl-C."""
 
 import signal
+import socket
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import FrameType
 from typing import final
 
 from syscalls.calls import process
 from syscalls.calls.process import Exit
-from syscalls.errors import SyscallError
 from syscalls.link.blocking import BlockingLink
 from syscalls.signals import Signal
 from userland.cli.asking import Asker
@@ -56,20 +56,36 @@ def follow(session: Session, link: BlockingLink, pid: int, *, data: bool, asker:
 
 @contextmanager
 def _interrupts(session: Session, pid: int, seen: Followed) -> Iterator[None]:
-    """The first Ctrl-C is TERM to the process, which goes on being followed; the second is KILL."""
+    """The first Ctrl-C is TERM to the process, which goes on being followed; the second is KILL.
 
-    def interrupted(number: int, frame: FrameType | None) -> None:
+    A thread hears them: a handler runs when the receive that we are in returns, and a Ctrl-C that comes just before
+    the receive does not cut it short (PEP 475).
+    """
+    heard, woken = socket.socketpair()
+    woken.setblocking(False)
+    before = signal.signal(signal.SIGINT, lambda number, frame: None)
+    waker = signal.set_wakeup_fd(woken.fileno(), warn_on_full_buffer=False)
+    listener = threading.Thread(target=_listen, args=(heard, session, pid, seen), name="interrupts", daemon=True)
+    listener.start()
+    try:
+        yield
+    finally:
+        signal.set_wakeup_fd(waker)
+        signal.signal(signal.SIGINT, before)
+        woken.close()
+        listener.join()
+        heard.close()
+
+
+def _listen(heard: socket.socket, session: Session, pid: int, seen: Followed) -> None:
+    while number := heard.recv(1):
+        if number[0] != signal.SIGINT:
+            continue
         wanted = Signal.KILL if seen.interrupted else Signal.TERM
         seen.interrupted = True
         _send(session, pid, wanted)
         if wanted is Signal.TERM and sys.stderr.isatty():
             say("asked to end; Ctrl-C again ends it at once")
-
-    before = signal.signal(signal.SIGINT, interrupted)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 def _send(session: Session, pid: int, wanted: Signal) -> None:
@@ -77,5 +93,5 @@ def _send(session: Session, pid: int, wanted: Signal) -> None:
     try:
         with session.connect() as link:
             link.call(process.KILL, process.Kill(pid=pid, signal=int(wanted)))
-    except SyscallError:  # it has ended meanwhile
+    except OSError:  # it has ended meanwhile, or the kernel has
         pass

@@ -113,6 +113,10 @@ def execute(words: Sequence[str], session: Session, *, prog: str = "kernos") -> 
         return INTERRUPTED
     except NoReader:
         return _mute()
+    except OSError as failed:  # this machine's: a folder that cannot be written, a disk that is full
+        where = f"{failed.filename}: " if failed.filename else ""
+        say(f"{where}{failed.strerror or failed}")
+        return ERROR
 
 
 def _misused(misuse: click.ClickException) -> int:

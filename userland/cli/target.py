@@ -84,7 +84,7 @@ def checked_right(text: str) -> str:
     try:
         return str(Right.parse(text))
     except SyscallError as bad:
-        raise Failure(f"--allow: {bad.message}", USAGE) from None
+        raise Failure(bad.message, USAGE) from None
 
 
 def _argv(words: Sequence[str]) -> bytes:

@@ -1,19 +1,22 @@
-"""`/mcp`: the tools that the process was granted, for clients of the Model Context Protocol (streamable HTTP).
+"""`/mcp`: the tools and the packages' system calls that the process was granted, for clients of the Model Context
+Protocol (streamable HTTP).
 
 Nothing is kept between requests, and nothing is sent that was not asked for: there is no session, and no stream.
 """
 
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, final
 
 import msgspec
 from msgspec import Struct
 
 from syscalls.calls import capability, device
-from syscalls.calls.device import DeviceInfo
 from syscalls.errors import SyscallError
 from syscalls.rights import Right, allowed
 from syscalls.turns import ToolSpec
 from userland.door.server import Request, Response
+from userland.sdk.device import ToolReply
 from userland.sdk.system import Sys
 
 VERSIONS = ("2025-11-25", "2025-06-18", "2025-03-26")
@@ -40,6 +43,14 @@ class Refusal(Exception):
         self.code = code
 
 
+@final
+class _Offered(Struct, frozen=True):
+    """What a client may call, and how that is called."""
+
+    spec: ToolSpec
+    call: Callable[..., Awaitable[ToolReply]]
+
+
 _decode = msgspec.json.Decoder(Rpc | list[Rpc]).decode
 
 
@@ -49,7 +60,7 @@ class Mcp:
 
     def __init__(self, sys: Sys) -> None:
         self._sys = sys
-        self._known: dict[str, tuple[DeviceInfo, ToolSpec]] = {}
+        self._known: dict[str, _Offered] = {}
 
     async def answer(self, request: Request) -> Response:
         """One HTTP request: a message, or a list of them."""
@@ -87,23 +98,29 @@ class Mcp:
                 return {}
             case "tools/list":
                 self._known = await self._tools()
-                return {"tools": [_tool(name, spec) for name, (_, spec) in self._known.items()]}
+                return {"tools": [_tool(name, each.spec) for name, each in self._known.items()]}
             case "tools/call":
                 return await self._call(asked.params)
         raise Refusal(_METHOD, f"there is no method {asked.method!r} here: tools/list and tools/call")
 
-    async def _tools(self) -> dict[str, tuple[DeviceInfo, ToolSpec]]:
-        """The granted ones, by the name that a client has for them: DEVICE_METHOD."""
+    async def _tools(self) -> dict[str, _Offered]:
+        """The granted ones, by the name that a client has for them: DEVICE_METHOD, PACKAGE_CALL."""
         held: capability.Held = await self._sys.call(capability.LIST)
         rights = [Right.parse(each.right) for each in held.capabilities]
-        found: dict[str, tuple[DeviceInfo, ToolSpec]] = {}
+        found: dict[str, _Offered] = {}
         devices: device.Devices = await self._sys.call(device.LIST, device.ListDevices(kind="tool"))
         for info in devices.devices:
             if not any(right.overlaps(Right(f"tool:{info.name}.*", ("call",))) for right in rights):
                 continue
             for spec in info.methods or await self._methods(info.name):
                 if allowed(rights, "call", (f"tool:{info.name}.{spec.name}",)) is not None:
-                    found.setdefault(f"{info.name}_{spec.name}", (info, spec))
+                    call = partial(self._sys.call_tool, info.name, spec.name)
+                    found.setdefault(f"{info.name}_{spec.name}", _Offered(spec, call))
+        if any(right.overlaps(Right("syscall:*", ("call",))) for right in rights):
+            plugins = await self._sys.plugin_calls()
+            for name, each in plugins.by_tool.items():
+                if each.spec is not None:
+                    found.setdefault(name, _Offered(each.spec, partial(self._sys.call_plugin, each.name)))
         return found
 
     async def _methods(self, name: str) -> tuple[ToolSpec, ...]:
@@ -122,8 +139,7 @@ class Mcp:
             if name not in self._known:
                 there = ", ".join(self._known) or "none"
                 raise Refusal(_PARAMS, f"there is no tool {name!r} for this process; there are: {there}")
-            info, spec = self._known[name]
-            reply = await self._sys.call_tool(info.name, spec.name, **arguments)
+            reply = await self._known[name].call(**arguments)
         except SyscallError as failed:
             return {"content": [_text(str(failed))], "isError": True}
         result: dict[str, Any] = {"content": [_text(reply.text)], "isError": False}

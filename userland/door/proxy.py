@@ -1,8 +1,8 @@
 """The way out: HTTP CONNECT and whole URLs, for a command that was granted where it may connect.
 
 It connects as any plain program does: this worker's connect is answered by its supervisor, which goes by the rights of
-the process (`net:tcp:HOST:PORT connect`), by the broker's addresses for a name, and never to private ones without the
-right `private`. Nothing is decided here.
+the process (`net:tcp:HOST:PORT connect`, or every action on a whole site, `net:https://HOST/** *`), by the broker's
+addresses for a name, and never to private ones without the right `private`. Nothing is decided here.
 """
 
 import socket
@@ -32,7 +32,11 @@ async def connect(host: str, port: int) -> trio.SocketStream:
     try:
         sock = await trio.to_thread.run_sync(socket.create_connection, (host, port), CONNECT_S, abandon_on_cancel=True)
     except PermissionError:
-        raise NoWay(403, f"not granted: 'kernos exec --allow 'net:tcp:{host}:{port} connect''") from None
+        raise NoWay(
+            403,
+            f"not granted: 'kernos exec --allow 'net:tcp:{host}:{port} connect''; a right to the site counts only as a "
+            f"whole, 'net:https://{host}/** *': methods and paths cannot be seen within TLS",
+        ) from None
     except socket.gaierror:
         raise NoWay(
             502, f"{host} has no address for this process: is 'net:tcp:{host}:{port} connect' granted?"

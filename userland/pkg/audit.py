@@ -18,13 +18,15 @@ Standing = Literal["used", "unused", "shown", "refused", "lacked"]
 class Line(Struct, frozen=True):
     """One right of one package. `used`: it let `uses` calls in, `last` in seconds since 1970. `unused`: none. `shown`:
     it showed files to `uses` workers, and what they read of them nobody counts. `refused`: asked for and not granted.
-    `lacked`: never asked for, and `uses` calls were refused for want of it."""
+    `lacked`: never asked for, and `uses` calls were refused for want of it. `by` answers for the package: whoever
+    published it by its attestations, or the key that signed it."""
 
     package: str
     right: str
     standing: Standing
     uses: int = 0
     last: float = 0.0
+    by: str = ""
 
 
 def audit(store: Store, names: tuple[str, ...]) -> list[Line]:
@@ -41,16 +43,22 @@ def uses_of(folder: Path, name: str) -> Uses:
         return Uses()
 
 
-def take_unused(store: Store, names: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
-    """Takes back what was granted and never used; per package what it was. Packages that never ran lose nothing."""
-    taken: dict[str, tuple[str, ...]] = {}
-    lines = audit(store, names)
+def unused(lines: list[Line]) -> dict[str, tuple[str, ...]]:
+    """Per package what was granted and never used; packages that never ran have used nothing, and are left alone."""
+    found: dict[str, tuple[str, ...]] = {}
     for name in dict.fromkeys(line.package for line in lines):
-        ran = any(line.standing in ("used", "shown", "lacked") for line in lines if line.package == name)
-        unused = tuple(line.right for line in lines if line.package == name and line.standing == "unused")
-        if ran and unused:
-            taken[name] = unused
-            _write(store, store.get(name), lose=unused)
+        own = [line for line in lines if line.package == name]
+        never = tuple(line.right for line in own if line.standing == "unused")
+        if never and any(line.standing in ("used", "shown", "lacked") for line in own):
+            found[name] = never
+    return found
+
+
+def take_unused(store: Store, names: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
+    """Takes back what `unused` says; per package what it was."""
+    taken = unused(audit(store, names))
+    for name, rights in taken.items():
+        _write(store, store.get(name), lose=rights)
     return taken
 
 
@@ -83,16 +91,16 @@ def _write(store: Store, record: Installed, *, gain: tuple[str, ...] = (), lose:
 
 
 def _lines(record: Installed, uses: Uses) -> list[Line]:
-    name = record.manifest.name
+    name, by = record.manifest.name, record.publisher or record.key
     lines = []
     for text in record.granted:
         use = uses.rights.get(text)
         if use is None or not (use.uses or use.shown):
-            lines.append(Line(name, text, "unused"))
+            lines.append(Line(name, text, "unused", by=by))
         elif use.uses:
-            lines.append(Line(name, text, "used", use.uses, use.last))
+            lines.append(Line(name, text, "used", use.uses, use.last, by))
         else:
-            lines.append(Line(name, text, "shown", use.shown, use.last))
-    lines += [Line(name, text, "refused") for text in record.refused]
-    lines += [Line(name, text, "lacked", count) for text, count in sorted(uses.denied.items())]
+            lines.append(Line(name, text, "shown", use.shown, use.last, by))
+    lines += [Line(name, text, "refused", by=by) for text in record.refused]
+    lines += [Line(name, text, "lacked", count, by=by) for text, count in sorted(uses.denied.items())]
     return lines

@@ -43,7 +43,6 @@ def lay_out(wheel: Wheel, site: Path, *, source: Source, aside: Path) -> None:
     assert wheel.manifest is not None
     site.mkdir(mode=0o755)
     unpack(wheel, site)
-    check_locked(wheel)
     total = wheel.unpacked_bytes
     if not wheel.manifest.lock:
         return
@@ -111,20 +110,20 @@ def fetch(lock: tuple[Locked, ...], folder: Path, source: Source) -> None:
     )  # fmt: skip
 
 
-def run_pip(*words: str) -> str:
-    """Runs pip; what it printed. Raises Invalid with the reason in its own words, shortened."""
-    command = [*_pip(), "--disable-pip-version-check", "--no-input", "--quiet", *words]
+def run_pip(*words: str, quiet: bool = True, what: str = "dependency") -> str:
+    """Runs pip, for a `what`; what it printed. Raises Invalid with the reason in its own words, shortened."""
+    command = [*_pip(), "--disable-pip-version-check", "--no-input", *(("--quiet",) if quiet else ()), *words]
     try:
         done = subprocess.run(
             command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=FETCH_S_MAX, check=False
         )
     except subprocess.TimeoutExpired:
-        raise TimedOut(f"pip had not fetched the dependencies in {FETCH_S_MAX:g} s") from None
+        raise TimedOut(f"pip had not fetched it in {FETCH_S_MAX:g} s") from None
     except OSError as failed:
         raise IOFailed(f"pip cannot be run: {failed}") from None
     if done.returncode == 0:
         return done.stdout
-    raise Invalid(_reason(done.stderr))
+    raise Invalid(_reason(done.stderr, what))
 
 
 def _pip() -> list[str]:
@@ -154,10 +153,10 @@ def _elsewhere(requirement: str) -> bool:
     return marker is not None and not marker.evaluate({"extra": ""})
 
 
-def _reason(stderr: str) -> str:
+def _reason(stderr: str, kind: str) -> str:
     lines = [line.removeprefix("ERROR: ") for line in stderr.splitlines() if line.startswith("ERROR: ")]
     found = next((line for line in lines if "No matching distribution" in line), "")
     if found:
         what = found.rpartition(" for ")[2].split(" ")[0]
-        return f"of the dependency {what} there is no wheel for this machine; what is only there as source is not built"
-    return f"the dependencies cannot be fetched: {' '.join(lines)[:400] or stderr.strip()[-400:]}"
+        return f"of the {kind} {what} there is no wheel for this machine; what is only there as source is not built"
+    return f"pip cannot fetch it: {' '.join(lines)[:400] or stderr.strip()[-400:]}"

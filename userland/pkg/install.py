@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Final, Literal, final
+from typing import Final, final
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -16,39 +16,32 @@ from msgspec.structs import replace
 from syscalls.errors import Busy, Invalid, IOFailed, NotFound, PermissionDenied
 from syscalls.package import SITE, Ask, Installed, Manifest
 from syscalls.rights import Right, uncovered
-from userland.pkg.attestation import claimed
-from userland.pkg.environment import Source, check_machine, lay_out
+from userland.pkg.belief import Answerable, check_answers, who_answers
+from userland.pkg.contents import filled
+from userland.pkg.environment import Source, check_locked, check_machine, lay_out
 from userland.pkg.keyring import Ring
 from userland.pkg.names import near
-from userland.pkg.signing import SIGNATURE_BYTES_MAX, SUFFIX, key_id, verify
+from userland.pkg.signing import SUFFIX
 from userland.pkg.store import Store, seal
 from userland.pkg.wheel import Wheel, copy_private, read_wheel
 from userland.pkg.words import Sentence, sentences
 
 WHEEL: Final = "wheel.whl"
-Trust = Literal["trusted", "seen", "new", "unsigned"]
 
 
 @final
 class Candidate(Struct, frozen=True, kw_only=True):
-    """A wheel that was checked and may be installed: what it asks for (`asks`, blanks filled), who signed it, who its
-    attestations say published it, what is installed of it now, and what a person should be warned of."""
+    """A wheel that was checked and may be installed: what it asks for (`asks`, blanks filled), who answers for it, what
+    is installed of it now, and what a person should be warned of."""
 
     wheel: Wheel
     manifest: Manifest
-    public: bytes
-    trust: Trust
+    answers: Answerable
     before: Installed | None
     values: dict[str, str]
     asks: tuple[tuple[Ask, Right], ...]
     warnings: tuple[str, ...]
-    publishers: tuple[str, ...]
     folder: Path
-
-    @property
-    def key(self) -> str:
-        """The id of the key that signed it; "" for none."""
-        return key_id(self.public) if self.public else ""
 
     @property
     def more(self) -> tuple[tuple[Ask, Right], ...]:
@@ -58,6 +51,12 @@ class Candidate(Struct, frozen=True, kw_only=True):
         settled = [Right.parse(text) for text in (*self.before.granted, *self.before.refused)]
         return tuple(each for each in self.asks if uncovered((each[1],), settled))
 
+    @property
+    def left_out(self) -> tuple[Ask, ...]:
+        """What it would like, and nobody filled in the blanks of."""
+        asked = {ask.right for ask, _ in self.asks}
+        return tuple(ask for ask in self.manifest.rights if ask.right not in asked)
+
     def told(self) -> list[Sentence]:
         """What it asks for, in words, the worst first; of an upgrade what is more."""
         return sentences(self.more)
@@ -65,14 +64,21 @@ class Candidate(Struct, frozen=True, kw_only=True):
 
 @contextmanager
 def candidate(
-    store: Store, path: Path, *, values: dict[str, str], unsigned: bool, upgrade: bool, trust: bool = False
+    store: Store,
+    path: Path,
+    *,
+    values: dict[str, str],
+    unsigned: bool,
+    upgrade: bool,
+    trust: bool = False,
+    new_publisher: bool = False,
 ) -> Iterator[Candidate]:
     """Checks the wheel at `path`; it can be completed within the block, and leaves nothing behind after it. Call it
     with the store locked.
 
-    Raises Invalid (EINVAL) for a wheel that is none or has no manifest, PermissionDenied (EPERM) for a signature that
-    is missing, wrong or not believed and for extensions without the word of trust, Busy (EBUSY) where it is installed
-    already, NotFound (ENOENT) for what is not there."""
+    Raises Invalid (EINVAL) for a wheel that is none or has no manifest, PermissionDenied (EPERM) where nobody is
+    believed to answer for it and for extensions without the word of trust, Busy (EBUSY) where it is installed already
+    or its names are taken, NotFound (ENOENT) for what is not there."""
     with store.aside() as folder:
         copy_private(path, folder / WHEEL)
         wheel = read_wheel(folder / WHEEL, called=path.name)
@@ -80,22 +86,22 @@ def candidate(
         if manifest is None:
             raise Invalid(f"{path.name} has no manifest, so it is no package of kernos: 'kernos pkg build' makes one")
         check_machine(wheel)
-        _check_tools(store, manifest)
+        check_locked(wheel)
+        _check_names(store, manifest)
         before = store.find(wheel.name)
         _check_state(wheel, before, upgrade=upgrade)
         _check_trust(manifest, before, trust=trust)
-        public, state = _signed_by(store, wheel, _copy_signature(path, folder), before, unsigned=unsigned)
+        answers = who_answers(store, path, wheel, before)
+        check_answers(answers, wheel.name, before, unsigned=unsigned, new_publisher=new_publisher)
         known = {**(before.values if before else {}), **values}
         yield Candidate(
             wheel=wheel,
             manifest=manifest,
-            public=public,
-            trust=state,
+            answers=answers,
             before=before,
             values={name: known[name] for name in manifest.blanks if name in known},
-            asks=_filled(manifest, known),
+            asks=filled(manifest, known),
             warnings=_warnings(store, wheel, before),
-            publishers=claimed(path, wheel.sha256),
             folder=folder,
         )
 
@@ -112,8 +118,8 @@ def complete(store: Store, chosen: Candidate, *, granted: tuple[Right, ...], sou
     lay_out(chosen.wheel, site, source=source, aside=chosen.folder)
     seal(site)
     (chosen.folder / WHEEL).rename(made / WHEEL)
-    if chosen.public:
-        (chosen.folder / (WHEEL + SUFFIX)).rename(made / (WHEEL + SUFFIX))
+    if chosen.answers.signature:
+        (made / (WHEEL + SUFFIX)).write_bytes(chosen.answers.signature)
     record = Installed(
         manifest=chosen.manifest,
         release=f"{chosen.wheel.version}-{chosen.wheel.sha256[:12]}",
@@ -121,14 +127,15 @@ def complete(store: Store, chosen: Candidate, *, granted: tuple[Right, ...], sou
         granted=held,
         refused=tuple(sorted(asked - set(held))),
         values=chosen.values,
-        key=chosen.key,
+        key=chosen.answers.key,
+        publisher=chosen.answers.publisher,
         trusted=bool(chosen.manifest.extensions),
         since=time.time(),
         before=chosen.before.release if chosen.before else "",
     )
     store.keep(record, made)
-    if chosen.public:
-        Ring(store.folder).saw(chosen.public, chosen.wheel.name)
+    if chosen.answers.public:
+        Ring(store.folder).saw(chosen.answers.public, chosen.wheel.name)
     return record
 
 
@@ -163,15 +170,24 @@ def check_key(store: Store, record: Installed) -> None:
         raise PermissionDenied(f"{record.manifest.name} {record.manifest.version} is signed by key {known.id}, revoked")
 
 
-def _check_tools(store: Store, manifest: Manifest) -> None:
-    """Tools are called by their names alone, so no two may have the same."""
-    taken = {entry.name: "kernos itself" for entry in entry_points(group="kernos.tools")}
+def _check_names(store: Store, manifest: Manifest) -> None:
+    """Tools are called by their names alone, and a file has one parser: so no two may have the same."""
+    tools = {entry.name: "kernos itself" for entry in entry_points(group="kernos.tools")}
+    kinds: dict[str, str] = {}
     for record in store.all():
-        if record.manifest.name != manifest.name:
-            taken |= dict.fromkeys(record.manifest.tools, f"package {record.manifest.name}")
+        other = record.manifest
+        if other.name != manifest.name:
+            tools |= dict.fromkeys(other.tools, f"package {other.name}")
+            kinds |= dict.fromkeys((kind for each in other.parsers.values() for kind in each.kinds), other.name)
     for name in manifest.tools:
-        if name in taken:
-            raise Busy(f"{manifest.name} brings a tool {name!r}, and {taken[name]} has one of that name")
+        if name in tools:
+            raise Busy(f"{manifest.name} brings a tool {name!r}, and {tools[name]} has one of that name")
+    for kind in (kind for parser in manifest.parsers.values() for kind in parser.kinds):
+        if kind in kinds:
+            raise Busy(
+                f"{manifest.name} parses {kind}, and so does {kinds[kind]}, which is installed: keep one of them "
+                f"('kernos pkg remove {kinds[kind]}')"
+            )
 
 
 def _check_trust(manifest: Manifest, before: Installed | None, *, trust: bool) -> None:
@@ -194,42 +210,9 @@ def _check_state(wheel: Wheel, before: Installed | None, *, upgrade: bool) -> No
         raise Busy(f"{wheel.name} {wheel.version} is installed, this very wheel")
     if not upgrade:
         have = before.manifest.version
+        if have == wheel.version:
+            raise Busy(f"{wheel.name} {have} is installed, from another wheel: 'kernos pkg upgrade' takes this one")
         raise Busy(f"{wheel.name} is installed, version {have}: 'kernos pkg upgrade' puts {wheel.version} in its place")
-
-
-def _copy_signature(path: Path, folder: Path) -> bytes | None:
-    beside = path.with_name(path.name + SUFFIX)
-    try:
-        with open(beside, "rb") as file:
-            data = file.read(SIGNATURE_BYTES_MAX + 1)
-    except FileNotFoundError:
-        return None
-    if len(data) > SIGNATURE_BYTES_MAX:
-        raise Invalid(f"{beside.name} is no signature: it is larger than {SIGNATURE_BYTES_MAX} bytes")
-    (folder / (WHEEL + SUFFIX)).write_bytes(data)
-    return data
-
-
-def _signed_by(
-    store: Store, wheel: Wheel, signature: bytes | None, before: Installed | None, *, unsigned: bool
-) -> tuple[bytes, Trust]:
-    """The key that signed it, and how far it is believed."""
-    signed_before = before.key if before is not None else None
-    if signature is None:
-        if signed_before:
-            raise PermissionDenied(f"{wheel.name} is installed signed, this wheel is not: that is no upgrade of it")
-        if not unsigned:
-            raise PermissionDenied(f"{wheel.name} is not signed, nobody answers for it: say --unsigned all the same")
-        return b"", "unsigned"
-    public = verify(wheel, signature)
-    return public, Ring(store.folder).check(public, wheel.name, signed_before=signed_before)
-
-
-def _filled(manifest: Manifest, values: dict[str, str]) -> tuple[tuple[Ask, Right], ...]:
-    try:
-        return tuple((ask, ask.filled(values)) for ask in manifest.rights)
-    except ValueError as bad:
-        raise Invalid(f"{manifest.name}: {bad}") from None
 
 
 def _warnings(store: Store, wheel: Wheel, before: Installed | None) -> tuple[str, ...]:

@@ -50,7 +50,9 @@ class Ring:
         except FileNotFoundError:
             return []
         except (OSError, msgspec.MsgspecError) as bad:
-            raise IOFailed(f"{self._file} cannot be read: {bad}") from None
+            raise IOFailed(
+                f"{self._file} cannot be read: {bad}; mend it, or move it away: no key is known then"
+            ) from None
 
     def find(self, id_: str) -> Key | None:
         """A key by the beginning of its id, at least 8 characters. Raises Invalid where two begin so."""

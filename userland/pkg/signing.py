@@ -62,8 +62,8 @@ def load_key(path: Path) -> Ed25519PrivateKey:
         secret = load_pem_private_key(path.read_bytes(), password=None)
     except FileNotFoundError:
         raise NotFound(f"{path}: no such key; 'kernos pkg key new' makes one") from None
-    except (ValueError, TypeError) as bad:
-        raise Invalid(f"{path} is no key to sign with: {bad}") from None
+    except (ValueError, TypeError):  # a password is asked for, or what is there is no PEM
+        raise Invalid(f"{path} is no key to sign with: it is damaged, or locked with a password") from None
     if not isinstance(secret, Ed25519PrivateKey):
         raise Invalid(f"{path} is a key of another kind: packages are signed with Ed25519")
     return secret

@@ -30,6 +30,8 @@ _VERBS: Final = {
     ("file", "write"): "create, change and delete {}",
     ("program", "spawn"): "start {}",
     ("tool", "call"): "use {}",
+    ("parser", "parse"): "have {} make text of files",
+    ("parser", "list"): "list {}",
     ("store", "call"): "search and change {}",
     ("account", "usage"): "see what {} used",
     ("account", "limit"): "change the limits of {}",
@@ -52,6 +54,7 @@ _NOUNS: Final = {
     "model": ("model", "any model"),
     "context": ("conversation", "any conversation of yours"),
     "tool": ("tool", "any tool"),
+    "parser": ("parser", "any parser of documents"),
     "program": ("program", "any program"),
     "account": ("account", "any account"),
     "process": ("process", "any process"),
@@ -108,7 +111,7 @@ def danger(right: Right) -> Danger:
             return Danger.ORDINARY if own else Danger.SIGHT if actions <= {"read"} else Danger.HARM
         case "net":
             return Danger.SIGHT if actions <= _LOOKING and not rest.startswith("*") else Danger.HARM
-        case "model":
+        case "model" | "parser":  # a parser can do nothing but compute, whatever it is given
             return Danger.ORDINARY
         case "tool" | "store" | "topic" | "device":
             return Danger.SIGHT if "*" in rest.partition(".")[0] else Danger.ORDINARY
@@ -136,7 +139,7 @@ def words(right: Right) -> str:
     if kind == "net":
         return _web(rest, right.actions)
     thing = _file(rest) if kind == "file" else _thing(kind, rest)
-    if right.actions == (ANY,) and kind == "file":
+    if kind == "file" and (right.actions == (ANY,) or set(right.actions) == {"read", "write"}):
         return f"read, create, change and delete {thing}"
     known = [_VERBS.get((kind, action)) for action in right.actions]
     if right.actions == (ANY,):
@@ -153,6 +156,7 @@ def _joined(parts: tuple[str, ...]) -> str:
 
 
 def _file(path: str) -> str:
+    path = path[1:] if path.startswith("/<") else path  # a blank: an absolute path will stand there
     if path in ("**", "/**"):
         return "every file of yours"
     if path == "~" or path.startswith("~/"):

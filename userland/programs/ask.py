@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-import trio
 from msgspec import Struct
 
 from syscalls.calls.context import Passage
 from syscalls.errors import Invalid, NotFound
 from syscalls.turns import ToolCall, Turn, user
 from userland.agent import ANSWER_TOKENS_MAX, TOOLS, Toolbox, answered, converse
-from userland.documents import Document, check_folder, read_folder
+from userland.documents import Document, check_folder
+from userland.programs.reading import documents
 from userland.sdk.context import Context
 from userland.sdk.program import program
 from userland.sdk.system import Sys
@@ -95,8 +95,7 @@ async def read_in(sys: Sys, context: Context, folder: Path, *, quiet: bool) -> t
     files = total = 0
     skipped: list[str] = []
     batch: list[Turn] = []
-    for found in read_folder(folder):
-        await trio.lowlevel.checkpoint()
+    async for found in documents(sys, folder):
         if not isinstance(found, Document):
             skipped.append(str(found))
             if not quiet:

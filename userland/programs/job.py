@@ -9,12 +9,13 @@ import trio
 from msgspec import Struct
 from msgspec.structs import replace
 
-from syscalls.errors import Invalid, IOFailed, OverQuota, SyscallError
+from syscalls.errors import Invalid, OverQuota, SyscallError
 from syscalls.turns import user
 from userland.agent import ANSWER_TOKENS_MAX, TOOLS, Spoken, Toolbox, converse
-from userland.documents import Document, read_folder
+from userland.documents import Document
 from userland.jobfile import Job
 from userland.programs.ask import Source, read_in, sources_of
+from userland.programs.reading import document
 from userland.schema import problem
 from userland.sdk.context import Context
 from userland.sdk.program import program
@@ -135,7 +136,7 @@ class _Runner:
             return await self._converse(context, question, question)
 
     async def _generate_of(self, path: str) -> Item:
-        text = _text_of(Path(path))
+        text = await _text_of(self._sys, Path(path))
         return await self._generate(path, self._spec.prompt.replace("{file}", Path(path).name).replace("{text}", text))
 
     async def _generate(self, name: str, prompt: str) -> Item:
@@ -176,7 +177,7 @@ class _Runner:
 
     async def _embed(self, path: str) -> Item:
         """A vector for each passage of the file."""
-        (found,) = read_folder(Path(path))
+        found = await document(self._sys, Path(path))
         if not isinstance(found, Document):
             raise Invalid(found.why)
         vectors = await self._sys.embed(*(passage.text for passage in found.passages), model_name=self.model or None)
@@ -207,13 +208,10 @@ def judge(spec: Job, spoken: Spoken) -> tuple[Any, str | None]:
     return None, reasons[0] if reasons else "the answer is no JSON"
 
 
-def _text_of(path: Path) -> str:
+async def _text_of(sys: Sys, path: Path) -> str:
     if path.is_dir():
         raise Invalid(f"{path} is a folder: kind 'generate' takes files")
-    try:
-        (found,) = read_folder(path)
-    except OSError as failed:
-        raise IOFailed(f"{path}: {failed.strerror}") from None
+    found = await document(sys, path)
     if not isinstance(found, Document):
         raise Invalid(found.why)
     return "\n\n".join(passage.text for passage in found.passages)

@@ -2,12 +2,13 @@
 
 _MODELS = ("model:*", "context:own", "process:self", "process:children", "account:own usage")
 _TOOLS = ("tool:calculator.* call", "tool:glossary.* call")
+_DOCUMENTS = "parser:*"
 
 RIGHTS: dict[str, tuple[str, ...]] = {
-    "ask": (*_MODELS, *_TOOLS),
+    "ask": (*_MODELS, *_TOOLS, _DOCUMENTS),
     "chat": (*_MODELS, *_TOOLS),
-    "crew": (*_MODELS, *_TOOLS, "program:ask spawn"),
-    "job": (*_MODELS, *_TOOLS),
+    "crew": (*_MODELS, *_TOOLS, _DOCUMENTS, "program:ask spawn"),
+    "job": (*_MODELS, *_TOOLS, _DOCUMENTS),
 }
 """Folders come on top: those that are named on the command line, or in the job file."""
 

@@ -13,6 +13,7 @@ from syscalls.calls.device import OpenedDevice, ToolAnswer, ToolItem
 from syscalls.errors import Invalid
 from syscalls.link.ticket import Stream
 from syscalls.turns import ToolSpec
+from syscalls.worker_limits import CallLimits
 from userland.sdk.capability import Handle
 from userland.sdk.door import Door
 from userland.sdk.encoding import decode, encode
@@ -91,11 +92,13 @@ class Device:
         *,
         call_timeout_s: float | None = None,
         call_lend: Sequence[Handle] = (),
+        call_limits: CallLimits | None = None,
         **arguments: Any,
     ) -> ToolReply:
         """Calls a method; the reply has its value and the text for a model. Raises what the tool failed with.
-        `call_lend` are capabilities of this process that a tool may use while it serves the call."""
-        args = self._args(method, arguments, call_timeout_s, call_lend)
+        `call_lend` are capabilities of this process that a tool may use while it serves the call; one that runs over
+        `call_limits` is ended and raises OverLimit (ELIMIT)."""
+        args = self._args(method, arguments, call_timeout_s, call_lend, call_limits)
         answer: ToolAnswer = await self._door.call(abi.CALL, args)
         return ToolReply(decode(answer.value), answer.text)
 
@@ -106,10 +109,13 @@ class Device:
         *,
         call_timeout_s: float | None = None,
         call_lend: Sequence[Handle] = (),
+        call_limits: CallLimits | None = None,
         **arguments: Any,
     ) -> Items:
         """What a method yields: `async with device.stream("lines", n=3) as lines: async for line in lines: …`."""
-        return Items(self._door.stream(abi.STREAM, self._args(method, arguments, call_timeout_s, call_lend)))
+        return Items(
+            self._door.stream(abi.STREAM, self._args(method, arguments, call_timeout_s, call_lend, call_limits))
+        )
 
     async def close(self) -> None:
         """Gives the handle back."""
@@ -125,7 +131,12 @@ class Device:
             await self.close()
 
     def _args(
-        self, method: str, arguments: dict[str, Any], timeout_s: float | None, lend: Sequence[Handle]
+        self,
+        method: str,
+        arguments: dict[str, Any],
+        timeout_s: float | None,
+        lend: Sequence[Handle],
+        limits: CallLimits | None,
     ) -> abi.CallTool:
         return abi.CallTool(
             device=self.name,
@@ -134,6 +145,7 @@ class Device:
             timeout_s=timeout_s,
             handle=self.handle,
             lend=tuple(each.id for each in lend),
+            limits=limits,
         )
 
 

@@ -1,14 +1,18 @@
 """System calls of installed packages, as a program makes them, and as a model is given them: as tools."""
 
+from collections.abc import Sequence
 from typing import Any, final
 
+from syscalls.calls import capability
 from syscalls.calls import plugin as abi
 from syscalls.calls.device import ToolAnswer
 from syscalls.calls.plugin import PLUGIN_NAME, PluginCall, plugin_row
 from syscalls.errors import NoSyscall, SyscallError
+from syscalls.rights import Right, allowed
 from syscalls.row import Row
 from syscalls.table import BY_NAME
 from syscalls.turns import ToolCall, ToolSpec
+from userland.sdk.capability import Handle
 from userland.sdk.device import ToolReply
 from userland.sdk.door import Door
 from userland.sdk.encoding import decode
@@ -23,36 +27,42 @@ def row_of(name: str) -> Row:
     raise NoSyscall(f"there is no system call {name!r}; see 'kernos man'")
 
 
-async def call(door: Door, name: str, arguments: dict[str, Any]) -> ToolReply:
-    """Makes a package's call. Raises PermissionDenied (EPERM) without `syscall:NAME call`, NoSyscall, what it failed
-    with."""
-    answer: ToolAnswer = await door.call(row_of(name), arguments)
+async def call(door: Door, name: str, arguments: dict[str, Any], lend: Sequence[Handle] = ()) -> ToolReply:
+    """Makes a package's call, with what is lent to it. Raises PermissionDenied (EPERM) without `syscall:NAME call`,
+    NoSyscall, what it failed with."""
+    given = {**arguments, abi.LEND: [each.id for each in lend]} if lend else arguments
+    answer: ToolAnswer = await door.call(row_of(name), given)
     return ToolReply(decode(answer.value), answer.text)
 
 
 @final
 class PluginCalls:
-    """The calls that there were, for `sys.open(tools=…)`, and `await calls(tool_call)` for what the model then asks."""
+    """The calls that there were and that this process may make, for `sys.open(tools=…)`, and `await calls(tool_call)`
+    for what the model then asks; `by_tool` has them by the names that a model knows."""
 
-    def __init__(self, door: Door, found: tuple[PluginCall, ...]) -> None:
+    def __init__(self, door: Door, found: tuple[PluginCall, ...], rights: tuple[Right, ...]) -> None:
         self._door = door
-        self.calls = tuple(each for each in found if each.spec is not None)
-        self._by_tool = {tool_name(each.name): each for each in self.calls}
+        self.calls = tuple(
+            each
+            for each in found
+            if each.spec is not None and allowed(rights, "call", (f"syscall:{each.name}",)) is not None
+        )
+        self.by_tool = {tool_name(each.name): each for each in self.calls}
 
     @property
     def specs(self) -> tuple[ToolSpec, ...]:
         """What a model is told: a tool's name has no dot."""
         return tuple(
             ToolSpec(name, each.spec.description, each.spec.parameters)
-            for name, each in self._by_tool.items()
+            for name, each in self.by_tool.items()
             if each.spec is not None
         )
 
     async def __call__(self, asked: ToolCall) -> str:
         """The text for the model; whatever is wrong with what it asked is a line that begins with `error:`."""
-        found = self._by_tool.get(asked.name)
+        found = self.by_tool.get(asked.name)
         if found is None:
-            return f"error: there is no tool {asked.name}; there are {', '.join(self._by_tool)}"
+            return f"error: there is no tool {asked.name}; there are {', '.join(self.by_tool)}"
         try:
             return (await call(self._door, found.name, dict(asked.arguments))).text
         except SyscallError as failed:
@@ -62,7 +72,8 @@ class PluginCalls:
 async def listed(door: Door, package: str | None = None) -> PluginCalls:
     """Those that there are now. Raises PermissionDenied (EPERM) without `syscall:* list`."""
     found: abi.PluginCalls = await door.call(abi.CALLS, abi.ListCalls(package=package))
-    return PluginCalls(door, found.calls)
+    held: capability.Held = await door.call(capability.LIST, capability.ListOwn())
+    return PluginCalls(door, found.calls, tuple(Right.parse(each.right) for each in held.capabilities))
 
 
 def tool_name(call_name: str) -> str:

@@ -14,10 +14,10 @@ from syscalls.limits import MIB
 from syscalls.link.ticket import Stream
 from syscalls.row import Row
 from syscalls.turns import ToolSpec, Turn
-from syscalls.worker_limits import WorkerLimits
-from userland.sdk import plugin
+from syscalls.worker_limits import CallLimits, WorkerLimits
+from userland.sdk import parsing, plugin
 from userland.sdk.account import Account
-from userland.sdk.capability import Rights
+from userland.sdk.capability import Handle, Rights
 from userland.sdk.child import Child
 from userland.sdk.context import Answer, Context
 from userland.sdk.contexts import Contexts
@@ -127,19 +127,33 @@ class Sys:
         return ToolHandle(Device(self._door, name))
 
     async def call_tool(
-        self, device_name: str, method: str, /, *, call_timeout_s: float | None = None, **arguments: Any
+        self,
+        device_name: str,
+        method: str,
+        /,
+        *,
+        call_timeout_s: float | None = None,
+        call_limits: CallLimits | None = None,
+        **arguments: Any,
     ) -> ToolReply:
-        """Calls a tool; the reply has its value and the text for a model. Raises what the tool failed with."""
-        return await Device(self._door, device_name).call(method, call_timeout_s=call_timeout_s, **arguments)
+        """Calls a tool; the reply has its value and the text for a model. Raises what the tool failed with, OverLimit
+        (ELIMIT) for what runs over `call_limits`."""
+        device = Device(self._door, device_name)
+        return await device.call(method, call_timeout_s=call_timeout_s, call_limits=call_limits, **arguments)
 
-    async def call_plugin(self, name: str, /, **arguments: Any) -> ToolReply:
-        """A system call that an installed package adds, by its name `PACKAGE.CALL`. Raises PermissionDenied (EPERM)
-        without `syscall:NAME call`, NoSyscall (ENOSYS), what it failed with."""
-        return await plugin.call(self._door, name, arguments)
+    async def call_plugin(self, name: str, /, *, call_lend: Sequence[Handle] = (), **arguments: Any) -> ToolReply:
+        """A system call that an installed package adds, by its name `PACKAGE.CALL`; `call_lend` are capabilities that
+        it may use while it serves this call. Raises PermissionDenied (EPERM) without `syscall:NAME call`, NoSyscall
+        (ENOSYS), what it failed with."""
+        return await plugin.call(self._door, name, arguments, call_lend)
 
     async def plugin_calls(self, package: str | None = None) -> plugin.PluginCalls:
         """The system calls that installed packages add, for programs and as tools for models."""
         return await plugin.listed(self._door, package)
+
+    async def parsers(self) -> parsing.Parsers:
+        """The parsers of documents that installed packages bring: `await parsers(data, file="a.html")` gives text."""
+        return await parsing.listed(self._door)
 
     def device(self, name: str) -> Device:
         """A tool device without a handle, for `call` and `stream`."""

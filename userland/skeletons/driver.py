@@ -3,22 +3,11 @@
 from pathlib import Path
 from typing import Final, Literal
 
-from syscalls.errors import Busy, Invalid
+from userland.skeletons.begun import begin
 
 Kind = Literal["model", "embedding", "store"]
 
-PYPROJECT: Final = """\
-[build-system]
-requires = ["kernos"]
-build-backend = "kernos.build"
-
-[project]
-name = "{name}"
-version = "0.1.0"
-description = "A driver for kernos: {what}"
-requires-python = ">=3.11"
-dependencies = []
-
+ADDS: Final = """\
 # A driver runs outside the sandbox, in a host of its own: whoever installs it says so, with --trust.
 [tool.kernos.drivers]
 {name} = "{module}:kernos_driver"
@@ -278,18 +267,8 @@ _WHAT: Final = {
 }
 
 
-def begin(folder: Path, kind: Kind) -> list[Path]:
-    """Writes a new driver package into `folder`, which is new or empty; the files. Raises Busy (EBUSY) for one that is
-    not, Invalid for a name that no package can have."""
-    name = folder.absolute().name.lower().replace("_", "-")
-    module = name.replace("-", "_")
-    if not module.isidentifier() or not name.isascii():
-        raise Invalid(f"{folder.name!r}: a package is called by letters, digits and '-', a letter first")
-    if folder.exists() and any(folder.iterdir()):
-        raise Busy(f"{folder} is there and not empty: choose another")
+def driver_package(folder: Path, kind: Kind) -> list[Path]:
+    """Writes a new driver package into `folder`; the files. Raises what `begin` raises."""
     code, what = _WHAT[kind]
-    texts = {"pyproject.toml": PYPROJECT, f"{module}.py": code, "tests/test_conformance.py": TEST}
-    (folder / "tests").mkdir(parents=True, exist_ok=True)
-    for path, text in texts.items():
-        (folder / path).write_text(text.format(name=name, module=module, kind=kind, what=what))
-    return [folder / path for path in texts]
+    texts = {"{module}.py": code, "tests/test_conformance.py": TEST}
+    return begin(folder, ADDS, texts, kind=kind, what=f"A driver for kernos: {what}")

@@ -1,4 +1,5 @@
-"""Runs pytest as a user without any privilege (`python as_nobody.py PYTEST_ARGUMENTS...`); started by root.
+"""Runs pytest as a user without any privilege (`python as_nobody.py PYTEST_ARGUMENTS...`): as nobody where it is
+started by root, else as whoever starts it.
 
 The interpreter or the repository may lie in a private folder of root's. In a mount namespace of its own, such a
 folder is covered by an open one that shows only the part that is needed.
@@ -33,6 +34,16 @@ def make_reachable(path: Path) -> None:
 
 
 def main() -> None:
+    if os.geteuid() == 0:
+        become_nobody()
+    os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
+    os.execv(
+        sys.executable, [sys.executable, "-m", "pytest", "-p", "no:kernos", "-p", "no:cacheprovider", *sys.argv[1:]]
+    )
+
+
+def become_nobody() -> None:
+    """With the interpreter and the repository in reach."""
     os.umask(0o022)
     libc.checked(ctypes.CDLL(None).unshare(CLONE_NEWNS), "unshare")
     libc.mount("none", "/", flags=libc.MS_REC | libc.MS_PRIVATE)
@@ -41,10 +52,6 @@ def main() -> None:
     os.setgroups([])
     os.setresgid(NOBODY, NOBODY, NOBODY)
     os.setresuid(NOBODY, NOBODY, NOBODY)
-    os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
-    os.execv(
-        sys.executable, [sys.executable, "-m", "pytest", "-p", "no:kernos", "-p", "no:cacheprovider", *sys.argv[1:]]
-    )
 
 
 main()

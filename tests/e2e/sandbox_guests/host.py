@@ -16,7 +16,8 @@ import trio
 from sandbox.ending import Exit
 from sandbox.interpreter import guest_binds, guest_path
 from sandbox.spec import Bind, WorkerSpec, ZygoteSpec
-from sandbox.zygote import Worker, Zygote, reap
+from sandbox.worker import Worker, reap
+from sandbox.zygote import Zygote
 
 GUESTS = str(Path(__file__).parent)
 GUESTS_BIND = Bind(GUESTS, GUESTS)

@@ -6,6 +6,7 @@ from typing import Any
 from tests.escape.raw import raw
 
 REFUSED_BY = ("seccomp", "root", "pid", "capabilities", "uid")
+NEEDS_ROOT = True
 
 
 def attempt(stage: dict[str, Any]) -> object:

@@ -5,6 +5,7 @@ from typing import Any
 from tests.escape.raw import raw
 
 REFUSED_BY = ("seccomp", "capabilities")
+NEEDS_ROOT = True
 
 
 def attempt(stage: dict[str, Any]) -> object:

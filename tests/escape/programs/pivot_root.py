@@ -6,6 +6,7 @@ from typing import Any
 from tests.escape.raw import libc, raw
 
 REFUSED_BY = ("seccomp", "capabilities", "landlock")
+NEEDS_ROOT = True
 
 
 def attempt(stage: dict[str, Any]) -> object:

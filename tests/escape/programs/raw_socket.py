@@ -4,6 +4,7 @@ import socket
 from typing import Any
 
 REFUSED_BY = ("seccomp", "capabilities")
+NEEDS_ROOT = True
 
 
 def attempt(stage: dict[str, Any]) -> object:

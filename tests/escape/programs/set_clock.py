@@ -4,6 +4,7 @@ import time
 from typing import Any
 
 REFUSED_BY = ("seccomp", "capabilities", "user")
+NEEDS_ROOT = True
 
 
 def attempt(stage: dict[str, Any]) -> object:

@@ -8,6 +8,7 @@ from msgspec import Raw
 
 from syscalls.calls import device as abi
 from syscalls.codec import pack
+from syscalls.worker_limits import CallLimits, parse_call_limits
 from userland.cli.failures import refuse
 from userland.cli.options import SETTINGS, lists, output, which_kernel
 from userland.cli.output import json_line, show_rows, write_lines
@@ -64,19 +65,46 @@ Examples:
 @click.argument("method")
 @click.argument("arguments", nargs=-1, metavar="[KEY=VALUE]...")
 @click.option("--timeout", "timeout_s", type=float, metavar="SECONDS", help="Give up after so long")
+@click.option(
+    "--limit",
+    "limits",
+    metavar="LIMIT=AMOUNT,…",
+    help="Limits of the call, as in cpu=2s,memory=256m,wall=10s,answer=1m",
+)
 @output("table", "json")
 @which_kernel
 @click.pass_obj
 def call(
-    session: Session, *, name: str, method: str, arguments: tuple[str, ...], timeout_s: float | None, output: str
+    session: Session,
+    *,
+    name: str,
+    method: str,
+    arguments: tuple[str, ...],
+    timeout_s: float | None,
+    limits: str | None,
+    output: str,
 ) -> None:
     """Call METHOD of the tool DEVICE and print what it returns, or each thing that it yields as it comes.
 
-    A VALUE is JSON where it can be read so, else text. With -o json each thing is a line of JSON."""
-    args = abi.CallTool(device=name, method=method, arguments=Raw(pack(_named(arguments))), timeout_s=timeout_s)
+    A VALUE is JSON where it can be read so, else text. With -o json each thing is a line of JSON. A call that runs over
+    one of its limits is ended, and nothing else with it."""
+    args = abi.CallTool(
+        device=name,
+        method=method,
+        arguments=Raw(pack(_named(arguments))),
+        timeout_s=timeout_s,
+        limits=None if limits is None else _limits(limits),
+    )
     with session.link() as link:
         for item in link.stream(abi.STREAM, args):
             write_lines([item.text if output == "table" else json_line(item.value)])
+
+
+def _limits(text: str) -> CallLimits:
+    try:
+        return parse_call_limits(text)
+    except ValueError as bad:
+        raise click.BadParameter(str(bad), param_hint="--limit") from None
 
 
 def _named(arguments: tuple[str, ...]) -> dict[str, Any]:

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import click
 
-from userland.cli.failures import NOT_FOUND, Failure, refuse, say
+from userland.cli.begun import tell
+from userland.cli.failures import NOT_FOUND, Failure, refuse
 from userland.cli.options import SETTINGS, output
-from userland.cli.output import show_value
-from userland.skeletons.driver import Kind, begin
+from userland.skeletons.driver import Kind, driver_package
 
 _DRIVER = click.argument("driver", metavar="FOLDER|NAME|MODULE:NAME")
 _KIND = click.option("--kind", type=click.Choice(("model", "embedding", "store")), help="Which of what it serves")
@@ -40,11 +40,7 @@ Examples:
 def new(*, folder: Path, kind: Kind, output: str) -> None:
     """Begin a driver package in FOLDER, called as the folder: it keeps to the ABI as it is, and has a test that says
     so."""
-    made = begin(folder, kind)
-    if output == "json":
-        show_value([str(path) for path in made], output=output)
-    else:
-        say(f"wrote {', '.join(map(str, made))}; next: kernos driver test {folder}")
+    tell(driver_package(folder, kind), next_=f"kernos driver test {folder}", output=output)
 
 
 @driver.command(

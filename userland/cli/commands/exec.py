@@ -8,9 +8,10 @@ import click
 from msgspec.structs import replace
 
 from syscalls.calls import command
+from syscalls.mediation import is_whole_site
 from syscalls.rights import Right
 from userland.cli.commands.run import budget_of, kernel_for, worker_limits
-from userland.cli.failures import NOT_FOUND, Failure, refuse
+from userland.cli.failures import NOT_FOUND, Failure, refuse, say
 from userland.cli.options import SETTINGS, starts, which_kernel
 from userland.cli.session import Session
 from userland.cli.target import checked_right
@@ -134,10 +135,17 @@ def rights_for(read: tuple[str, ...], write: tuple[str, ...], allow: tuple[str, 
     rights = [*_OWN, *given]
     rights += [_path_right(path, "read") for path in read]
     rights += [_path_right(path, "read,write") for path in write]
-    for right in given:  # a tool that it may call it may also ask what it serves
+    for right in given:  # of what it may call it may also ask what it takes
         resource = Right.parse(right).resource
+        if "://" in resource and not is_whole_site(Right.parse(right)):
+            say(
+                f"'{right}' lets nothing through here: methods and paths cannot be seen within TLS, so a site counts "
+                "only as a whole, 'net:https://HOST/** *'; or write 'net:tcp:HOST:443 connect'"
+            )
         if resource.startswith("tool:"):
             rights.append(f"{resource.partition('.')[0].replace('**', '*')} open")
+        elif resource.startswith("syscall:"):
+            rights.append("syscall:* list")
     return tuple(dict.fromkeys(rights))
 
 

@@ -50,8 +50,10 @@ COLUMNS = (
     Column("VERSION", lambda r: r.manifest.version),
     Column("PROGRAMS", lambda r: ", ".join(sorted(r.manifest.programs)) or "-"),
     Column("TOOLS", lambda r: ", ".join(sorted(r.manifest.tools)) or "-"),
+    Column("PARSES", lambda r: ", ".join(k for p in r.manifest.parsers.values() for k in p.suffixes or p.types) or "-"),
     Column("RIGHTS", lambda r: str(len(r.granted)), right=True),
     Column("SIGNED BY", lambda r: r.key[:8] or "nobody"),
+    Column("PUBLISHED BY", lambda r: r.publisher or "-", wide=True),
     Column("SINCE", lambda r: shown(r.since), wide=True),
     Column("SHA256", lambda r: r.sha256, wide=True),
 )
@@ -88,13 +90,14 @@ def show(session: Session, *, name: str, output: str) -> None:
 def told(record: "Installed") -> list[str]:
     """A package for people."""
     from userland.pkg import words
+    from userland.pkg.contents import adds, filled
 
     manifest = record.manifest
     lines = [f"{manifest.name} {manifest.version}{f': {manifest.summary}' if manifest.summary else ''}"]
-    lines += [f"signed by {record.key}" if record.key else "not signed"]
-    lines += [f"program  kernos run {manifest.name}:{each}" for each in sorted(manifest.programs)]
-    lines += [f"tool     {each}" for each in sorted(manifest.tools)]
-    asks = tuple((ask, ask.filled(record.values)) for ask in manifest.rights)
+    lines += [f"signed by {record.key or 'nobody'}"]
+    lines += [f"published by {record.publisher}, and in Sigstore's log"] if record.publisher else []
+    lines += adds(manifest)
+    asks = filled(manifest, record.values)
     may = tuple(each for each in asks if str(each[1]) in record.granted)
     lines += ["it may", *words.told(words.sentences(may))] if may else ["it may do nothing but compute"]
     kept = tuple(each for each in asks if str(each[1]) in record.refused)

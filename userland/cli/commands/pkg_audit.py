@@ -1,5 +1,8 @@
 """`kernos pkg audit`, `allow` and `revoke`: what packages use of what they hold, and changing that."""
 
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
 import click
 
 from userland.cli.commands.pkg import folder_of, report, tell_kernel
@@ -11,12 +14,19 @@ from userland.cli.session import Session
 from userland.cli.table import Column
 from userland.cli.target import checked_right
 
+if TYPE_CHECKING:
+    from syscalls.rights import Right
+    from userland.pkg.store import Store
+
+    Change = Callable[[Store, str, tuple[Right, ...]], tuple[str, ...]]
+
 COLUMNS = (
     Column("PACKAGE", lambda line: line.package),
     Column("RIGHT", lambda line: line.right),
     Column("STANDING", lambda line: line.standing),
     Column("USES", lambda line: str(line.uses) if line.uses else "-", right=True),
     Column("LAST", lambda line: shown(line.last) if line.last else "-"),
+    Column("BY", lambda line: line.by or "nobody", wide=True),
 )
 
 
@@ -56,14 +66,14 @@ def audit(
         for name, rights in taken.items():
             say(f"took from {name}: {', '.join(rights)}")
         if not taken:
-            say("there was nothing to take back")
+            say("there was nothing to take back: what never ran keeps what it was granted")
     lines = auditing.audit(store, names)
     show_rows(
         lines, COLUMNS, name=lambda line: f"{line.package} {line.right}", output=output, quiet=quiet, whole=no_trunc
     )
-    unused = {line.package for line in lines if line.standing == "unused"}
-    if unused and output == "table" and not quiet and not revoke_unused:
-        say(f"to take back what was never used: kernos pkg audit {' '.join(sorted(unused))} --revoke-unused")
+    takeable = auditing.unused(lines)
+    if takeable and output == "table" and not quiet and not revoke_unused:
+        say(f"to take back what was never used: kernos pkg audit {' '.join(takeable)} --revoke-unused")
     return OK
 
 
@@ -75,16 +85,10 @@ def audit(
 @click.pass_obj
 def allow(session: Session, *, name: str, rights: tuple[str, ...], output: str) -> int:
     """Grant a package what it asks for and was kept from it, as far as RIGHT goes. Never more than it asks for."""
-    from syscalls.rights import Right
     from userland.pkg.audit import give
-    from userland.pkg.store import Store
 
-    patterns = tuple(Right.parse(checked_right(text)) for text in rights)
-    store = Store(folder_of(session))
-    with store.locked():
-        gained = give(store, name, patterns)
-    tell_kernel(session)
-    return report({"granted": list(gained)}, f"{name} may {', '.join(gained)}", output)
+    gained = _changed(session, give, name, rights)
+    return report({"granted": list(gained)}, f"gave {name}: {', '.join(gained)}", output)
 
 
 @click.command(context_settings=SETTINGS, epilog="Example: kernos pkg revoke finder 'net:**'")
@@ -95,13 +99,20 @@ def allow(session: Session, *, name: str, rights: tuple[str, ...], output: str) 
 @click.pass_obj
 def revoke(session: Session, *, name: str, rights: tuple[str, ...], output: str) -> int:
     """Take from a package what it holds, as far as RIGHT goes: from what of it runs, too."""
-    from syscalls.rights import Right
     from userland.pkg.audit import take
+
+    lost = _changed(session, take, name, rights)
+    return report({"revoked": list(lost)}, f"took from {name}: {', '.join(lost)}", output)
+
+
+def _changed(session: Session, change: "Change", name: str, rights: tuple[str, ...]) -> tuple[str, ...]:
+    """Gives or takes rights of a package; which that were. What of it runs has them, or lacks them, at once."""
+    from syscalls.rights import Right
     from userland.pkg.store import Store
 
     patterns = tuple(Right.parse(checked_right(text)) for text in rights)
     store = Store(folder_of(session))
     with store.locked():
-        lost = take(store, name, patterns)
+        changed = change(store, name, patterns)
     tell_kernel(session)
-    return report({"revoked": list(lost)}, f"took from {name}: {', '.join(lost)}", output)
+    return changed

@@ -27,6 +27,7 @@ class _Chosen(TypedDict):
     sets: tuple[str, ...]
     unsigned: bool
     trust: bool
+    new_publisher: bool
     find_links: tuple[str, ...]
     no_index: bool
     output: str
@@ -51,6 +52,9 @@ def _chosen(function: F) -> F:
             help="Fill a blank in what it asks for, as in folder=~/docs",
         ),
         click.option("--unsigned", is_flag=True, help="Take a wheel that nobody signed"),
+        click.option(
+            "--new-publisher", is_flag=True, help="Take one that somebody else published than before, or nobody"
+        ),
         click.option("--trust", is_flag=True, help="Take one that brings code to run outside the sandbox, as you"),
         click.option(
             "--find-links", multiple=True, metavar="DIR|URL", help="Where it and its dependencies may lie, too"
@@ -136,6 +140,7 @@ def remove(session: Session, *, name: str, output: str) -> int:
 
 
 def _put(session: Session, chosen: _Chosen, *, upgrade: bool) -> int:
+    from userland.pkg.contents import ways
     from userland.pkg.environment import Source
     from userland.pkg.install import candidate, complete
     from userland.pkg.origin import at_hand
@@ -144,23 +149,24 @@ def _put(session: Session, chosen: _Chosen, *, upgrade: bool) -> int:
     store = Store(folder_of(session))
     values = values_of(chosen["sets"])
     source = Source(links=chosen["find_links"], index=not chosen["no_index"])
-    unsigned, trust = chosen["unsigned"], chosen["trust"]
     with (
         at_hand(chosen["wheel"], source) as path,
         store.locked(),
-        candidate(store, path, values=values, unsigned=unsigned, upgrade=upgrade, trust=trust) as found,
+        candidate(
+            store,
+            path,
+            values=values,
+            unsigned=chosen["unsigned"],
+            upgrade=upgrade,
+            trust=chosen["trust"],
+            new_publisher=chosen["new_publisher"],
+        ) as found,
     ):
         granted = _agreed(found, yes=chosen["yes"], allow=chosen["allow"])
         record = complete(store, found, granted=granted, source=source)
     tell_kernel(session)
     manifest = record.manifest
-    ways = [f"kernos run {manifest.name}:{each}" for each in sorted(manifest.programs)]
-    ways += [f"tool {each}" for each in sorted(manifest.tools)]
-    return report(
-        record,
-        f"installed {manifest.name} {manifest.version}: {'; '.join(ways) or 'it adds nothing'}",
-        chosen["output"],
-    )
+    return report(record, f"installed {manifest.name} {manifest.version}: {ways(manifest)}", chosen["output"])
 
 
 def _agreed(chosen: "Candidate", *, yes: bool, allow: tuple[str, ...]) -> tuple["Right", ...]:
@@ -209,19 +215,14 @@ def _asked(chosen: "Candidate") -> tuple["Right", ...]:
 
 
 def _explain(chosen: "Candidate") -> None:
-    """Shows who signed it, what it asks for, and what should make one think."""
-    from userland.pkg import words
+    """Shows who answers for it, what it asks for, and what should make one think."""
+    from userland.pkg import belief, words
 
     manifest = chosen.manifest
-    signed = {
-        "trusted": f"signed by {chosen.key}, which you trust",
-        "seen": f"signed by {chosen.key}, as before",
-        "new": f"signed by {chosen.key}, seen for the first time: believed for {manifest.name} from now on",
-        "unsigned": "signed by nobody",
-    }
-    say(clean(f"{manifest.name} {manifest.version}, {signed[chosen.trust]}"))
-    for publisher in chosen.publishers:
-        say(clean(f"its attestation says that {publisher} published it; whether Sigstore says so too is not checked"))
+    signed, *published = belief.told(chosen.answers, manifest.name, chosen.before)
+    say(clean(f"{manifest.name} {manifest.version}, {signed}"))
+    for line in published:
+        say(clean(line))
     for warning in chosen.warnings:
         say(clean(f"warning: {warning}"))
     told = chosen.told()
@@ -231,3 +232,6 @@ def _explain(chosen: "Candidate") -> None:
             print(clean(line), file=sys.stderr)
     elif chosen.before is None:
         say("it asks for nothing: it can only compute")
+    for ask in chosen.left_out:
+        blanks = " ".join(f"--set {name}=…" for name in ask.blanks)
+        say(clean(f"left out: {words.words(ask.shown())} ({ask.why}); say {blanks} if you like"))

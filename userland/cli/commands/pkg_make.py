@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import click
 
 from syscalls.errors import NotFound
-from syscalls.package import EXTENSIONS
+from userland.cli.begun import tell
 from userland.cli.commands.pkg import folder_of
-from userland.cli.failures import ERROR, OK, Failure, say
+from userland.cli.failures import ERROR, OK, USAGE, Failure, say
 from userland.cli.options import SETTINGS, output, which_kernel
 from userland.cli.output import plain, show_value, write_lines
 from userland.cli.session import Session
@@ -31,18 +31,23 @@ def keys_folder() -> Path:
     return config_path().parent / "keys"
 
 
-@click.command(context_settings=SETTINGS, epilog="Example: kernos pkg new word-count")
+@click.command(
+    context_settings=SETTINGS,
+    epilog="""\b
+Examples:
+  kernos pkg new word-count            a tool, and a program
+  kernos pkg new --parser tables       a parser of documents: csv, to be changed to yours
+""",
+)
 @click.argument("folder", type=click.Path(path_type=Path, file_okay=False))
+@click.option("--parser", is_flag=True, help="With a parser of documents instead of a tool and a program")
 @output("table", "json")
-def new(*, folder: Path, output: str) -> None:
+def new(*, folder: Path, parser: bool, output: str) -> None:
     """Begin a package in FOLDER, called as the folder: it builds and installs as it is."""
-    from userland.pkg.template import begin
+    from userland.skeletons.package import parser_package, tool_package
 
-    made = begin(folder)
-    if output == "json":
-        show_value([str(path) for path in made], output=output)
-    else:
-        say(f"wrote {', '.join(str(path) for path in made)}; next: kernos pkg build {folder}")
+    made = parser_package(folder) if parser else tool_package(folder)
+    tell(made, next_=f"kernos pkg build {folder}", output=output)
 
 
 @click.command(
@@ -121,7 +126,7 @@ def sign(*, wheel: Path, name: str, output: str) -> None:
     if output == "json":
         show_value({"signature": str(beside), "key": id_}, output=output)
     else:
-        say(f"signed by {id_}: give {beside.name} along with the wheel")
+        say(f"signed by {id_}: give {beside.name} along with the wheel; next: kernos pkg install {_short(wheel)}")
 
 
 @click.command(context_settings=SETTINGS, epilog="Example: kernos pkg verify finder-1.0-py3-none-any.whl")
@@ -132,34 +137,25 @@ def sign(*, wheel: Path, name: str, output: str) -> None:
 def verify(session: Session, *, wheel: Path, output: str) -> int:
     """Check WHEEL as installing it would, and show who signed it and what it asks for. Nothing is installed."""
     from syscalls.package import Manifest
-    from userland.pkg import signing, words
-    from userland.pkg.attestation import claimed
-    from userland.pkg.keyring import Ring
+    from userland.pkg import belief, words
+    from userland.pkg.contents import adds
     from userland.pkg.store import Store
     from userland.pkg.wheel import read_wheel
 
     checked = read_wheel(_there(wheel), called=wheel.name)
     if checked.manifest is None:
         raise Failure(f"{wheel.name} has no manifest, so it is no package of kernos: 'kernos pkg build' makes one")
-    beside = wheel.with_name(wheel.name + signing.SUFFIX)
-    key, trust = "", "unsigned"
-    if beside.is_file():
-        public = signing.verify(checked, beside.read_bytes())
-        store = Store(folder_of(session))
-        before = store.find(checked.name)
-        key = signing.key_id(public)
-        trust = Ring(store.folder).check(public, checked.name, signed_before=before.key if before else None)
-    publishers = claimed(wheel, checked.sha256)
+    store = Store(folder_of(session))
+    before = store.find(checked.name)
+    answers = belief.who_answers(store, wheel, checked, before)
     manifest: Manifest = checked.manifest
     if output == "json":
-        told = {"key": key, "trust": trust, "sha256": checked.sha256, "publishers": list(publishers)}
-        show_value({**told, "manifest": plain(manifest)}, output=output)
+        who = {"key": answers.key, "trust": answers.trust, "publisher": answers.publisher, "claims": answers.claims}
+        show_value({**who, "sha256": checked.sha256, "manifest": plain(manifest)}, output=output)
         return OK
     lines = [f"{manifest.name} {manifest.version}: {manifest.summary}", f"sha256 {checked.sha256}"]
-    lines.append(f"signed by {key}, {trust}" if key else "not signed")
-    lines += [f"published by {each}, its attestation says; not checked with Sigstore" for each in publishers]
-    for kind in ("programs", "tools", "syscalls", *EXTENSIONS):
-        lines += [f"{kind}: {', '.join(sorted(getattr(manifest, kind)))}"] if getattr(manifest, kind) else []
+    lines += belief.told(answers, manifest.name, before)
+    lines += adds(manifest)
     asks = tuple((ask, ask.shown()) for ask in manifest.rights)
     lines += ["it asks to", *words.told(words.sentences(asks))] if asks else ["it asks for nothing"]
     write_lines(clean(line) for line in lines)
@@ -187,6 +183,8 @@ def _absolute(links: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _there(wheel: Path) -> Path:
+    if str(wheel).startswith(("http:/", "https:/")):
+        raise Failure("WHEEL is a file here: fetch it first, and its .sig", USAGE)
     if not wheel.is_file():
         raise NotFound(f"{wheel}: no such file")
     return wheel

@@ -38,6 +38,7 @@ _ENDED = {
     "over_limit": "ran into a limit",
 }
 _SCRIPT = b"# /// script"
+_TIER = b"tier"
 _GRANT = re.compile(r"--allow '([^']+)'")
 
 
@@ -96,8 +97,9 @@ for what it lacks; elsewhere that is refused. Packages that it names in itself (
 @click.option(
     "--tier",
     type=click.Choice(get_args(process.Tier)),
-    default="pure",
-    help="What it may use of the machine: one thread; threads; or plain files and sockets too, by its rights",
+    default=None,
+    help="What it may use of the machine: one thread; threads; or plain files and sockets too, by its rights  "
+    "[default: what FILE asks for, else pure]",
 )
 @click.option("--detach", is_flag=True, help="Print its pid and let it go on alone")
 @output("table", "json")
@@ -117,7 +119,7 @@ def run(
     nice: int,
     name: str | None,
     build: bool,
-    tier: process.Tier,
+    tier: process.Tier | None,
     detach: bool,
     output: str,
 ) -> int:
@@ -144,7 +146,7 @@ def run(
         nice=nice or target.nice,
         model=target.model,
         detach=detach,
-        tier=tier,
+        tier=tier or _asked(target),
         ask=not detach and session.typed and can_ask(),
         packages=packages,
     )
@@ -204,6 +206,15 @@ def _packages(target: Target, *, build: bool) -> tuple[str, ...] | None:
         return None
     with passing() as tell:
         return (str(environment(script.dependencies, name=target.file.name, build=build, tell=tell)),)
+
+
+def _asked(target: Target) -> process.Tier:
+    """The tier that a file asks for; that of a package's program is in its manifest."""
+    if target.file is None or _TIER not in target.file.read_bytes():  # as nearly always: nothing has to be imported
+        return "pure"
+    from userland.cli.asked_tier import asked_tier
+
+    return asked_tier(target.file, target.program.rpartition(":")[2])
 
 
 def _check_same_python(link: BlockingLink) -> None:
