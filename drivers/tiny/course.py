@@ -113,10 +113,10 @@ FIFTH = Round(
 )
 SIXTH = Round(
     (
-        Stage(0.93, 8, 512, 700, 0.06, 0.08, 0.3, answers=30, whole_share=0.12),
+        Stage(0.95, 8, 512, 700, 0.06, 0.08, 0.3, answers=28, whole_share=0.3),
         Stage(1.0, 2, 2048, 700, 0.06, 0.08, 0.3, whole_share=0.5),
     ),
-    steps=560,
+    steps=540,
     first_rate=0.19,
     last_rate=0.0,
     cools_at_share=0.0,
