@@ -159,6 +159,7 @@ class Bounds(Struct, frozen=True, forbid_unknown_fields=True):
     guests_each_max: int = 64
     guest_bytes_max: int = 4 << 20
     tickets_max: int = 256
+    own_workers_max: int = 8
     parses_max: int = 4
     parse_s: float = 30.0
     parsed_bytes_max: int = 8 << 20

@@ -45,6 +45,8 @@ class Brood:
         while self._lost:
             pid = self._lost.pop()
             await wait(os.pidfd_open(pid))
+            self._hear()  # it may have been slow, and have said only now that it was there
+            self._alive.discard(pid)
             group = self._group(pid)
             if group is not None:
                 group.remove()

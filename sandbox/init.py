@@ -92,10 +92,11 @@ def run(spec: CommandSpec, sock_fd: int, opened: Opened) -> NoReturn:
 def _serve(kernel: socket.socket, woken: int, pid: int, failed: int) -> NoReturn:
     said = b""
     while True:
-        status = _reap(pid)
-        if status is not None:
+        ended = _reap(pid)
+        if ended is not None:
+            status, cpu_s = ended
             said = said or os.read(failed, 256)
-            kernel.sendall(_encode(_ended(status, said)))
+            kernel.sendall(_encode(msgspec.structs.replace(_ended(status, said), cpu_s=cpu_s)))
             os._exit(0)
         ready, _, _ = select.select([kernel.fileno(), woken], [], [])
         if woken in ready:
@@ -121,18 +122,18 @@ def _hand_on(pid: int, number: int) -> None:
         pass
 
 
-def _reap(pid: int) -> int | None:
-    """Takes the status of all that have ended; that of the command, if it has."""
+def _reap(pid: int) -> tuple[int, float] | None:
+    """Takes the status of all that have ended; that of the command, if it has, and the processor time it used."""
     found = None
     while True:
         try:
-            ended, status = os.waitpid(-1, os.WNOHANG)
+            ended, status, used = os.wait4(-1, os.WNOHANG)
         except ChildProcessError:
             return found
         if not ended:
             return found
         if ended == pid:
-            found = status
+            found = status, used.ru_utime + used.ru_stime
 
 
 def _ended(status: int, said: bytes) -> Ended:

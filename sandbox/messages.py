@@ -97,11 +97,12 @@ class Failed(Struct, frozen=True, tag=True):
 
 class Ended(Struct, frozen=True, kw_only=True):
     """How a command ended, says the first process of its jail: by itself with `code`, by `signal`, or (`failed` says
-    why, and `code` is 126 or 127) without having been executed."""
+    why, and `code` is 126 or 127) without having been executed. `cpu_s` is the processor time that it used itself."""
 
     code: int = 0
     signal: int = 0
     failed: str = ""
+    cpu_s: float = 0.0
 
 
 ToZygote = Begin | Bear

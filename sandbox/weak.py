@@ -7,6 +7,7 @@ here is of Linux alone.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -43,6 +44,7 @@ class WeakWorker:
 
     def __init__(self, process: trio.Process, sock: socket.socket, output: int) -> None:
         self._process = process
+        self._left = True
         self.sock: Final = sock
         self.output: Final = output
 
@@ -59,14 +61,21 @@ class WeakWorker:
                 pass
 
     async def wait(self) -> int:
-        """Waits for its end: its status, or a signal's number as a negative one."""
-        return await self._process.wait()
+        """Waits for its end, and ends what it has started and left behind; its status, or a signal's number as a
+        negative one. May be called by many."""
+        status = await self._process.wait()
+        if self._left:  # once: as long as anybody is in the group its number is no other's, and no longer
+            self._left = False
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, signal.SIGKILL)
+        return status
 
 
 async def start(spec: WorkerSpec) -> WeakWorker:
     """Starts a fresh interpreter. Raises JailError where the system cannot."""
     sock, theirs = socket.socketpair()
     output, guest_output = os.pipe()
+    started = False
     try:
         command = _BOOTSTRAP.format(path=[_here(), *guest_path()], fd=theirs.fileno())
         process = await trio.lowlevel.open_process(
@@ -79,13 +88,15 @@ async def start(spec: WorkerSpec) -> WeakWorker:
             pass_fds=(theirs.fileno(),),
             start_new_session=True,
         )
+        started = True
     except OSError as error:
-        sock.close()
-        os.close(output)
         raise JailError("clone", f"no process can be started: {error.strerror}") from error
     finally:
         theirs.close()
         os.close(guest_output)
+        if not started:
+            sock.close()
+            os.close(output)
     sock.setblocking(False)
     os.set_blocking(output, False)
     return WeakWorker(process, sock, output)

@@ -50,6 +50,14 @@ def pid() -> int:
 
 
 @tool
+async def prints() -> None:
+    """Never stops."""
+    while True:
+        print("x" * 8000)
+        await trio.lowlevel.checkpoint()
+
+
+@tool
 def dies() -> None:
     """Ends its worker."""
     os._exit(3)

@@ -5,7 +5,7 @@ import socket
 import struct
 import sys
 
-from syscalls.errors import NoSyscall
+from syscalls.errors import BrokenPipe, NoSyscall
 
 _LINUX = struct.Struct("3i")
 _DARWIN_LEVEL = 0
@@ -19,13 +19,16 @@ _INT = struct.Struct("=i")
 
 def caller_of(sock: socket.socket) -> tuple[int, int]:
     """The pid and the uid at the other end. Raises NoSyscall (ENOSYS) where no way is known to ask: then nobody is let
-    in."""
-    if sys.platform == "linux":
-        pid, uid, _ = _LINUX.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _LINUX.size))
-        return pid, uid
-    if sys.platform == "darwin":
-        found = sock.getsockopt(_DARWIN_LEVEL, _DARWIN_CREDENTIALS, _DARWIN.size)
-        return _INT.unpack(sock.getsockopt(_DARWIN_LEVEL, _DARWIN_PID, _INT.size))[0], uid_in(found)
+    in; BrokenPipe (EPIPE) for who has hung up, of whom Darwin tells no pid any more."""
+    try:
+        if sys.platform == "linux":
+            pid, uid, _ = _LINUX.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _LINUX.size))
+            return pid, uid
+        if sys.platform == "darwin":
+            found = sock.getsockopt(_DARWIN_LEVEL, _DARWIN_CREDENTIALS, _DARWIN.size)
+            return _INT.unpack(sock.getsockopt(_DARWIN_LEVEL, _DARWIN_PID, _INT.size))[0], uid_in(found)
+    except OSError as gone:
+        raise BrokenPipe(f"whoever connected has gone: {gone.strerror}") from None
     raise NoSyscall(f"no way is known to ask {sys.platform} who has connected: nobody is let in")
 
 

@@ -16,7 +16,7 @@ from kernel.doors.session import Sessions
 from kernel.loop import TRIO
 from kernel.machine import Machine
 from kernel.permission import OPERATOR
-from syscalls.errors import Busy, Invalid, IOFailed, NoSyscall, SyscallError
+from syscalls.errors import BrokenPipe, Busy, Invalid, IOFailed, NoSyscall, SyscallError
 from syscalls.limits import CLIENT_LIMITS
 from syscalls.link.pump import RECEIVE_BYTES
 from syscalls.link.transport import SocketTransport
@@ -52,14 +52,16 @@ class Door:
         connection = SocketTransport(sock, TRIO)
         self._open += 1
         try:
-            pid, uid = caller_of(sock)
+            try:
+                pid, uid = caller_of(sock)
+            except (NoSyscall, BrokenPipe) as unknown:
+                await turn_away(connection, str(unknown))
+                return
             reason = self._unwelcome(uid)
             if reason:
                 await turn_away(connection, reason)
             else:
                 await self._greet(connection, pid, _user_name(uid))
-        except NoSyscall as unknown:
-            await turn_away(connection, str(unknown))
         finally:
             self._open -= 1
 

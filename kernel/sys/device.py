@@ -64,7 +64,7 @@ async def call(machine: Machine, trap: Trap, args: abi.CallTool) -> abi.ToolAnsw
         else:
             tool = machine.devices.tool(args.device)
             lend = partial(lent, machine, trap.process, args.lend, f"{args.device}.{args.method}")
-            value, worker = await tool.call(args.method, args.arguments, lend, args.limits)
+            value, worker = await tool.call(trap.process, args.method, args.arguments, lend, args.limits)
             by = f"sandboxed worker {worker}"
         trap.driver_s = machine.clock.now() - began
         text = shown(bytes(value))
@@ -89,7 +89,7 @@ async def stream(machine: Machine, trap: Trap, args: abi.CallTool) -> abi.ToolSt
     with within(args.timeout_s):
         lend = partial(lent, machine, trap.process, args.lend, f"{args.device}.{args.method}")
         tool = machine.devices.tool(args.device)
-        await tool.stream(args.method, args.arguments, take, lend, args.limits)
+        await tool.stream(trap.process, args.method, args.arguments, take, lend, args.limits)
         return abi.ToolStreamed(items=items)
     raise TimedOut(f"{args.device}.{args.method} had not ended in {args.timeout_s:g} s")
 

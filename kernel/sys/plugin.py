@@ -3,6 +3,7 @@
 from functools import partial
 from typing import Any
 
+import trio
 from msgspec import Raw
 
 from kernel.gate import Handler
@@ -21,7 +22,15 @@ async def calls(machine: Machine, trap: Trap, args: abi.ListCalls) -> abi.Plugin
     there = [each for each in machine.plugins.calls() if args.package in (None, each.package)]
     if args.package is not None and machine.plugins.find(args.package) is None:
         raise NotFound(f"no package {args.package!r}; 'kernos pkg list' shows what is installed")
-    return abi.PluginCalls(calls=tuple([await _told(each) for each in there]))
+    told: dict[str, abi.PluginCall] = {}
+
+    async def ask(served: Served) -> None:
+        told[served.row.name] = await _told(served)
+
+    async with trio.open_nursery() as nursery:  # one that does not come up is waited for, but once
+        for each in there:
+            nursery.start_soon(ask, each)
+    return abi.PluginCalls(calls=tuple(told[each.row.name] for each in there))
 
 
 async def _told(served: Served) -> abi.PluginCall:
@@ -51,7 +60,8 @@ async def serve(machine: Machine, trap: Trap, args: dict[str, Any]) -> ToolAnswe
     began = machine.clock.now()
     spec = await served.spec()
     given = Raw(pack({name: value for name, value in args.items() if name != abi.LEND}))
-    answered = await served.tool.call(spec.name, given, partial(lent, machine, trap.process, numbers, trap.row.name))
+    lend = partial(lent, machine, trap.process, numbers, trap.row.name)
+    answered = await served.tool.call(trap.process, spec.name, given, lend)
     value = bytes(answered.value)
     trap.driver_s = machine.clock.now() - began
     text = shown(value)

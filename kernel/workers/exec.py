@@ -99,6 +99,7 @@ class Executor:
     def start_command(self, process: Process, request: CommandRequest, streams: Streams, *, default_model: str) -> None:
         """As `start`, an executable."""
         assert self._nursery is not None and self._gate is not None, "attach comes first"
+        process.limiter = self
         host = self._running[process.pid] = process.host = CommandHost(
             process,
             request,

@@ -149,6 +149,14 @@ class JailedCommand:
     async def ended(self) -> CommandEnd | None:
         """How the command ended; None where its jail was ended first."""
         told = await self._command.ended()
+        allowed_s = self._limits.cpu_s
+        if (
+            told is not None
+            and allowed_s is not None
+            and told.signal == signal.SIGKILL
+            and told.cpu_s >= _TICKS * allowed_s
+        ):
+            self.over = show_limit("cpu_s", allowed_s)
         return None if told is None else CommandEnd(code=told.code, signal=told.signal, failed=told.failed)
 
     async def wait(self) -> str:
@@ -156,7 +164,7 @@ class JailedCommand:
         exit_, _ = await finish(self._command.worker.pidfd)
         self._governor.forget(self._command.worker.pid)
         self._reaped.set()
-        self.over = _over_memory(self._command.worker, self._limits)
+        self.over = _over_memory(self._command.worker, self._limits) or self.over
         return f"signal {exit_.signal}" if exit_.signal is not None else f"status {exit_.code}"
 
     async def aclose(self) -> None:

@@ -4,7 +4,6 @@ The jail's modules are of Linux alone, and are imported only there.
 """
 
 import os
-import signal as os_signals
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -114,8 +113,10 @@ class WeakLaunched:
         self._worker.signal(signum)
 
     async def drain(self, sink: Callable[[str], None]) -> None:
-        """Hands on what it writes to its raw descriptors 1 and 2, until they are closed."""
-        async with trio.lowlevel.FdStream(os.dup(self._worker.output)) as stream:
+        """Hands on what it writes to its raw descriptors 1 and 2, until they are closed. Meanwhile what it leaves when
+        it ends is ended: a child of its holds its socket, and would be taken for it."""
+        async with trio.open_nursery() as nursery, trio.lowlevel.FdStream(os.dup(self._worker.output)) as stream:
+            nursery.start_soon(self._worker.wait)
             async for data in stream:
                 sink(bytes(data).decode(errors="replace"))
 
@@ -124,7 +125,7 @@ class WeakLaunched:
         status = await self._worker.wait()
         if weak.overran(status) and self._limits.cpu_s is not None:
             self.over = show_limit("cpu_s", self._limits.cpu_s)
-        return f"signal {os_signals.Signals(-status).name}" if status < 0 else f"status {status}"
+        return f"signal {-status}" if status < 0 else f"status {status}"
 
     async def aclose(self) -> None:
         """Closes the kernel's ends."""

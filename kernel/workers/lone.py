@@ -5,7 +5,8 @@ and nobody else is hurt.
 """
 
 import math
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import NamedTuple, cast, final
 
 import trio
@@ -61,6 +62,7 @@ class Home(NamedTuple):
             limits=ceiling if limits is None else lowered(ceiling, limits),
         )  # fmt: skip
         process.tier = package.record.manifest.tier if package is not None else "pure"
+        process.limiter = _Ender()
         return process
 
     async def worker(self, process: Process, birth: Birth) -> WorkerHost:
@@ -78,13 +80,33 @@ class Home(NamedTuple):
         return WorkerHost(process, launched, self.gate, bounds=self.bounds, clock=self.clock)
 
 
+@final
+class Seats:
+    """So many workers of their own each caller has at once. What one asks for beyond that waits for its own, and holds
+    up nobody else's: a call is cheap to make, a worker is an OS process."""
+
+    def __init__(self, each_max: int) -> None:
+        self._each_max = each_max
+        self.held: dict[int, trio.CapacityLimiter] = {}
+
+    @asynccontextmanager
+    async def of(self, caller: Process) -> AsyncIterator[None]:
+        """One of the caller's, until the block ends."""
+        seats = self.held.setdefault(caller.pid, trio.CapacityLimiter(self._each_max))
+        try:
+            async with seats:
+                yield
+        finally:
+            if not seats.borrowed_tokens and not seats.statistics().tasks_waiting:
+                self.held.pop(caller.pid, None)
+
+
 async def in_own_worker(home: Home, birth: Birth, what: str, limits: CallLimits, use: Use) -> None:
     """Does `use` in a worker that is there for nothing else and is ended with it, however far that has come.
 
     Raises what `use` raises, OverLimit (ELIMIT) with the limit that it ran over, OutcomeUnknown (EUNKNOWN) where the
     worker died, Invalid (EINVAL) for limits that no worker could start under."""
     process = home.born(birth, limits)
-    process.limiter = _Ender()
     status = "worker_lost"
     failed: SyscallError | None = None
     try:
@@ -127,7 +149,7 @@ async def _lived(home: Home, process: Process, birth: Birth, limits: CallLimits,
 
 @final
 class _Ender:
-    """Ends a worker that prints too fast: nobody else is hurt."""
+    """Ends a worker that prints too fast, and with it the calls that it serves."""
 
     def over(self, process: Process, what: str) -> None:
         """It ran into the limit `what`."""

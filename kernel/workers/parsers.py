@@ -4,11 +4,8 @@ A document may be hostile to its parser, and a parser to its documents. So no wo
 of its parser is gone with it, and nothing of one reaches another, or another principal.
 """
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import final
 
-import trio
 from msgspec import Struct
 
 from kernel.config import Bounds
@@ -16,7 +13,7 @@ from kernel.packages import Package, Packages
 from kernel.process import Process
 from kernel.watch.trace import Trace
 from kernel.watch.tracetext import short
-from kernel.workers.lone import Birth, Home, in_own_worker
+from kernel.workers.lone import Birth, Home, Seats, in_own_worker
 from syscalls import worker as abi
 from syscalls.errors import BrokenPipe, Errno, Invalid, IOFailed, NotFound, OutcomeUnknown, SyscallError
 from syscalls.link.duplex import Duplex
@@ -43,7 +40,7 @@ class Parsers:
         self._trace = trace
         self._home: Home | None = None
         self._known: dict[str, Named] = {}
-        self._seats: dict[int, trio.CapacityLimiter] = {}
+        self._seats = Seats(bounds.parses_max)
 
     def attach(self, home: Home) -> None:
         """Boot's last step: where their workers live."""
@@ -94,24 +91,13 @@ class Parsers:
                 raise IOFailed(f"parser {name} gave more than {bytes_max} bytes of text")
             text = parsed.text
 
-        async with self._seat(caller):
+        async with self._seats.of(caller):
             try:
                 limits = CallLimits(wall_s=self._bounds.parse_s)
                 await in_own_worker(self._home, Birth(name, (), found.package), f"parser {name}", limits, use)
             except OutcomeUnknown:
                 raise IOFailed(f"parser {name} died over {_line(file) or 'it'}") from None
         return text
-
-    @asynccontextmanager
-    async def _seat(self, caller: Process) -> AsyncIterator[None]:
-        """One caller's documents wait for each other, and hold up nobody else's."""
-        seats = self._seats.setdefault(caller.pid, trio.CapacityLimiter(self._bounds.parses_max))
-        try:
-            async with seats:
-                yield
-        finally:
-            if not seats.borrowed_tokens and not seats.statistics().tasks_waiting:
-                self._seats.pop(caller.pid, None)
 
 
 def _told(name: str, error: SyscallError) -> SyscallError:

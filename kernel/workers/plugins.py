@@ -14,7 +14,7 @@ from kernel.process import Process
 from kernel.process_table import ProcessTable
 from kernel.watch.trace import Trace
 from kernel.workers.launch import Launcher
-from kernel.workers.lone import Home
+from kernel.workers.lone import Home, Seats
 from kernel.workers.parsers import Parsers
 from kernel.workers.tool import Tool
 from syscalls.calls.plugin import PLUGIN_NUMBERS, plugin_row
@@ -84,6 +84,7 @@ class Plugins:
         self._tools = tools
         self._processes = processes
         self._launcher = launcher
+        self.own_workers = Seats(config.bounds.own_workers_max)
         self.parsers = Parsers(config.bounds, packages=packages, trace=trace)
         self._nursery: trio.Nursery | None = None
         self._gate: Entrance | None = None
@@ -197,6 +198,7 @@ class Plugins:
         assert self._nursery is not None, "attach comes first"
         tool = Tool(
             name, wanted.config, bounds=self._config.bounds, clock=self._clock, launcher=self._launcher,
+            seats=self.own_workers,
             package=self._packages.find(wanted.package), limits=self._limits(name, wanted),
         )  # fmt: skip
         scope = trio.CancelScope()

@@ -16,7 +16,7 @@ from kernel.panic import contain, first
 from kernel.process import Process
 from kernel.process_table import ProcessTable
 from kernel.workers.launch import Launcher
-from kernel.workers.lone import Birth, Home, Use, in_own_worker
+from kernel.workers.lone import Birth, Home, Seats, Use, in_own_worker
 from syscalls import worker as abi
 from syscalls.calls.process import Exit
 from syscalls.errors import BrokenPipe, IOFailed, NotFound, OutcomeUnknown, OverLimit, SyscallError, TryAgain
@@ -61,11 +61,13 @@ class Tool:
         bounds: Bounds,
         clock: Clock,
         launcher: Launcher,
+        seats: Seats,
         package: Package | None = None,
         limits: CallLimits | None = None,
     ) -> None:
         self.name = name
         self._limits = limits
+        self._seats = seats
         self._home: Home | None = None
         self._settled = trio.Event()
         self._package = package
@@ -100,11 +102,12 @@ class Tool:
         await self._ready()
 
     async def call(
-        self, method: str, arguments: Raw, lend: Lend = own_channel, limits: CallLimits | None = None
+        self, caller: Process, method: str, arguments: Raw, lend: Lend = own_channel, limits: CallLimits | None = None
     ) -> Answered:
-        """Calls `method`; `lend` gives the channel of the tool's own calls meanwhile. Raises NotFound for an unknown
-        one, what the tool raised, OverLimit (ELIMIT) for what ran over `limits` or the tool's own, or OutcomeUnknown
-        (EUNKNOWN) when its worker died under the call: a tool's effects are not known to be repeatable."""
+        """Calls `method` for `caller`; `lend` gives the channel of the tool's own calls meanwhile. Raises NotFound for
+        an unknown one, what the tool raised, OverLimit (ELIMIT) for what ran over `limits` or the tool's own, or
+        OutcomeUnknown (EUNKNOWN) when its worker died under the call: a tool's effects are not known to be repeatable.
+        """
         answered: Answered | None = None
         bounds = least(self._limits, limits)
 
@@ -116,12 +119,18 @@ class Tool:
             self._measure(method, bounds, len(bytes(returned.value)))
             answered = Answered(returned.value, process.worker_pid)
 
-        await self._bounded(method, bounds, invoke)
+        await self._bounded(caller, method, bounds, invoke)
         assert answered is not None, "what did not raise has answered"
         return answered
 
     async def stream(
-        self, method: str, arguments: Raw, take: Take, lend: Lend = own_channel, limits: CallLimits | None = None
+        self,
+        caller: Process,
+        method: str,
+        arguments: Raw,
+        take: Take,
+        lend: Lend = own_channel,
+        limits: CallLimits | None = None,
     ) -> None:
         """As `call`, what the tool yields one by one into `take`. It runs ahead of that by AHEAD_ITEMS at most."""
         bounds = least(self._limits, limits)
@@ -136,9 +145,9 @@ class Tool:
                         self._measure(method, bounds, size)
                         await take(bytes(each.value))
 
-        await self._bounded(method, bounds, pour)
+        await self._bounded(caller, method, bounds, pour)
 
-    async def _bounded(self, method: str, bounds: CallLimits, use: Use) -> None:
+    async def _bounded(self, caller: Process, method: str, bounds: CallLimits, use: Use) -> None:
         """The call in the worker that all share, or in one of its own where only that can be ended for it."""
         if bounds.alone:
             if self.failure is not None:
@@ -147,9 +156,9 @@ class Tool:
             assert self._home is not None, "who has settled has a home"
             self.busy += 1
             try:
-                await in_own_worker(
-                    self._home, self._birth(), f"{self.name}.{method}", bounds, partial(self._known, method, use)
-                )
+                async with self._seats.of(caller):
+                    what = f"{self.name}.{method}"
+                    await in_own_worker(self._home, self._birth(), what, bounds, partial(self._known, method, use))
             finally:
                 self.busy -= 1
         else:
@@ -174,13 +183,16 @@ class Tool:
     async def _under_way(self, method: str) -> AsyncIterator[tuple[Duplex, Process]]:
         wire = await self._ready()
         self._check(method, self.methods)
-        assert self.process is not None, "what is ready is a process"
+        process = self.process
+        assert process is not None, "what is ready is a process"
         self.busy += 1
         try:
-            yield wire, self.process
+            yield wire, process
         except BrokenPipe:
             if wire.peer.closed is None:
                 raise
+            if process.over:
+                raise OverLimit(f"the worker of tool {self.name} was ended: {process.over}") from None
             raise OutcomeUnknown(f"the worker of tool {self.name} died while it ran {method}") from None
         finally:
             self.busy -= 1
@@ -224,8 +236,8 @@ class Tool:
         except* Exception as group:
             failed = IOFailed(f"the kernel failed in tool {self.name}: {contain(group)}")
         finally:
-            status = "worker_lost" if failed is None else "failed"
-            home.processes.ended(process, Exit(pid=process.pid, status=status, error=str(failed or "")))
+            status = "over_limit" if process.over else "worker_lost" if failed is None else "failed"
+            home.processes.ended(process, Exit(pid=process.pid, status=status, error=str(failed or process.over)))
         return failed
 
     def _birth(self) -> Birth:

@@ -29,6 +29,13 @@ store = "memory"
 program = "tests.hungry_tool:*"
 rights = ["file:{TESTS}/** read"]
 
+[tools.loud]
+program = "tests.hungry_tool:*"
+rights = ["file:{TESTS}/** read"]
+
+[limits]
+output_bytes_s = 65536
+
 [call_limits.hungry]
 memory_bytes = 536870912
 """
@@ -40,8 +47,8 @@ def kernel() -> Iterator[KernelProcess]:
         yield up
 
 
-def call(link: BlockingLink, method: str, limits: CallLimits | None = None) -> object:
-    args = abi.CallTool(device="hungry", method=method, arguments=Raw(pack({})), limits=limits)
+def call(link: BlockingLink, method: str, limits: CallLimits | None = None, device: str = "hungry") -> object:
+    args = abi.CallTool(device=device, method=method, arguments=Raw(pack({})), limits=limits)
     answer: abi.ToolAnswer = link.call(abi.CALL, args)
     return unpack(object, answer.value)
 
@@ -82,6 +89,13 @@ def test_a_worker_of_its_own_is_gone_with_its_call(kernel: KernelProcess) -> Non
     table: process.Processes = link.call(process.LIST, process.ListProcesses())
     assert [each.name for each in table.processes if each.kind == "tool"] == []
     assert call(link, "pid") == 1
+
+
+def test_a_worker_of_many_that_prints_too_fast_is_ended_for_it(kernel: KernelProcess) -> None:
+    link = kernel.link()
+    with pytest.raises(OverLimit, match="the worker of tool loud was ended: output: 64 KiB/s"):
+        call(link, "prints", device="loud")
+    assert call(link, "pid", device="loud") == 1, "there is another"
 
 
 def test_they_are_given_on_the_command_line(

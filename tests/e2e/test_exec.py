@@ -327,9 +327,21 @@ def test_its_limits_are_the_system_s(up: CommandLine) -> None:
     assert done.stdout.split() == ["20", "7"], done.stderr
 
 
+def test_its_processor_time_is_limited_and_that_is_said(up: CommandLine) -> None:
+    done = up("exec", "--limit", "cpu=1s", "--", "sh", "-c", "while :; do :; done")
+    assert done.returncode == 1 and "cpu: 1 s" in done.stderr, (done.returncode, done.stderr)
+
+
 def test_detached_its_output_is_its_log(up: CommandLine) -> None:
     pid = up("exec", "--detach", "--", "sh", "-c", "echo to the log").stdout.strip()
     until(lambda: up("logs", pid).stdout == "to the log\n")
+
+
+def test_detached_it_fills_its_log_no_faster_than_it_may(up: CommandLine) -> None:
+    pid = up("exec", "--detach", "--limit", "output=4k", "--", "yes").stdout.strip()
+    told = until(lambda: [each for each in map(json.loads, up("events", "-o", "json").stdout.splitlines())
+                          if each["pid"] == int(pid) and each["kind"] == "exit"])  # fmt: skip
+    assert told[0]["detail"]["status"] == "over_limit" and "output: 4 KiB/s" in told[0]["detail"]["error"]
 
 
 def test_a_terminal_is_a_terminal(up: CommandLine) -> None:

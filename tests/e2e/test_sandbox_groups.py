@@ -5,6 +5,8 @@ Broken by: a worker that is born outside its group, a group that outlives its wo
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -106,6 +108,55 @@ async def test_a_worker_outlives_its_zygote_and_its_group_does_too(groups: Group
     await reap(worker)
     shut(worker)
     assert leaves(groups.folder) == []
+
+
+ALONE = """
+import os, sys
+from pathlib import Path
+import sandbox.groups as groups
+
+place, controller = sys.argv[1:]
+os.mkdir(place)
+Path(place, "cgroup.procs").write_text(str(os.getpid()))
+groups.CONTROLLERS = (controller,)
+def where():
+    return next(line[3:] for line in open("/proc/self/cgroup").read().splitlines() if line.startswith("0::"))
+before = where()
+made = groups.make_groups()
+leaf = Path(made.folder, "leaf")
+leaf.mkdir()
+files = any(each.name.startswith(controller) for each in leaf.iterdir())
+there = before + "/" + os.path.basename(made.folder) + "/kernel"
+print(sorted(made.controllers), made.lacking, where() == there, files)
+made.close()
+print(where() == before, os.listdir(place).count(os.path.basename(made.folder)))
+"""
+
+
+def free_controller() -> str:
+    """One of the system's that is not bound to version 1: which one is all the same for how it is handed down."""
+    there = Path(PLACE, "cgroup.controllers").read_text().split() if PLACE else []
+    return there[0] if there else ""
+
+
+@pytest.mark.skipif(not free_controller(), reason="version 2 has no controller here")
+def test_one_that_is_alone_hands_a_controller_down_and_comes_back() -> None:
+    place, above = f"{PLACE}/alone-{os.getpid()}", Path(PLACE, "cgroup.subtree_control")
+    handed = free_controller() in above.read_text().split()
+    try:
+        above.write_text(f"+{free_controller()}")
+        done = subprocess.run(
+            [sys.executable, "-c", ALONE, place, free_controller()],
+            cwd=Path(__file__).parents[2],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.stdout == f"['{free_controller()}']  True True\nTrue 0\n", done.stderr
+    finally:
+        os.rmdir(place)
+        if not handed:
+            above.write_text(f"-{free_controller()}")
 
 
 def own_group(pid: int) -> str:

@@ -7,6 +7,7 @@ an import of what Linux alone has. No Mac was at hand: another system is pretend
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,7 +15,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import trio
 
+from sandbox import weak
+from sandbox.spec import WorkerSpec
 from syscalls.calls import command, process
 from syscalls.calls import kernel as kernel_calls
 from syscalls.errors import SyscallError
@@ -33,6 +37,25 @@ from kernos import Sys, program
 async def adds(sys: Sys, one: int, two: int) -> int:
     print("adding")
     return one + two
+"""
+
+
+ENDS = """
+import os, time
+from kernos import Sys, program
+
+@program
+async def oddly(sys: Sys) -> None:
+    os.kill(os.getpid(), 40)
+
+@program
+async def early(sys: Sys, note: str) -> None:
+    child = os.fork()
+    if child == 0:
+        time.sleep(60)
+    with open(note, "w") as file:
+        file.write(str(child))
+    os._exit(0)
 """
 
 
@@ -68,6 +91,7 @@ def kernel() -> Iterator[KernelProcess]:
     with kernel_up(config=WEAK) as up:
         (up.folder / "over.py").write_text(PROGRAM)
         (up.folder / "adds.py").write_text(ADDS)
+        (up.folder / "ends.py").write_text(ENDS)
         yield up
 
 
@@ -112,6 +136,14 @@ def test_what_needs_the_jail_is_refused(kernel: KernelProcess, link: BlockingLin
     assert "executables need the jail" in wait(link, pid).error
 
 
+def test_a_worker_ends_as_it_likes_and_leaves_nobody(kernel: KernelProcess, link: BlockingLink) -> None:
+    ended = wait(link, spawn(link, f"{kernel.folder}/ends.py:oddly"))
+    assert ended.status == "worker_lost" and "Traceback" not in kernel.stderr(), kernel.stderr()
+    note = kernel.folder / "child"
+    assert wait(link, spawn(link, f"{kernel.folder}/ends.py:early", str(note))).status == "worker_lost"
+    until(lambda: not _alive(int(note.read_text())))
+
+
 def test_a_worker_dies_with_its_kernel_and_all_that_it_started() -> None:
     with kernel_up(config=WEAK) as up:
         (up.folder / "over.py").write_text(PROGRAM)
@@ -147,6 +179,14 @@ def test_elsewhere_a_kernel_comes_up_and_refuses_programs(tmp_path: Path) -> Non
         assert "darwin has no jail" in kernel.stderr()
 
 
+def test_elsewhere_who_hangs_up_before_he_is_asked_for_harms_nobody(tmp_path: Path) -> None:
+    with elsewhere(tmp_path, CONFIG) as kernel:
+        for _ in range(20):
+            with socket.socket(socket.AF_UNIX) as caller:
+                caller.connect(str(tmp_path / "k.sock"))
+        assert kernel.link().call(kernel_calls.INFO, kernel_calls.Info()).pid == kernel.child.pid
+
+
 def test_elsewhere_programs_run_where_the_operator_says_so(tmp_path: Path) -> None:
     (tmp_path / "adds.py").write_text(ADDS)
     (tmp_path / "over.py").write_text(PROGRAM)
@@ -180,3 +220,11 @@ def test_a_worker_without_a_jail_imports_nothing_of_linux() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=True)
     assert set(done.stdout.split()) == {"sandbox", "sandbox.limits", "sandbox.spec", "sandbox.weak_guest"}
+
+
+async def test_a_start_that_is_given_up_keeps_no_descriptor() -> None:
+    before = os.listdir("/proc/self/fd")
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await weak.start(WorkerSpec(entry="nothing:main"))
+    assert scope.cancelled_caught and len(os.listdir("/proc/self/fd")) == len(before)

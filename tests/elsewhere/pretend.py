@@ -50,10 +50,20 @@ def _told_as_darwin(peer: Any) -> Any:
             return peer(self, level, option, size) if size else peer(self, level, option)
         pid, uid, gid = _CREDENTIALS.unpack(peer(self, 1, 17, _CREDENTIALS.size))
         if option == 2:
+            if _has_gone(self):
+                raise OSError(57, "Socket is not connected")
             return struct.pack("=i", pid)
         return struct.pack("=IIhxx16I", 0, uid, 1, gid, *[0] * 15)
 
     return getsockopt
+
+
+def _has_gone(sock: socket.socket) -> bool:
+    """Whether the other end has closed: there LOCAL_PEERPID has nobody to tell of then."""
+    try:
+        return not sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return False
 
 
 def _no_proc(open_: Any) -> Any:

@@ -14,12 +14,14 @@ from hypothesis import strategies as some
 from msgspec import ValidationError, convert
 from msgspec.structs import asdict
 
-from kernel.config import DEFAULT_LIMITS
+from kernel.config import DEFAULT_LIMITS, Bounds
 from kernel.workers.limit import lowered
 from kernos.testing import up
 from syscalls.errors import Invalid, NotFound, OverLimit
 from syscalls.package import RECORD, Installed, Manifest, read_manifest, write_json
 from syscalls.worker_limits import CallLimits, least, parse_call_limits
+from userland.sdk.program import program
+from userland.sdk.system import Sys
 
 HUNGRY = {"hungry": "tests.hungry_tool:*"}
 FIELDS = CallLimits.__struct_fields__
@@ -27,6 +29,12 @@ FIELDS = CallLimits.__struct_fields__
 
 def limits() -> some.SearchStrategy[CallLimits]:
     return some.builds(CallLimits, **{field: some.none() | some.integers(1, 1 << 40) for field in FIELDS})
+
+
+@program
+async def asks(sys: Sys) -> str:
+    """Makes a call that has a worker of its own."""
+    return str((await sys.call_tool("hungry", "answers", size=2)).value)
 
 
 @given(some.lists(limits() | some.none(), max_size=4))
@@ -120,6 +128,30 @@ async def test_a_package_limits_the_calls_that_it_serves(tmp_path: Path, autojum
     async with up(config={"packages": str(tmp_path)}) as machine:
         with pytest.raises(OverLimit, match=r"waits was ended: wall: 5 s"):
             await machine.sys.call_plugin("greedy.waits")
+
+
+async def test_one_caller_has_a_few_workers_of_its_own_and_others_theirs(autojump_clock: Any) -> None:
+    """Each is an OS process: calls that wait cost no more than a call."""
+    config = {"call_limits": {"hungry": {"wall_s": 3.0}}}
+    async with up(tools=HUNGRY, config=config, bounds=Bounds(own_workers_max=2), programs={"asks": asks}) as machine:
+        hungry, alive = machine.sys.device("hungry"), []
+        ended: list[float] = []
+
+        async def over(method: str) -> None:
+            with pytest.raises(OverLimit):
+                await hungry.call(method)
+            ended.append(machine.machine.clock.now())
+
+        async with trio.open_nursery() as nursery:
+            began = machine.machine.clock.now()
+            for _ in range(5):
+                nursery.start_soon(over, "waits")
+            await trio.sleep(1)
+            alive = [process for process in machine.machine.processes if process.name == "hungry"]
+            assert await machine.run("asks", rights=("tool:hungry.** call",)) == "xx", "another's does not wait"
+        assert len(alive) == 2
+        assert [round(at - began) for at in ended] == [3, 3, 6, 6, 9]
+        assert machine.machine.plugins.own_workers.held == {}
 
 
 async def test_what_makes_no_sense_is_refused(autojump_clock: Any) -> None:

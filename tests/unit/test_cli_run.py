@@ -4,7 +4,7 @@ import json
 import os
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from msgspec import Raw
 
 from syscalls.calls.process import Exit, LogLine, Nothing, Spawned
 from syscalls.codec import pack
+from syscalls.errors import OverQuota
 from tests.scriptedkernel import ScriptedKernel, Streamed, scripted_kernel
 from userland.cli.main import execute
 from userland.cli.session import Session
@@ -208,13 +209,35 @@ def test_what_is_piped_in_is_sent_line_by_line(
 def test_ctrl_c_is_term_then_kill_and_the_code_is_130(
     kernel: ScriptedKernel, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    signals = interrupted(kernel, Nothing)
+    before = signal.getsignal(signal.SIGINT)
+    assert run(capsys, "p.py")[0] == 130
+    assert signals == [15, 9]
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_ctrl_c_that_is_refused_is_told_and_the_next_one_is_heard(
+    kernel: ScriptedKernel, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def refuse() -> Nothing:
+        raise OverQuota("account demo has no calls left")
+
+    signals = interrupted(kernel, refuse)
+    code, _, err = run(capsys, "p.py")
+    assert (code, signals) == (130, [15, 9])
+    assert err.count("process 7 was not told to end: account demo has no calls left") == 2
+
+
+def interrupted(kernel: ScriptedKernel, answer: Callable[[], Nothing]) -> list[int]:
+    """Two Ctrl-C while the output of process 7 is followed, each after what came of the one before: the signals that
+    the kernel is asked to send, which it answers so."""
     signals: list[int] = []
     more = threading.Event()
 
     def killed(args: Any) -> Nothing:
         signals.append(args.signal)
         more.set()
-        return Nothing()
+        return answer()
 
     def following(args: Any) -> Streamed | None:
         for _ in range(2):
@@ -227,10 +250,7 @@ def test_ctrl_c_is_term_then_kill_and_the_code_is_130(
     kernel.script["process.kill"] = killed
     kernel.script["process.logs"] = following
     kernel.script["process.wait"] = lambda args: Exit(pid=7, status="killed", code=137)
-    before = signal.getsignal(signal.SIGINT)
-    assert run(capsys, "p.py")[0] == 130
-    assert signals == [15, 9]
-    assert signal.getsignal(signal.SIGINT) is before
+    return signals
 
 
 def test_a_running_kernel_takes_models_by_name_only(kernel: ScriptedKernel, capsys: pytest.CaptureFixture[str]) -> None:

@@ -115,7 +115,7 @@ async def test_a_document_is_bounded_and_so_is_how_many_at_once(packages: Path) 
             await machine.sys.call("device.parse", parser="reader.lines", data=b"12\n34")
         with pytest.raises(Invalid, match="split it"):
             await machine.sys.call("device.parse", parser="reader.lines", data=bytes((15 << 20) + 1))
-        assert machine.machine.plugins.parsers._seats == {}
+        assert machine.machine.plugins.parsers._seats.held == {}
 
 
 async def test_a_folder_is_read_with_parsers_and_one_bad_file_is_one_line(packages: Path, tmp_path: Path) -> None:

@@ -94,6 +94,24 @@ async def test_an_mcp_client_is_offered_the_calls_that_were_granted(packages: Pa
         assert await machine.run("client", rights=("device:* list",)) == []
 
 
+async def test_a_tool_that_cannot_say_what_it_serves_hides_no_other(packages: Path) -> None:
+    """Nor does a package hold up another: all are asked at once."""
+    install(packages, name="other", calls={"double": f"{MODULE}:double"})
+    install(packages, name="third", calls={"double": f"{MODULE}:double"})
+    config = {"packages": str(packages)}
+    rights = ("device:* list", "device:* open", "tool:** call", "syscall:* list", "syscall:** call")
+    async with up(config=config, tools={"broken": "tests.nothing:*"}, programs={"client": client}) as machine:
+        states: list[set[str]] = []
+        plugins = machine.machine.plugins
+        machine.machine.processes.at_start.append(
+            lambda process: states.append({each.tool.state for each in plugins.calls() if process.package})
+        )
+        tools = await machine.run("client", "other_double", rights=rights)
+        assert tools[-1] == "42" and not any(tool.startswith("broken_") for tool in tools)
+        assert any(tool.startswith("calculator_") for tool in tools)
+        assert len([each for each in states if each]) == 4 and all("ready" not in each for each in states)
+
+
 async def test_a_model_is_offered_the_calls_that_were_granted(packages: Path) -> None:
     async with kernel(packages) as machine:
         told = await machine.run("agent", rights=("syscall:* list", "syscall:doubler.double call"))
@@ -123,6 +141,35 @@ async def test_what_is_lent_counts_for_that_call_alone(packages: Path) -> None:
             await machine.sys._door.call(plugin_row("doubler.double"), {"number": 1, LEND: [1] * 17})
         with pytest.raises(Invalid):
             await machine.sys._door.call(plugin_row("doubler.double"), {"number": 1, LEND: "x"})
+
+
+@program
+async def led(sys: Sys) -> list[str]:
+    """Does as it is told by a model, or by who wrote what the model reads; it holds what nobody was lent."""
+    handle = await sys.rights.attenuate("model:sim info")
+    calls = await sys.plugin_calls()
+    door = Routes(sys, key="k")
+    told = []
+    for name in (LEND, "call_lend", "call_limits"):
+        arguments = {name: [handle.id]}
+        told.append(await calls(ToolCall("doubler_may_ask", arguments, "1")))
+        for tool in ("doubler_may_ask", "calculator_calculate"):
+            params = {"name": tool, "arguments": arguments}
+            asked = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
+            answer = await door(Request("POST", "/mcp", {}, json.dumps(asked).encode()))
+            assert isinstance(answer.body, bytes)
+            told.append(json.loads(answer.body)["result"]["content"][0]["text"])
+    return told
+
+
+async def test_no_argument_of_a_model_lends_anything_or_breaks_the_door(packages: Path) -> None:
+    rights = ("device:* list", "syscall:* list", "syscall:doubler.* call", "tool:calculator.* call",
+              "device:calculator open", "model:* info")  # fmt: skip
+    async with up(config={"packages": str(packages)}, programs={"led": led}) as machine:
+        told = await machine.run("led", rights=rights)
+        assert "served" not in told
+        assert told[0].startswith("error: doubler.may-ask has no argument '$lend': capabilities are lent by")
+        assert all("argument" in each for each in told), told
 
 
 async def test_a_call_of_a_package_is_a_row_with_a_right_and_a_number_of_its_own(packages: Path) -> None:

@@ -10,6 +10,7 @@ from typing import final
 
 from syscalls.calls import process
 from syscalls.calls.process import Exit
+from syscalls.errors import BrokenPipe, NoSuchProcess, SyscallError
 from syscalls.link.blocking import BlockingLink
 from syscalls.signals import Signal
 from userland.cli.asking import Asker
@@ -93,5 +94,7 @@ def _send(session: Session, pid: int, wanted: Signal) -> None:
     try:
         with session.connect() as link:
             link.call(process.KILL, process.Kill(pid=pid, signal=int(wanted)))
-    except OSError:  # it has ended meanwhile, or the kernel has
+    except (NoSuchProcess, BrokenPipe):  # it has ended meanwhile, or the kernel has
         pass
+    except (SyscallError, OSError) as refused:  # what a thread raises nobody hears, nor a Ctrl-C after that
+        say(f"process {pid} was not told to end: {getattr(refused, 'message', refused)}")

@@ -4,11 +4,13 @@ Protocol (streamable HTTP).
 Nothing is kept between requests, and nothing is sent that was not asked for: there is no session, and no stream.
 """
 
+import contextlib
 from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, final
 
 import msgspec
+import trio
 from msgspec import Struct
 
 from syscalls.calls import capability, device
@@ -48,7 +50,7 @@ class _Offered(Struct, frozen=True):
     """What a client may call, and how that is called."""
 
     spec: ToolSpec
-    call: Callable[..., Awaitable[ToolReply]]
+    call: Callable[[dict[str, Any]], Awaitable[ToolReply]]
 
 
 _decode = msgspec.json.Decoder(Rpc | list[Rpc]).decode
@@ -109,25 +111,39 @@ class Mcp:
         rights = [Right.parse(each.right) for each in held.capabilities]
         found: dict[str, _Offered] = {}
         devices: device.Devices = await self._sys.call(device.LIST, device.ListDevices(kind="tool"))
-        for info in devices.devices:
-            if not any(right.overlaps(Right(f"tool:{info.name}.*", ("call",))) for right in rights):
-                continue
-            for spec in info.methods or await self._methods(info.name):
+        named = [
+            info
+            for info in devices.devices
+            if any(right.overlaps(Right(f"tool:{info.name}.*", ("call",))) for right in rights)
+        ]
+        unused = await self._started([info.name for info in named if not info.methods])
+        for info in named:
+            for spec in info.methods or unused.get(info.name, ()):
                 if allowed(rights, "call", (f"tool:{info.name}.{spec.name}",)) is not None:
-                    call = partial(self._sys.call_tool, info.name, spec.name)
+                    call = partial(self._sys.device(info.name).invoke, spec.name)
                     found.setdefault(f"{info.name}_{spec.name}", _Offered(spec, call))
         if any(right.overlaps(Right("syscall:*", ("call",))) for right in rights):
             plugins = await self._sys.plugin_calls()
             for name, each in plugins.by_tool.items():
                 if each.spec is not None:
-                    found.setdefault(name, _Offered(each.spec, partial(self._sys.call_plugin, each.name)))
+                    found.setdefault(name, _Offered(each.spec, partial(plugins.invoke, each.name)))
         return found
 
-    async def _methods(self, name: str) -> tuple[ToolSpec, ...]:
-        """Of a tool that nobody has used yet: it is started to say what it serves."""
-        opened = await self._sys.open_device(name)
-        await opened.close()
-        return opened.methods
+    async def _started(self, names: list[str]) -> dict[str, tuple[ToolSpec, ...]]:
+        """The methods of tools that nobody has used yet: they are started to say what they serve, all at once. One that
+        cannot, or is another's alone, is left out: the others are there all the same."""
+        found: dict[str, tuple[ToolSpec, ...]] = {}
+
+        async def start(name: str) -> None:
+            with contextlib.suppress(SyscallError):
+                opened = await self._sys.open_device(name)
+                found[name] = opened.methods
+                await opened.close()
+
+        async with trio.open_nursery() as nursery:
+            for name in names:
+                nursery.start_soon(start, name)
+        return found
 
     async def _call(self, params: dict[str, Any]) -> dict[str, Any]:
         name, arguments = params.get("name"), params.get("arguments") or {}
@@ -139,7 +155,7 @@ class Mcp:
             if name not in self._known:
                 there = ", ".join(self._known) or "none"
                 raise Refusal(_PARAMS, f"there is no tool {name!r} for this process; there are: {there}")
-            reply = await self._known[name].call(**arguments)
+            reply = await self._known[name].call(arguments)
         except SyscallError as failed:
             return {"content": [_text(str(failed))], "isError": True}
         result: dict[str, Any] = {"content": [_text(reply.text)], "isError": False}

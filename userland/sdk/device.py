@@ -1,7 +1,7 @@
 """Devices as a program holds them: tools that are called or streamed, handles on them, collections of a store."""
 
 import struct
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, final
 
@@ -98,7 +98,20 @@ class Device:
         """Calls a method; the reply has its value and the text for a model. Raises what the tool failed with.
         `call_lend` are capabilities of this process that a tool may use while it serves the call; one that runs over
         `call_limits` is ended and raises OverLimit (ELIMIT)."""
-        args = self._args(method, arguments, call_timeout_s, call_lend, call_limits)
+        return await self.invoke(method, arguments, timeout_s=call_timeout_s, lend=call_lend, limits=call_limits)
+
+    async def invoke(
+        self,
+        method: str,
+        arguments: Mapping[str, Any],
+        *,
+        timeout_s: float | None = None,
+        lend: Sequence[Handle] = (),
+        limits: CallLimits | None = None,
+    ) -> ToolReply:
+        """As `call`, with arguments that somebody else chose, such as a model: none of them says anything of the call
+        itself, whatever its name is."""
+        args = self._args(method, arguments, timeout_s, lend, limits)
         answer: ToolAnswer = await self._door.call(abi.CALL, args)
         return ToolReply(decode(answer.value), answer.text)
 
@@ -133,7 +146,7 @@ class Device:
     def _args(
         self,
         method: str,
-        arguments: dict[str, Any],
+        arguments: Mapping[str, Any],
         timeout_s: float | None,
         lend: Sequence[Handle],
         limits: CallLimits | None,
@@ -141,7 +154,7 @@ class Device:
         return abi.CallTool(
             device=self.name,
             method=method,
-            arguments=encode(arguments, what="the arguments are a"),
+            arguments=encode(dict(arguments), what="the arguments are a"),
             timeout_s=timeout_s,
             handle=self.handle,
             lend=tuple(each.id for each in lend),

@@ -1,13 +1,13 @@
 """System calls of installed packages, as a program makes them, and as a model is given them: as tools."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, final
 
 from syscalls.calls import capability
 from syscalls.calls import plugin as abi
 from syscalls.calls.device import ToolAnswer
 from syscalls.calls.plugin import PLUGIN_NAME, PluginCall, plugin_row
-from syscalls.errors import NoSyscall, SyscallError
+from syscalls.errors import Invalid, NoSyscall, SyscallError
 from syscalls.rights import Right, allowed
 from syscalls.row import Row
 from syscalls.table import BY_NAME
@@ -27,10 +27,13 @@ def row_of(name: str) -> Row:
     raise NoSyscall(f"there is no system call {name!r}; see 'kernos man'")
 
 
-async def call(door: Door, name: str, arguments: dict[str, Any], lend: Sequence[Handle] = ()) -> ToolReply:
+async def call(door: Door, name: str, arguments: Mapping[str, Any], lend: Sequence[Handle] = ()) -> ToolReply:
     """Makes a package's call, with what is lent to it. Raises PermissionDenied (EPERM) without `syscall:NAME call`,
-    NoSyscall, what it failed with."""
-    given = {**arguments, abi.LEND: [each.id for each in lend]} if lend else arguments
+    NoSyscall, what it failed with; Invalid (EINVAL) for arguments that would lend: they may be a model's, and what is
+    lent is the program's to say."""
+    if abi.LEND in arguments:
+        raise Invalid(f"{name} has no argument {abi.LEND!r}: capabilities are lent by the program, with call_lend")
+    given = {**arguments, abi.LEND: [each.id for each in lend]} if lend else dict(arguments)
     answer: ToolAnswer = await door.call(row_of(name), given)
     return ToolReply(decode(answer.value), answer.text)
 
@@ -58,13 +61,17 @@ class PluginCalls:
             if each.spec is not None
         )
 
+    async def invoke(self, name: str, arguments: Mapping[str, Any]) -> ToolReply:
+        """Makes the call `PACKAGE.CALL` with arguments that somebody else chose. Raises as Sys.call_plugin does."""
+        return await call(self._door, name, arguments)
+
     async def __call__(self, asked: ToolCall) -> str:
         """The text for the model; whatever is wrong with what it asked is a line that begins with `error:`."""
         found = self.by_tool.get(asked.name)
         if found is None:
             return f"error: there is no tool {asked.name}; there are {', '.join(self.by_tool)}"
         try:
-            return (await call(self._door, found.name, dict(asked.arguments))).text
+            return (await self.invoke(found.name, asked.arguments)).text
         except SyscallError as failed:
             return f"error: {failed.message}"
 

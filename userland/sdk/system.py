@@ -139,7 +139,7 @@ class Sys:
         """Calls a tool; the reply has its value and the text for a model. Raises what the tool failed with, OverLimit
         (ELIMIT) for what runs over `call_limits`."""
         device = Device(self._door, device_name)
-        return await device.call(method, call_timeout_s=call_timeout_s, call_limits=call_limits, **arguments)
+        return await device.invoke(method, arguments, timeout_s=call_timeout_s, limits=call_limits)
 
     async def call_plugin(self, name: str, /, *, call_lend: Sequence[Handle] = (), **arguments: Any) -> ToolReply:
         """A system call that an installed package adds, by its name `PACKAGE.CALL`; `call_lend` are capabilities that
