@@ -1,4 +1,4 @@
-"""The course: seven rounds, each with its own stages, and the rate at each step."""
+"""The course: six rounds, each with its own stages, and the rate at each step."""
 
 import msgspec
 
@@ -21,12 +21,11 @@ class Stage(msgspec.Struct, frozen=True):
     guide_weight: float
     answers: int = SHARES["answer"]
     whole_share: float = 1.0
-    talk: int = SHARES["talk"]
 
     def direct(self, packer: Packer) -> None:
         """Sets the packer and its corpus for this part."""
         corpus, packer.whole_share = packer.corpus, self.whole_share
-        corpus.shares |= {"answer": self.answers, "talk": self.talk}
+        corpus.shares["answer"] = self.answers
         corpus.longest_chars = self.passage_chars
         corpus.scrambled_share, corpus.spoiled_share = self.scrambled_share, self.spoiled_share
 
@@ -125,14 +124,4 @@ SIXTH = Round(
     marked=True,
     known_weight=0.1,
 )
-# Small talk is two requests in a hundred, and was half forgotten.
-SEVENTH = Round(
-    (Stage(1.0, 8, 512, 700, 0.06, 0.08, 0.3, answers=28, whole_share=0.3, talk=16),),
-    steps=90,
-    first_rate=0.08,
-    last_rate=0.0,
-    cools_at_share=0.0,
-    guided=_LATER,
-    marked=True,
-)
-ROUNDS = (FIRST, SECOND, THIRD, FOURTH, FIFTH, SIXTH, SEVENTH)
+ROUNDS = (FIRST, SECOND, THIRD, FOURTH, FIFTH, SIXTH)
