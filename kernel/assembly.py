@@ -80,28 +80,29 @@ async def machine_up(
     extensions = _extensions(config, packages, clock, trace, breaker)
     launcher = make_launcher(trace)
     starts = partial(_start_host, packages, start_host)
-    machine = _assemble(config, clock, trace, truth, seals, packages, extensions, launcher, starts)
-    permission = Permission(
-        processes=machine.processes, contexts=machine.contexts, models=machine.devices, accounts=machine.roster
-    )
-    gate = Gate(machine, permission, handlers(), further=plugin.serve)
-    init = machine.processes.add(
-        parent=None, principal="kernel", kind="session", name="kernos", account=machine.ledger.root, rights=OPERATOR,
-        limits=config.worker_limits,
-    )  # fmt: skip
-    async with _kept(machine), _ending(launcher), trio.open_nursery() as nursery:
-        machine.executor.attach(nursery, gate, Mediation(machine, permission, gate.recorder))
-        await _start(machine, nursery)
-        machine.plugins.attach(nursery, gate, init)
-        trace.event("boot", pid=init.pid, version=VERSION)
-        for each in extensions.loaded:
-            trace.event("extension_loaded", extension=each.extension, trust=each.record)
-        try:
-            yield Running(machine, gate, init)
-        finally:
-            with trio.CancelScope(shield=True):
-                await stop_programs(machine)
-                nursery.cancel_scope.cancel()
+    async with _ending(launcher):
+        machine = _assemble(config, clock, trace, truth, seals, packages, extensions, launcher, starts)
+        permission = Permission(
+            processes=machine.processes, contexts=machine.contexts, models=machine.devices, accounts=machine.roster
+        )
+        gate = Gate(machine, permission, handlers(), further=plugin.serve)
+        init = machine.processes.add(
+            parent=None, principal="kernel", kind="session", name="kernos", account=machine.ledger.root,
+            rights=OPERATOR, limits=config.worker_limits,
+        )  # fmt: skip
+        async with _kept(machine), trio.open_nursery() as nursery:
+            machine.executor.attach(nursery, gate, Mediation(machine, permission, gate.recorder))
+            await _start(machine, nursery)
+            machine.plugins.attach(nursery, gate, init)
+            trace.event("boot", pid=init.pid, version=VERSION)
+            for each in extensions.loaded:
+                trace.event("extension_loaded", extension=each.extension, trust=each.record)
+            try:
+                yield Running(machine, gate, init)
+            finally:
+                with trio.CancelScope(shield=True):
+                    await stop_programs(machine)
+                    nursery.cancel_scope.cancel()
 
 
 def _extensions(

@@ -61,6 +61,7 @@ class Process:
         "account",
         "asks",
         "at_end",
+        "bare",
         "calling",
         "child_changed",
         "children",
@@ -166,6 +167,7 @@ class Process:
         self.lent: Mapping[int, tuple[Capability, ...]] = _NOTHING_LENT
         self.lent_next = LENT_CHANNEL
         self.asks = False
+        self.bare = ""  # why it can be granted nothing
         # What it has: the family handlers.
         self.children: dict[int, Process] = {}
         self.contexts: set[int] = set()

@@ -115,6 +115,9 @@ class Requests:
         held = process.held.covering(right)
         if held is not None:
             return held
+        if process.bare:
+            self._trace.event("refuse", pid=process.pid, right=right, why=process.bare)
+            raise PermissionDenied(f"process {process.pid} ({process.name}) does not get '{right}': {process.bare}")
         self._check_parent(process, right)
         ruled = self._by_policy(right)
         if ruled is not None:

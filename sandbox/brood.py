@@ -8,6 +8,7 @@ end is therefore all there were.
 from __future__ import annotations
 
 import os
+import signal
 import socket
 from typing import final
 
@@ -39,12 +40,22 @@ class Brood:
         self._alive.discard(pid)
         return self._group(pid)
 
+    def drop(self, pid: int, group: Group | None) -> None:
+        """`pid` was a worker, and nobody can hold it: it is ended, and reaped by the next who settles."""
+        os.kill(pid, signal.SIGKILL)  # a child of ours that is not reaped: the pid is still its own
+        self._lost.add(pid)
+        if group is not None:
+            self._named[pid] = group.name
+
     async def settle(self) -> None:
-        """Hears what there is to hear, and reaps those that died before they were workers."""
+        """Hears what there is to hear, and reaps those that died before they were workers. Raises OSError where no
+        descriptor is left."""
         self._hear()
         while self._lost:
-            pid = self._lost.pop()
-            await wait(os.pidfd_open(pid))
+            pid = next(iter(self._lost))
+            pidfd = os.pidfd_open(pid)  # where no descriptor is left it stays, for the next who comes
+            self._lost.discard(pid)
+            await wait(pidfd)
             self._hear()  # it may have been slow, and have said only now that it was there
             self._alive.discard(pid)
             group = self._group(pid)

@@ -130,8 +130,8 @@ class Zygote:
     async def _whole(self, spec: bytes, request: Bear, given: tuple[int, ...], sources: Sequence[str]) -> Worker:
         async with self._at_once:
             with trio.CancelScope(shield=True):
-                await self._brood.settle()
                 try:
+                    await self._brood.settle()
                     made = await self._spawn(spec, request, given, sources)
                 except OSError as error:
                     raise JailError("fds", f"no descriptors for another worker: {error.strerror}") from error
@@ -196,7 +196,11 @@ class Zygote:
                 pid, group, layers_us, shown = await self._follow(status)
                 for fd in shown:
                     kept.callback(os.close, fd)
-            pidfd = os.pidfd_open(pid)
+            try:
+                pidfd = os.pidfd_open(pid)
+            except OSError:
+                self._brood.drop(pid, group)
+                raise
             sock.setblocking(False)
             os.set_blocking(output, False)
             kept.pop_all()

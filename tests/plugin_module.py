@@ -1,5 +1,7 @@
 """What a package of the tests adds: functions that serve system calls."""
 
+from typing import Any
+
 from kernos import Sys, SyscallError, tool
 
 
@@ -23,6 +25,12 @@ async def may_ask(sys: Sys) -> str:
     except SyscallError as refused:
         return refused.errno.name
     return "served"
+
+
+@tool
+def odd() -> Any:
+    """What msgpack can say, and JSON cannot."""
+    return {"a": {(1, 2): 3}}
 
 
 @tool

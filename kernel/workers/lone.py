@@ -34,11 +34,13 @@ Use = Callable[[Duplex, Process], Awaitable[None]]
 
 @final
 class Birth(NamedTuple):
-    """What a tool's worker is: its name and rights, and the package that it imports from and whose limits hold."""
+    """What a tool's worker is: its name and rights, and the package that it imports from and whose limits hold; `bare`
+    is why it can be granted nothing while it runs, where that is so."""
 
     name: str
     rights: tuple[Right, ...]
     package: Package | None
+    bare: str = ""
 
 
 @final
@@ -61,6 +63,7 @@ class Home(NamedTuple):
             account=self.parent.account, rights=birth.rights, package=package.name if package is not None else "",
             limits=ceiling if limits is None else lowered(ceiling, limits),
         )  # fmt: skip
+        process.bare = birth.bare
         process.tier = package.record.manifest.tier if package is not None else "pure"
         process.limiter = _Ender()
         return process

@@ -4,8 +4,9 @@ A document may be hostile to its parser, and a parser to its documents. So no wo
 of its parser is gone with it, and nothing of one reaches another, or another principal.
 """
 
-from typing import final
+from typing import Final, final
 
+import trio
 from msgspec import Struct
 
 from kernel.config import Bounds
@@ -13,12 +14,14 @@ from kernel.packages import Package, Packages
 from kernel.process import Process
 from kernel.watch.trace import Trace
 from kernel.watch.tracetext import short
-from kernel.workers.lone import Birth, Home, Seats, in_own_worker
+from kernel.workers.lone import Birth, Home, Seats, Use, in_own_worker
 from syscalls import worker as abi
 from syscalls.errors import BrokenPipe, Errno, Invalid, IOFailed, NotFound, OutcomeUnknown, SyscallError
 from syscalls.link.duplex import Duplex
 from syscalls.parsing import DOCUMENT_BYTES_MAX, Parser
 from syscalls.worker_limits import CallLimits
+
+BARE: Final = "a parser of documents holds no right, and is granted none"
 
 
 @final
@@ -40,6 +43,7 @@ class Parsers:
         self._trace = trace
         self._home: Home | None = None
         self._known: dict[str, Named] = {}
+        self._reading: dict[trio.CancelScope, Named] = {}
         self._seats = Seats(bounds.parses_max)
 
     def attach(self, home: Home) -> None:
@@ -60,6 +64,10 @@ class Parsers:
                     continue
                 taken |= dict.fromkeys(parser.kinds, name)
                 self._known[name] = Named(name, package, parser)
+        for scope, named in self._reading.items():
+            now = self._known.get(named.name)
+            if now is None or (now.parser, now.package.site) != (named.parser, named.package.site):
+                scope.cancel()
 
     def all(self) -> list[Named]:
         """By name."""
@@ -68,7 +76,6 @@ class Parsers:
     async def parse(self, caller: Process, name: str, file: str, data: bytes) -> str:
         """The text of a document. Raises NotFound (ENOENT), Invalid (EINVAL) for a document that is too large or that
         the parser refuses, OverLimit (ELIMIT), IOFailed (EIO) for a parser that fails, in one line whatever it says."""
-        assert self._home is not None, "attach comes first"
         found = self._known.get(name)
         if found is None:
             raise NotFound(f"no parser {_line(name)!r}; there are: {', '.join(sorted(self._known)) or 'none'}")
@@ -91,13 +98,27 @@ class Parsers:
                 raise IOFailed(f"parser {name} gave more than {bytes_max} bytes of text")
             text = parsed.text
 
-        async with self._seats.of(caller):
-            try:
-                limits = CallLimits(wall_s=self._bounds.parse_s)
-                await in_own_worker(self._home, Birth(name, (), found.package), f"parser {name}", limits, use)
-            except OutcomeUnknown:
-                raise IOFailed(f"parser {name} died over {_line(file) or 'it'}") from None
+        try:
+            await self._in_turn(caller, found, use)
+        except OutcomeUnknown:
+            raise IOFailed(f"parser {name} died over {_line(file) or 'it'}") from None
         return text
+
+    async def _in_turn(self, caller: Process, found: Named, use: Use) -> None:
+        """Does `use` in a worker of its own when it is the caller's turn. Raises NotFound where the parser is taken
+        away meanwhile: it ends at whatever it is at."""
+        assert self._home is not None, "attach comes first"
+        name, limits = found.name, CallLimits(wall_s=self._bounds.parse_s)
+        scope = trio.CancelScope()
+        self._reading[scope] = found
+        try:
+            with scope:
+                async with self._seats.of(caller):
+                    await in_own_worker(self._home, Birth(name, (), found.package, BARE), f"parser {name}", limits, use)
+        finally:
+            del self._reading[scope]
+        if scope.cancelled_caught:
+            raise NotFound(f"parser {name} was taken away, or is another now")
 
 
 def _told(name: str, error: SyscallError) -> SyscallError:

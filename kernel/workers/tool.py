@@ -68,6 +68,7 @@ class Tool:
         self.name = name
         self._limits = limits
         self._seats = seats
+        self._alone: set[trio.CancelScope] = set()
         self._home: Home | None = None
         self._settled = trio.Event()
         self._package = package
@@ -93,8 +94,11 @@ class Tool:
         return "ready" if self._wire is not None else "starting" if self._wanted.is_set() else "idle"
 
     def retire(self) -> None:
-        """There will be no worker any more: whoever waits for one is told."""
+        """There will be no worker any more: whoever waits for one is told, and calls in workers of their own end, for
+        they run with rights that may be gone."""
         self.failure = NotFound(f"tool {self.name} was taken away, or is another now")
+        for scope in self._alone:
+            scope.cancel()
         self._tell()
 
     async def describe(self) -> None:
@@ -149,21 +153,30 @@ class Tool:
 
     async def _bounded(self, caller: Process, method: str, bounds: CallLimits, use: Use) -> None:
         """The call in the worker that all share, or in one of its own where only that can be ended for it."""
-        if bounds.alone:
-            if self.failure is not None:
-                raise self.failure
-            await self._settled.wait()
-            assert self._home is not None, "who has settled has a home"
-            self.busy += 1
-            try:
-                async with self._seats.of(caller):
-                    what = f"{self.name}.{method}"
-                    await in_own_worker(self._home, self._birth(), what, bounds, partial(self._known, method, use))
-            finally:
-                self.busy -= 1
-        else:
+        if not bounds.alone:
             async with self._under_way(method) as (wire, process):
                 await use(wire, process)
+            return
+        if self.failure is not None:
+            raise self.failure
+        self.busy += 1
+        begun, scope = False, trio.CancelScope()
+        self._alone.add(scope)
+        try:
+            with scope:
+                await self._settled.wait()
+                assert self._home is not None, "who has settled has a home"
+                async with self._seats.of(caller):
+                    begun = True
+                    what = f"{self.name}.{method}"
+                    await in_own_worker(self._home, self._birth(), what, bounds, partial(self._known, method, use))
+        finally:
+            self.busy -= 1
+            self._alone.discard(scope)
+        if scope.cancelled_caught:
+            if not begun and self.failure is not None:
+                raise self.failure
+            raise OutcomeUnknown(f"tool {self.name} was taken away, or is another now, while it ran {method}")
 
     async def _known(self, method: str, use: Use, wire: Duplex, process: Process) -> None:
         """The first and only call of a worker of its own."""

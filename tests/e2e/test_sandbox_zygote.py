@@ -8,6 +8,7 @@ that is swallowed.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import random
 import resource
@@ -193,6 +194,24 @@ async def test_no_descriptors_left_is_an_error_of_that_spawn() -> None:
                 os.close(fd)
         async with open_guest(zygote) as guest:
             assert "value" in await guest.attempt("identity")
+
+
+async def test_a_worker_that_no_descriptor_is_left_for_is_reaped(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others may have taken the last one while it was made."""
+    open_, refused = os.pidfd_open, list[int]()
+
+    def none_left(pid: int) -> int:
+        if refused:
+            return open_(pid)
+        refused.append(pid)
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    async with open_zygote() as zygote:
+        monkeypatch.setattr(os, "pidfd_open", none_left)
+        with pytest.raises(JailError, match="no descriptors"):
+            await zygote.spawn(worker_spec())
+        async with open_guest(zygote):
+            assert not Path(f"/proc/{refused[0]}").exists()
 
 
 async def test_a_cancelled_spawn_still_hands_over_its_worker() -> None:

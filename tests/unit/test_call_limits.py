@@ -17,7 +17,7 @@ from msgspec.structs import asdict
 from kernel.config import DEFAULT_LIMITS, Bounds
 from kernel.workers.limit import lowered
 from kernos.testing import up
-from syscalls.errors import Invalid, NotFound, OverLimit
+from syscalls.errors import Invalid, NotFound, OutcomeUnknown, OverLimit, SyscallError
 from syscalls.package import RECORD, Installed, Manifest, read_manifest, write_json
 from syscalls.worker_limits import CallLimits, least, parse_call_limits
 from userland.sdk.program import program
@@ -29,6 +29,16 @@ FIELDS = CallLimits.__struct_fields__
 
 def limits() -> some.SearchStrategy[CallLimits]:
     return some.builds(CallLimits, **{field: some.none() | some.integers(1, 1 << 40) for field in FIELDS})
+
+
+def install(folder: Path, *rights: str) -> None:
+    """Writes the record of a package whose calls are limited to 5 s."""
+    manifest = Manifest(
+        name="greedy", version="1.0", syscalls={"waits": "tests.hungry_tool:*"}, call_limits=CallLimits(wall_s=5)
+    )
+    (folder / "greedy").mkdir(exist_ok=True)
+    record = Installed(manifest=manifest, release="1.0-abc", sha256="0" * 64, granted=rights)
+    (folder / "greedy" / RECORD).write_bytes(write_json(record))
 
 
 @program
@@ -119,12 +129,7 @@ async def test_a_caller_says_less_than_the_operator_and_never_more(autojump_cloc
 
 
 async def test_a_package_limits_the_calls_that_it_serves(tmp_path: Path, autojump_clock: Any) -> None:
-    manifest = Manifest(
-        name="greedy", version="1.0", syscalls={"waits": "tests.hungry_tool:*"}, call_limits=CallLimits(wall_s=5)
-    )
-    (tmp_path / "greedy").mkdir()
-    record = Installed(manifest=manifest, release="1.0-abc", sha256="0" * 64)
-    (tmp_path / "greedy" / RECORD).write_bytes(write_json(record))
+    install(tmp_path)
     async with up(config={"packages": str(tmp_path)}) as machine:
         with pytest.raises(OverLimit, match=r"waits was ended: wall: 5 s"):
             await machine.sys.call_plugin("greedy.waits")
@@ -152,6 +157,35 @@ async def test_one_caller_has_a_few_workers_of_its_own_and_others_theirs(autojum
         assert len(alive) == 2
         assert [round(at - began) for at in ended] == [3, 3, 6, 6, 9]
         assert machine.machine.plugins.own_workers.held == {}
+
+
+@pytest.mark.parametrize("removed", [True, False])
+async def test_what_is_taken_from_a_package_is_taken_from_its_calls_under_way(
+    tmp_path: Path, autojump_clock: Any, removed: bool
+) -> None:
+    """Of one that has a worker of its own, and of one that waits for its turn to have one."""
+    install(tmp_path, "topic:news publish")
+    async with up(config={"packages": str(tmp_path)}, bounds=Bounds(own_workers_max=1)) as machine:
+        told: list[SyscallError] = []
+
+        async def call() -> None:
+            with pytest.raises((OutcomeUnknown, NotFound)) as ended:
+                await machine.sys.call_plugin("greedy.waits")
+            told.append(ended.value)
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(2):
+                nursery.start_soon(call)
+                await trio.sleep(1)
+            if removed:
+                (tmp_path / "greedy" / RECORD).unlink()
+            else:
+                install(tmp_path)
+            await machine.sys.call("kernel.packages", look=True)
+            await trio.sleep(1)
+            assert [process for process in machine.machine.processes if process.kind == "tool"] == []
+            assert {type(each) for each in told} == {OutcomeUnknown, NotFound}, "one had begun"
+            assert all("was taken away, or is another now" in str(each) for each in told)
 
 
 async def test_what_makes_no_sense_is_refused(autojump_clock: Any) -> None:

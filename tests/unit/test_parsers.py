@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 import pytest
+import trio
 from hypothesis import given
 from hypothesis import strategies as st
 from trio.testing import MockClock
@@ -13,9 +14,10 @@ from kernel.config import Bounds
 from kernos.testing import up
 from kernos.testing.machine import InProcess
 from syscalls.calls import device
-from syscalls.errors import Invalid, IOFailed, NotFound, OverLimit, SyscallError
+from syscalls.errors import Invalid, IOFailed, NotFound, OverLimit, PermissionDenied, SyscallError
 from syscalls.package import RECORD, Installed, Manifest, write_json
 from syscalls.parsing import PLAIN, Parser, kinds_of
+from syscalls.rights import Right
 from userland.documents import Document, Skipped
 from userland.programs.reading import document, documents
 from userland.sdk.program import program
@@ -107,6 +109,36 @@ async def test_the_worker_of_a_document_holds_nothing(packages: Path) -> None:
         for _ in range(2):
             await machine.sys.call("device.parse", parser="reader.asks", data=b"x")
         assert born == [("reader.asks", "tool", 0)] * 2, "one for each document, without a right of its package"
+
+
+async def test_the_worker_of_a_document_is_granted_nothing_whatever_it_asks_for(packages: Path) -> None:
+    """A document may have taken its parser over: what the operator lets every program have is not for that."""
+    right = Right.parse("topic:news publish")
+    config = {"packages": str(packages), "requests": {"allow": [str(right)]}}
+    async with up(config=config) as machine, trio.open_nursery() as nursery:
+        nursery.start_soon(lambda: machine.sys.call("device.parse", parser="reader.hangs", data=b"x"))
+        while not (born := [each for each in machine.machine.processes if each.name == "reader.hangs"]):
+            await trio.lowlevel.checkpoint()
+        with pytest.raises(PermissionDenied, match="does not get 'topic:news publish': a parser of documents holds no"):
+            await machine.machine.requests.ask(born[0], right, reason="to tell")
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_parser_that_is_taken_away_ends_at_its_document(packages: Path, autojump_clock: MockClock) -> None:
+    async with kernel(packages, bounds=Bounds(parses_max=1)) as machine:
+
+        async def parse() -> None:
+            with pytest.raises(NotFound, match=r"parser reader\.hangs was taken away, or is another now"):
+                await machine.sys.call("device.parse", parser="reader.hangs", data=b"x")
+
+        async with trio.open_nursery() as nursery:
+            for _ in range(2):  # the second waits for its turn
+                nursery.start_soon(parse)
+            await trio.sleep(1)
+            install(packages, parsers={"lines": PARSERS["lines"]})
+            await machine.sys.call("kernel.packages", look=True)
+            await trio.sleep(1)
+            assert [process for process in machine.machine.processes if process.kind == "tool"] == []
 
 
 async def test_a_document_is_bounded_and_so_is_how_many_at_once(packages: Path) -> None:

@@ -78,7 +78,8 @@ async def client(sys: Sys, *asked: str) -> list[str]:
     tools = (await rpc("tools/list"))["result"]["tools"]
     told = [f"{each['name']}: {each['description']} {sorted(each['inputSchema']['properties'])}" for each in tools]
     for name in asked:
-        answer = await rpc("tools/call", name=name, arguments={"number": 21})
+        given = {} if name.endswith("_odd") else {"number": 21}
+        answer = await rpc("tools/call", name=name, arguments=given)
         told.append(answer["result"]["content"][0]["text"] if "result" in answer else answer["error"]["message"])
     return told
 
@@ -110,6 +111,27 @@ async def test_a_tool_that_cannot_say_what_it_serves_hides_no_other(packages: Pa
         assert tools[-1] == "42" and not any(tool.startswith("broken_") for tool in tools)
         assert any(tool.startswith("calculator_") for tool in tools)
         assert len([each for each in states if each]) == 4 and all("ready" not in each for each in states)
+
+
+async def test_no_package_takes_the_calls_that_are_meant_for_another(packages: Path) -> None:
+    """A dot and a dash are both no part of a tool's name."""
+    install(packages, name="a-b", calls={"double": f"{MODULE}:double"})
+    install(packages, name="a", calls={"b-double": f"{MODULE}:who_asks"})
+    rights = ("device:* list", "syscall:* list", "syscall:** call")
+    async with kernel(packages) as machine:
+        found = (await machine.sys.plugin_calls()).by_tool
+        assert {name: each.name for name, each in found.items() if name.startswith("a_b_")} == {
+            "a_b_double": "a-b.double", "a_b_double_2": "a.b-double",
+        }  # fmt: skip
+        told = await machine.run("client", "a_b_double", rights=rights)
+        assert told[-1] == "42" and sum(each.startswith("a_b_double") for each in told) == 2
+
+
+async def test_what_json_cannot_say_is_told_as_text(packages: Path) -> None:
+    install(packages, calls={"odd": f"{MODULE}:*"})
+    async with kernel(packages) as machine:
+        told = await machine.run("client", "doubler_odd", rights=("device:* list", "syscall:* list", "syscall:** call"))
+        assert told[-1] == "{'a': {(1, 2): 3}}"
 
 
 async def test_a_model_is_offered_the_calls_that_were_granted(packages: Path) -> None:

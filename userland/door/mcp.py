@@ -11,7 +11,7 @@ from typing import Any, final
 
 import msgspec
 import trio
-from msgspec import Struct
+from msgspec import Raw, Struct
 
 from syscalls.calls import capability, device
 from syscalls.errors import SyscallError
@@ -19,6 +19,7 @@ from syscalls.rights import Right, allowed
 from syscalls.turns import ToolSpec
 from userland.door.server import Request, Response
 from userland.sdk.device import ToolReply
+from userland.sdk.plugin import free_name
 from userland.sdk.system import Sys
 
 VERSIONS = ("2025-11-25", "2025-06-18", "2025-03-26")
@@ -121,12 +122,12 @@ class Mcp:
             for spec in info.methods or unused.get(info.name, ()):
                 if allowed(rights, "call", (f"tool:{info.name}.{spec.name}",)) is not None:
                     call = partial(self._sys.device(info.name).invoke, spec.name)
-                    found.setdefault(f"{info.name}_{spec.name}", _Offered(spec, call))
+                    found[free_name(f"{info.name}_{spec.name}", found)] = _Offered(spec, call)
         if any(right.overlaps(Right("syscall:*", ("call",))) for right in rights):
             plugins = await self._sys.plugin_calls()
             for name, each in plugins.by_tool.items():
                 if each.spec is not None:
-                    found.setdefault(name, _Offered(each.spec, partial(plugins.invoke, each.name)))
+                    found[free_name(name, found)] = _Offered(each.spec, partial(plugins.invoke, each.name))
         return found
 
     async def _started(self, names: list[str]) -> dict[str, tuple[ToolSpec, ...]]:
@@ -159,8 +160,9 @@ class Mcp:
         except SyscallError as failed:
             return {"content": [_text(str(failed))], "isError": True}
         result: dict[str, Any] = {"content": [_text(reply.text)], "isError": False}
-        if isinstance(reply.value, dict):
-            result["structuredContent"] = reply.value
+        structured = _as_json(reply.value) if isinstance(reply.value, dict) else None
+        if structured is not None:
+            result["structuredContent"] = structured
         return result
 
 
@@ -170,6 +172,14 @@ def _tool(name: str, spec: ToolSpec) -> dict[str, Any]:
 
 def _text(text: str) -> dict[str, str]:
     return {"type": "text", "text": text}
+
+
+def _as_json(value: dict[Any, Any]) -> Raw | None:
+    """What a tool returned, None for what JSON cannot say: a tool may return what it likes, and has its text."""
+    try:
+        return Raw(msgspec.json.encode(value))
+    except (TypeError, ValueError, OverflowError, RecursionError):
+        return None
 
 
 def _json(status: int, value: Any) -> Response:

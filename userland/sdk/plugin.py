@@ -1,6 +1,7 @@
 """System calls of installed packages, as a program makes them, and as a model is given them: as tools."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
+from itertools import chain, count
 from typing import Any, final
 
 from syscalls.calls import capability
@@ -50,7 +51,9 @@ class PluginCalls:
             for each in found
             if each.spec is not None and allowed(rights, "call", (f"syscall:{each.name}",)) is not None
         )
-        self.by_tool = {tool_name(each.name): each for each in self.calls}
+        self.by_tool: dict[str, PluginCall] = {}
+        for each in self.calls:
+            self.by_tool[free_name(tool_name(each.name), self.by_tool)] = each
 
     @property
     def specs(self) -> tuple[ToolSpec, ...]:
@@ -81,6 +84,12 @@ async def listed(door: Door, package: str | None = None) -> PluginCalls:
     found: abi.PluginCalls = await door.call(abi.CALLS, abi.ListCalls(package=package))
     held: capability.Held = await door.call(capability.LIST, capability.ListOwn())
     return PluginCalls(door, found.calls, tuple(Right.parse(each.right) for each in held.capabilities))
+
+
+def free_name(wanted: str, taken: Container[str]) -> str:
+    """A tool's name, with a number where another has it already: who brings one of a name that is there takes none of
+    the calls that are meant for that."""
+    return next(name for name in chain([wanted], (f"{wanted}_{n}" for n in count(2))) if name not in taken)
 
 
 def tool_name(call_name: str) -> str:
