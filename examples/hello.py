@@ -4,7 +4,7 @@ from kernos import Sys, program, user
 
 
 @program
-async def hello(sys: Sys, words: str = "Who are you?") -> str:
+async def hello(sys: Sys, words: str = "Say who you are.") -> str:
     """Says WORDS to the model, and prints its answer as it comes."""
     chat = await sys.open()
     await chat.append(user(words))

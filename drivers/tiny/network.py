@@ -13,19 +13,22 @@ import torch
 from torch.nn import functional
 from transformers import LlamaForCausalLM
 
-DENSE_TOKENS_MAX = 256
+DENSE_TOKENS_MAX = 512
 
 
 class Seen(msgspec.Struct):
-    """What a pass leaves: the last hidden states, and queries and keys (batch, tokens, 64) of the heads to watch."""
+    """What a pass leaves: the last hidden states, queries and keys (batch, tokens, 64) of the heads to watch, and the
+    states behind each layer."""
 
     hidden: torch.Tensor
     queries: tuple[torch.Tensor, ...]
     keys: tuple[torch.Tensor, ...]
+    states: tuple[torch.Tensor, ...] = ()
 
 
 Weights = Mapping[str, torch.Tensor]
-_Outcome = tuple[torch.Tensor, tuple[torch.Tensor, ...], tuple[torch.Tensor, ...]]
+_Some = tuple[torch.Tensor, ...]
+_Outcome = tuple[torch.Tensor, _Some, _Some, _Some]
 
 
 def multiplies_bfloat16() -> bool:
@@ -92,7 +95,7 @@ def _forward(
     batch, tokens = ids.shape
     state = functional.embedding(ids, weights["model.embed_tokens.weight"])
     width = state.shape[-1]
-    queries, keys = list[torch.Tensor](), list[torch.Tensor]()
+    queries, keys, states = list[torch.Tensor](), list[torch.Tensor](), list[torch.Tensor]()
     for layer in range(layers):
         own = f"model.layers.{layer}."
         calm = functional.rms_norm(state, (width,), weights[own + "input_layernorm.weight"], eps)
@@ -111,7 +114,9 @@ def _forward(
         gate = functional.silu(functional.linear(calm, weights[own + "mlp.gate_proj.weight"]))
         wide = gate * functional.linear(calm, weights[own + "mlp.up_proj.weight"])
         state = state + functional.linear(wide, weights[own + "mlp.down_proj.weight"])
-    return functional.rms_norm(state, (width,), weights["model.norm.weight"], eps), tuple(queries), tuple(keys)
+        states.append(state)
+    last = functional.rms_norm(state, (width,), weights["model.norm.weight"], eps)
+    return last, tuple(queries), tuple(keys), tuple(states)
 
 
 def _attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:

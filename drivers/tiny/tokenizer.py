@@ -12,20 +12,20 @@ from pathlib import Path
 
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
-from drivers.tiny import wire
+from drivers.tiny import marks, wire
 
 VOCABULARY_TOKENS = 2048
 CONTEXT_TOKENS_MAX = 8192
 _MARK = "\x01"
 _OPENERS = (('"', '"'), (r"\n", "\n"), (r"\(", "("), ("`", "`"), (r"(?<![\p{L}\p{N}])'", "'"))
+_MORE_OPENERS = tuple((rf"(?<![\p{{L}}\p{{N}}]){mark}", mark[-1]) for mark in ("<", r"\*", r"\["))
 _CUT = r" ?\p{L}+|\p{N}|\.| ?[^\s\p{L}\p{N}.]+|\s+(?!\S)|\s+"
 
 
 def build(texts: Iterable[str]) -> Tokenizer:
     """A tokenizer trained on the texts; the same texts give the same tokenizer."""
     tokenizer = Tokenizer(models.BPE())
-    glue = [normalizers.Replace(Regex(p + r"(?=\p{L})"), c + _MARK + " ") for p, c in _OPENERS]
-    tokenizer.normalizer = normalizers.Sequence([normalizers.Replace(_MARK, ""), *glue])
+    tokenizer.normalizer = _normalizer(_OPENERS)
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
             pre_tokenizers.Split(Regex(_CUT), "isolated"),
@@ -46,6 +46,17 @@ def build(texts: Iterable[str]) -> Tokenizer:
     tokenizer.add_special_tokens(marks)
     tokenizer.add_tokens(tags)
     return tokenizer
+
+
+def _normalizer(openers: tuple[tuple[str, str], ...]) -> normalizers.Normalizer:
+    glue = [normalizers.Replace(Regex(p + r"(?=\p{L})"), c + _MARK + " ") for p, c in openers]
+    return normalizers.Sequence([normalizers.Replace(_MARK, ""), *glue])
+
+
+def grow(tokenizer: Tokenizer) -> None:
+    """Gives it the sentence marks, and more brackets behind which a word is cut as elsewhere; ids stay."""
+    tokenizer.normalizer = _normalizer((*_OPENERS, *_MORE_OPENERS))
+    tokenizer.add_special_tokens([AddedToken(name, special=True, normalized=False) for name in marks.NAMES])
 
 
 def _without_marks(texts: Iterable[str]) -> Iterable[str]:

@@ -4,6 +4,7 @@ import argparse
 import json
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import msgspec
 import torch
@@ -11,74 +12,18 @@ from tokenizers import Tokenizer
 from torch.nn import functional
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
 
-from drivers.tiny import guide, overlap, tokenizer, wire
-from drivers.tiny.corpus import SHARES, Corpus
+from drivers.tiny import guide, marks, overlap, tokenizer, wire
+from drivers.tiny.corpus import Corpus
+from drivers.tiny.course import ROUNDS, Round
 from drivers.tiny.network import Network
 from drivers.tiny.optimizer import Muon
 from drivers.tiny.rows import Packer, Rows
 
-
-class Stage(msgspec.Struct, frozen=True):
-    """A part of the course: until that share of the steps, so many rows of so many tokens, passages up to so long."""
-
-    until_share: float
-    rows: int
-    tokens: int
-    passage_chars: int
-    scrambled_share: float
-    spoiled_share: float
-    guide_weight: float
-    answers: int = SHARES["answer"]
-
-    def direct(self, corpus: Corpus) -> None:
-        """Sets the corpus for this part."""
-        corpus.shares["answer"] = self.answers
-        corpus.longest_chars = self.passage_chars
-        corpus.scrambled_share, corpus.spoiled_share = self.scrambled_share, self.spoiled_share
-
-
-class Round(msgspec.Struct, frozen=True):
-    """A course, how many steps it has, and the share of the full rate at which it begins and ends; when it cools."""
-
-    course: tuple[Stage, ...]
-    steps: int
-    first_rate: float
-    last_rate: float
-    cools_at_share: float
-    guided: frozenset[str]
-
-
-# Short and clean at first, so that the guided heads find their places; then wide.
-FIRST = Round(
-    (
-        Stage(0.16, 32, 128, 100, 0.0, 0.0, 1.0),
-        Stage(0.4667, 32, 128, 160, 0.15, 0.1, 0.5),
-        Stage(1.0, 16, 256, 420, 0.15, 0.1, 0.3),
-    ),
-    steps=2250,
-    first_rate=1.0,
-    last_rate=0.4167,
-    cools_at_share=0.5333,
-    guided=frozenset(guide.HEADS) - {guide.AGAIN},
-)
-# What is left after it is to find sentences in longer texts; rows as long as a window last.
-SECOND = Round(
-    (
-        Stage(0.5, 16, 256, 420, 0.12, 0.1, 0.5, answers=42),
-        Stage(0.96, 8, 512, 700, 0.12, 0.1, 0.3, answers=36),
-        Stage(1.0, 1, 3072, 700, 0.12, 0.1, 0.3),
-    ),
-    steps=1150,
-    first_rate=0.4167,
-    last_rate=0.0,
-    cools_at_share=0.0,
-    guided=frozenset(guide.HEADS),
-)
-MATRIX_RATE, VECTOR_RATE = 0.012, 0.003
-WARM_SHARE = 0.0267
-SAVE_EVERY_STEPS = 250
+MATRIX_RATE, VECTOR_RATE, READER_RATE = 0.012, 0.003, 0.005
+SAVE_EVERY_STEPS = 50
 REPORT_EVERY_S = 15.0
 SAMPLE_EPISODES = 6000
+FIRST_LENDER = 900
 
 
 def config(vocabulary: int, *, start: int, end: int, pad: int) -> LlamaConfig:
@@ -103,8 +48,16 @@ def config(vocabulary: int, *, start: int, end: int, pad: int) -> LlamaConfig:
     )
 
 
-def losses_of(network: Network, batch: Rows, guided: frozenset[str]) -> tuple[torch.Tensor, torch.Tensor]:
-    """The weighted loss of what is said (logits are made only where something is), and the guide's."""
+class Losses(NamedTuple):
+    """The weighted loss of what is said, the guide's, the readers'."""
+
+    said: torch.Tensor
+    guided: torch.Tensor
+    known: torch.Tensor
+
+
+def losses_of(network: Network, batch: Rows, guided: frozenset[str], readers: guide.Readers) -> Losses:
+    """All three for a batch; logits are made only where something is said."""
     looks = tuple(each for each in batch.looks if each.duty in guided)
     cast = network.weights()
     seen = network(batch.ids, cast)
@@ -112,30 +65,28 @@ def losses_of(network: Network, batch: Rows, guided: frozenset[str]) -> tuple[to
     where = weights > 0
     logits = functional.linear(seen.hidden[:, :-1][where], cast["model.embed_tokens.weight"]).float()
     losses = functional.cross_entropy(logits, batch.ids[:, 1:][where], reduction="none")
-    return (losses * weights[where]).sum() / weights.sum(), guide.loss_of(seen, looks)
+    said = (losses * weights[where]).sum() / weights.sum()
+    return Losses(said, guide.loss_of(seen, looks), readers.loss_of(seen, batch.known))
 
 
-def rate_at(share: float, of: Round) -> float:
-    """Up, level, then down in a straight line."""
-    cooled = max(0.0, share - of.cools_at_share) / (1 - of.cools_at_share)
-    return min(of.first_rate + (of.last_rate - of.first_rate) * cooled, of.first_rate * share / WARM_SHARE)
-
-
-def train(out: Path, *, seed: int, start: Path | None = None, steps: int | None = None) -> None:
+def train(out: Path, *, seed: int, number: int = 1, start: Path | None = None, steps: int | None = None) -> None:
     """Makes the tokenizer and the model and writes both to `out`; prints a line every few seconds.
 
-    With `start`, the folder of a model that had the first round, that one is given the second. `steps` shortens it.
+    `start` is the folder of the model that had the round before, `number` says which round this one is. `steps`
+    shortens it.
     """
     torch.manual_seed(seed)
     out.mkdir(parents=True, exist_ok=True)
-    forbidden = overlap.cores()
+    forbidden, chosen = overlap.cores(), ROUNDS[number - 1]
     cutter = _cutter(seed, forbidden, start)
-    tokenizer.save(cutter, out)
     model = _fresh(cutter) if start is None else LlamaForCausalLM.from_pretrained(start, dtype=torch.float32)
-    chosen = FIRST if start is None else SECOND
+    if chosen.marked and cutter.token_to_id(marks.NAMES[0]) is None:
+        tokenizer.grow(cutter)
+        _grow(model, cutter.get_vocab_size())
+    tokenizer.save(cutter, out)
     chosen = msgspec.structs.replace(chosen, steps=steps or chosen.steps)
     print(f"{sum(p.numel() for p in model.parameters()):,} parameters, {chosen.steps} steps", flush=True)
-    _fit(model, Packer(Corpus(seed, forbidden=forbidden), cutter), chosen, out)
+    _fit(model, Packer(Corpus(seed, forbidden=forbidden), cutter, marked=chosen.marked), chosen, out)
     _save(model, out)
     print(json.dumps({"steps": chosen.steps, "out": str(out)}))
 
@@ -144,7 +95,19 @@ def _cutter(seed: int, forbidden: frozenset[str], start: Path | None) -> Tokeniz
     if start is not None:
         return Tokenizer.from_file(str(start / "tokenizer.json"))
     sample = Corpus(seed + 1, forbidden=forbidden)
-    return tokenizer.build(wire.render(turn) for _ in range(SAMPLE_EPISODES) for turn in sample.episode().turns)
+    drawn = (turn for _ in range(SAMPLE_EPISODES) for turn in sample.episode().turns)
+    return tokenizer.build(wire.render(turn, marked=False) for turn in drawn)
+
+
+def _grow(model: LlamaForCausalLM, vocabulary: int) -> None:
+    """Room for more tokens. Each begins as some word's embedding, all moved one way: what the first layer makes of a
+    vector that it never met hardly differs from what it makes of the next."""
+    known = model.config.vocab_size
+    model.resize_token_embeddings(vocabulary, mean_resizing=False)
+    weight = model.model.embed_tokens.weight
+    with torch.no_grad():
+        moved = torch.randn(weight.shape[1]) * weight[:known].std()
+        weight[known:] = weight[FIRST_LENDER : FIRST_LENDER + vocabulary - known] + moved
 
 
 def _save(model: LlamaForCausalLM, out: Path) -> None:
@@ -167,25 +130,26 @@ def _fresh(cutter: Tokenizer) -> LlamaForCausalLM:
 
 
 def _fit(model: LlamaForCausalLM, packer: Packer, chosen: Round, out: Path) -> None:
+    readers = guide.Readers(model.config.hidden_size)
     matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n]
     others = [p for n, p in model.named_parameters() if p.ndim != 2 or "embed" in n]
-    muon, adam = Muon(matrices), torch.optim.AdamW(others, betas=(0.9, 0.98), weight_decay=0.0)
+    muon, groups = Muon(matrices), [{"params": others}, {"params": readers.parameters(), "lr": READER_RATE}]
+    adam = torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=0.0)
     network, progress = Network(model, tuple(guide.HEADS.values())), Progress(chosen.steps)
     for step in range(chosen.steps):
         share = step / chosen.steps
         stage = next(s for s in chosen.course if share < s.until_share)
-        stage.direct(packer.corpus)
-        said, guided = losses_of(network, packer.batch(rows=stage.rows, tokens=stage.tokens), chosen.guided)
-        (said + stage.guide_weight * guided).backward()
+        stage.direct(packer)
+        lost = losses_of(network, packer.batch(rows=stage.rows, tokens=stage.tokens), chosen.guided, readers)
+        (lost.said + stage.guide_weight * lost.guided + chosen.known_weight * lost.known).backward()
         torch.nn.utils.clip_grad_norm_(others, 1.0)
-        muon.step(MATRIX_RATE * rate_at(share, chosen))
-        for group in adam.param_groups:
-            group["lr"] = VECTOR_RATE * rate_at(share, chosen)
+        muon.step(MATRIX_RATE * chosen.rate_at(share))
+        adam.param_groups[0]["lr"] = VECTOR_RATE * chosen.rate_at(share)
         adam.step()
         adam.zero_grad()
         if step % SAVE_EVERY_STEPS == SAVE_EVERY_STEPS - 1:
             _save(model, out)
-        progress.took(step, tokens=stage.rows * stage.tokens, said=said.item(), guided=guided.item())
+        progress.took(step, tokens=stage.rows * stage.tokens, losses=lost)
 
 
 class Progress:
@@ -194,21 +158,23 @@ class Progress:
     def __init__(self, steps: int) -> None:
         self._steps = steps
         self._began = self._told = time.monotonic()
-        self._tokens, self._said, self._guided = 0, 0.0, 0.0
+        self._tokens, self._losses = 0, (0.0, 0.0, 0.0)
 
-    def took(self, step: int, *, tokens: int, said: float, guided: float) -> None:
+    def took(self, step: int, *, tokens: int, losses: Losses) -> None:
         """A step is done."""
         keep = 0.95 if step else 0.0
         self._tokens += tokens
-        self._said = keep * self._said + (1 - keep) * said
-        self._guided = keep * self._guided + (1 - keep) * guided
+        said, guided, known = (
+            keep * before + (1 - keep) * each.item() for before, each in zip(self._losses, losses, strict=True)
+        )
+        self._losses = said, guided, known
         now = time.monotonic()
         if now - self._told < REPORT_EVERY_S and step < self._steps - 1:
             return
         self._told, spent = now, now - self._began
         left_s = spent / (step + 1) * (self._steps - step - 1)
         print(
-            f"step {step + 1}/{self._steps} loss {self._said:.4f} guide {self._guided:.4f} "
+            f"step {step + 1}/{self._steps} loss {said:.4f} guide {guided:.4f} marks {known:.4f} "
             f"{self._tokens / spent:,.0f} tok/s {left_s:.0f} s left",
             flush=True,
         )
@@ -220,10 +186,13 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "kernos-tiny")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, help="fewer, to try something")
-    parser.add_argument("--start", type=Path, help="the model of the first round, to be given the second")
+    parser.add_argument("--round", type=int, choices=range(1, len(ROUNDS) + 1), default=1)
+    parser.add_argument("--start", type=Path, help="the model of the round before; from the second on")
     chosen = parser.parse_args()
+    if (chosen.start is None) != (chosen.round == 1):
+        parser.error("--start DIR goes with --round 2 and 3: train the round before first")
     overlap.refuse()
-    train(chosen.out, seed=chosen.seed, start=chosen.start, steps=chosen.steps)
+    train(chosen.out, seed=chosen.seed, number=chosen.round, start=chosen.start, steps=chosen.steps)
 
 
 if __name__ == "__main__":

@@ -4,15 +4,19 @@ import json
 
 import msgspec
 
+from drivers.tiny import marks
+
 START, END, PAD = "<|im_start|>", "<|im_end|>", "<|pad|>"
 CALL_OPEN, CALL_CLOSE = "<tool_call>", "</tool_call>"
+MARKED_ROLES = ("user", "tool")
 # Each turn is rendered from itself alone: rendering a + b is rendering a, then rendering b.
 CHAT_TEMPLATE = (
-    "{%- for message in messages -%}"
+    marks.MACRO + "{%- for message in messages -%}"
+    f"{{%- set read = message['role'] in {MARKED_ROLES!r} -%}}"
     "{{- '<|im_start|>' + message['role'] + '\\n' -}}"
-    "{%- if message['content'] is string -%}{{- message['content'] -}}"
+    "{%- if message['content'] is string -%}{{- numbered(message['content']) if read else message['content'] -}}"
     "{%- elif message['content'] -%}{%- for part in message['content'] -%}"
-    "{{- part['text'] -}}{%- endfor -%}{%- endif -%}"
+    "{{- numbered(part['text']) if read else part['text'] -}}{%- endfor -%}{%- endif -%}"
     "{%- for call in message['tool_calls'] or [] -%}"
     "{%- set call = call['function'] or call -%}"
     "{{- '\\n' if message['content'] or not loop.first else '' -}}"
@@ -57,6 +61,7 @@ def read_call(text: str) -> Call | None:
         return None
 
 
-def render(turn: Turn) -> str:
-    """The turn as the chat template writes it."""
-    return f"{START}{turn.role}\n{turn.text}{END}\n"
+def render(turn: Turn, *, marked: bool = True) -> str:
+    """The turn as the chat template writes it; or without the marks of its sentences, as the first rounds read it."""
+    text = marks.numbered(turn.text)[0] if marked and turn.role in MARKED_ROLES else turn.text
+    return f"{START}{turn.role}\n{text}{END}\n"

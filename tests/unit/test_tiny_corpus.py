@@ -7,7 +7,7 @@ import msgspec
 import pytest
 from jinja2 import Environment
 
-from drivers.tiny import arithmetic, overlap, passages, patterns, score, templates, wire
+from drivers.tiny import arithmetic, marks, overlap, passages, patterns, score, templates, wire
 from drivers.tiny.cases import TOOLS, made
 from drivers.tiny.corpus import Corpus
 
@@ -157,6 +157,38 @@ def test_rendering_a_conversation_is_rendering_its_turns_one_by_one() -> None:
     messages: list[dict[str, object]] = [{"role": turn.role, "content": turn.text} for turn in turns]
     assert rendered(messages) == "".join(rendered([m]) for m in messages) == "".join(map(wire.render, turns))
     assert rendered(messages, opened=True) == rendered(messages) + "<|im_start|>assistant\n"
+
+
+def test_a_mark_stands_where_a_sentence_may_begin() -> None:
+    text = 'Text: "One is red. Two of them are `Red`."\n\nwhat is e.g. red? (See Below)'
+    marked, placed = marks.numbered(text)
+    names = [marks.NAMES[(len(text) + i) % marks.COUNT] for i in range(4)]
+    one, two, three, four = names
+    assert marked == (
+        f'{one} Text: "{two} One is red.{three} Two of them are `Red`."\n\nwhat is e.g. red? ({four} See Below)'
+    )
+    for place, count in reversed(placed):
+        begin = place + sum(c for p, c in placed if p < place)
+        marked = marked[:begin] + marked[begin + count :]
+    assert marked == text
+
+
+def test_nearly_every_sentence_of_a_passage_has_a_mark() -> None:
+    corpus = Corpus(12)
+    found = []
+    for _ in range(200):
+        episode = corpus.episode("answer")
+        for sentence in episode.notes.sentences:
+            places = {place for place, _ in marks.numbered(episode.turns[sentence.turn].text)[1]}
+            found.append(bool(places & {sentence.begin, sentence.begin - 1}))
+    assert sum(found) > 0.97 * len(found)
+
+
+def test_what_the_model_says_has_no_marks() -> None:
+    said = wire.Turn("assistant", "One. Two.")
+    assert (
+        wire.render(said) == wire.render(said, marked=False) == rendered([{"role": "assistant", "content": said.text}])
+    )
 
 
 def test_a_structured_call_is_rendered_as_its_text() -> None:

@@ -1,0 +1,127 @@
+"""The course: six rounds, each with its own stages, and the rate at each step."""
+
+import msgspec
+
+from drivers.tiny import guide
+from drivers.tiny.corpus import SHARES
+from drivers.tiny.rows import Packer
+
+WARM_SHARE = 0.0267
+
+
+class Stage(msgspec.Struct, frozen=True):
+    """A part of the course: until that share of the steps, so many rows of so many tokens, passages up to so long."""
+
+    until_share: float
+    rows: int
+    tokens: int
+    passage_chars: int
+    scrambled_share: float
+    spoiled_share: float
+    guide_weight: float
+    answers: int = SHARES["answer"]
+    whole_share: float = 1.0
+
+    def direct(self, packer: Packer) -> None:
+        """Sets the packer and its corpus for this part."""
+        corpus, packer.whole_share = packer.corpus, self.whole_share
+        corpus.shares["answer"] = self.answers
+        corpus.longest_chars = self.passage_chars
+        corpus.scrambled_share, corpus.spoiled_share = self.scrambled_share, self.spoiled_share
+
+
+class Round(msgspec.Struct, frozen=True):
+    """A course, how many steps it has, and the share of the full rate at which it begins and ends; when it cools."""
+
+    course: tuple[Stage, ...]
+    steps: int
+    first_rate: float
+    last_rate: float
+    cools_at_share: float
+    guided: frozenset[str]
+    marked: bool = False
+    known_weight: float = 0.0
+
+    def rate_at(self, share: float) -> float:
+        """Up, level, then down in a straight line: a share of the full rate, that far into the round."""
+        cooled = max(0.0, share - self.cools_at_share) / (1 - self.cools_at_share)
+        return min(self.first_rate + (self.last_rate - self.first_rate) * cooled, self.first_rate * share / WARM_SHARE)
+
+
+_AT_FIRST = frozenset(guide.HEADS) - {guide.CHOOSE, guide.BEGIN}
+# Short and clean at first, so that the guided heads find their places; then wide.
+FIRST = Round(
+    (
+        Stage(0.16, 32, 128, 100, 0.0, 0.0, 1.0),
+        Stage(0.4667, 32, 128, 160, 0.15, 0.1, 0.5),
+        Stage(1.0, 16, 256, 420, 0.15, 0.1, 0.3),
+    ),
+    steps=2250,
+    first_rate=1.0,
+    last_rate=0.4167,
+    cools_at_share=0.5333,
+    guided=_AT_FIRST - {guide.AGAIN},
+)
+# What is left after it is to find sentences in longer texts; rows as long as a window last.
+SECOND = Round(
+    (
+        Stage(0.5, 16, 256, 420, 0.12, 0.1, 0.5, answers=42),
+        Stage(0.96, 8, 512, 700, 0.12, 0.1, 0.3, answers=36),
+        Stage(1.0, 1, 3072, 700, 0.12, 0.1, 0.3),
+    ),
+    steps=1150,
+    first_rate=0.4167,
+    last_rate=0.0,
+    cools_at_share=0.0,
+    guided=_AT_FIRST,
+)
+# From here on the template numbers the sentences; most episodes end with their call, for what comes behind is learned.
+# Briskly at first, on short texts and many questions, until the mark is handed on from head to head.
+_LATER = frozenset(guide.HEADS) - {guide.BEFORE, guide.BEFORE_THAT}
+THIRD = Round(
+    (
+        Stage(0.68, 8, 512, 250, 0.1, 0.1, 0.5, answers=60, whole_share=0.08),
+        Stage(1.0, 8, 512, 700, 0.1, 0.1, 0.3, answers=36, whole_share=0.12),
+    ),
+    steps=500,
+    first_rate=0.5,
+    last_rate=0.5,
+    cools_at_share=0.0,
+    guided=_LATER,
+    marked=True,
+    known_weight=1.0,
+)
+FOURTH = Round(
+    (Stage(1.0, 8, 512, 700, 0.1, 0.1, 0.3, answers=36, whole_share=0.12),),
+    steps=250,
+    first_rate=0.45,
+    last_rate=0.31,
+    cools_at_share=0.0,
+    guided=_LATER,
+    marked=True,
+    known_weight=0.3,
+)
+FIFTH = Round(
+    (Stage(1.0, 8, 512, 700, 0.1, 0.1, 0.3, answers=30, whole_share=0.12),),
+    steps=400,
+    first_rate=0.33,
+    last_rate=0.183,
+    cools_at_share=0.0,
+    guided=_LATER,
+    marked=True,
+    known_weight=0.3,
+)
+SIXTH = Round(
+    (
+        Stage(0.95, 8, 512, 700, 0.06, 0.08, 0.3, answers=28, whole_share=0.3),
+        Stage(1.0, 2, 2048, 700, 0.06, 0.08, 0.3, whole_share=0.5),
+    ),
+    steps=540,
+    first_rate=0.19,
+    last_rate=0.0,
+    cools_at_share=0.0,
+    guided=_LATER,
+    marked=True,
+    known_weight=0.1,
+)
+ROUNDS = (FIRST, SECOND, THIRD, FOURTH, FIFTH, SIXTH)
