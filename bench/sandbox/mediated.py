@@ -13,6 +13,7 @@ import encodings
 import json
 import os
 import socket
+import subprocess
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -88,15 +89,15 @@ async def _zygote() -> AsyncIterator[Zygote]:
 
 @asynccontextmanager
 async def _host() -> AsyncIterator[socket.socket]:
-    """The process that makes supervisors."""
+    """The process that makes supervisors. Started by this thread, which is the one that is pinned."""
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     command = [sys.executable, "-m", "drivers.mediation", "--fd", str(theirs.fileno())]
     with ours:
         with theirs:
-            process = await trio.lowlevel.open_process(command, pass_fds=[theirs.fileno()], cwd=ROOT)
+            process = subprocess.Popen(command, pass_fds=[theirs.fileno()], cwd=ROOT)  # noqa: ASYNC220 (see above)
         yield ours
     with trio.CancelScope(shield=True):
-        await process.wait()
+        await trio.to_thread.run_sync(process.wait)
 
 
 async def _run(
