@@ -64,11 +64,7 @@ class Recorder:
 
     def at_once(self, trap: Trap, raw: bytes, args: Any, packed: bytes, result: Any) -> None:
         """As `done`, of a call that never waited. Others of its row are only jotted down from now on, if they may."""
-        if not self._on:
-            self.trace.count()
-            self._metrics.served[trap.row.name] += 1
-            return
-        if self._full and self._every == 1 and _open(trap.row):
+        if self._on and self._full and self._every == 1 and _open(trap.row):
             self.jots.add(trap.row.number)
         self.done(trap, raw, args, packed, result)
 
@@ -132,8 +128,7 @@ class Recorder:
 
     def _entry(self, trap: Trap, began_s: float) -> CallEntry:
         self._number += 1
-        process = trap.process
-        return CallEntry(self._number, trap.row, process.pid, process.principal, process.account.name, began_s)
+        return CallEntry(self._number, trap.row, *trap.process.identity, began_s)
 
     def _end(self, trap: Trap) -> CallEntry:
         entry = trap.entry
