@@ -4,10 +4,6 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
 
 from tests.commandline import CommandLine
 from tests.kernelproc import until
@@ -64,21 +60,6 @@ async def more(sys: Sys) -> list[str]:
     return await (await sys.spawn("words:rights", rights=["topic:news"])).wait()
 """
 WHEEL = "word-count/dist/word_count-0.1.0-py3-none-any.whl"
-
-
-@pytest.fixture
-def kernos(tmp_path: Path) -> CommandLine:
-    return CommandLine(tmp_path)
-
-
-@pytest.fixture
-def up(kernos: CommandLine) -> Iterator[CommandLine]:
-    """With a kernel that runs."""
-    kernel = kernos.start("up")
-    until(lambda: kernos("ps").returncode == 0)
-    yield kernos
-    kernos("down")
-    kernel.communicate(timeout=30)
 
 
 def test_a_package_is_begun_built_signed_installed_used_and_removed(up: CommandLine) -> None:

@@ -19,11 +19,6 @@ HELD = "https://github.com/ann/finder/.github/workflows/release.yml"
 needs_sigstore = pytest.mark.skipif(not proof.available(), reason=f"needs {proof.EXTRA}")
 
 
-@pytest.fixture
-def kernos(tmp_path: Path) -> CommandLine:
-    return CommandLine(tmp_path)
-
-
 def attest(place: Path) -> bytes:
     """The provenance of a wheel, as an index has it, and an attestation beside it."""
     told = attestation(name=place.name, sha256=digest_of(place))

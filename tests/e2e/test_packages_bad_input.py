@@ -3,7 +3,6 @@
 import stat
 import struct
 import zipfile
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,11 +13,6 @@ from tests.packages import left, wheel
 from tests.terminal import Terminal
 
 GIB = 1 << 30
-
-
-@pytest.fixture
-def kernos(tmp_path: Path) -> CommandLine:
-    return CommandLine(tmp_path)
 
 
 def link(name: str, to: str) -> tuple[zipfile.ZipInfo, bytes]:

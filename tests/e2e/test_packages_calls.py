@@ -2,14 +2,9 @@
 
 import json
 import sys
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
 
 from tests.commandline import CommandLine
 from tests.e2e.test_exec import python
-from tests.kernelproc import until
 from tests.packages import wheel
 
 CLIENT = """
@@ -28,21 +23,6 @@ tools = [each["name"] for each in rpc("tools/list")["tools"]]
 answer = rpc("tools/call", name="words_count", arguments={"text": "a b c"})["content"][0]["text"]
 print(json.dumps({"tools": tools, "answer": answer}))
 """
-
-
-@pytest.fixture
-def kernos(tmp_path: Path) -> CommandLine:
-    return CommandLine(tmp_path)
-
-
-@pytest.fixture
-def up(kernos: CommandLine) -> Iterator[CommandLine]:
-    """With a kernel that runs."""
-    kernel = kernos.start("up")
-    until(lambda: kernos("ps").returncode == 0)
-    yield kernos
-    kernos("down")
-    kernel.communicate(timeout=30)
 
 
 def test_a_system_call_of_a_package_is_in_the_table_the_manual_and_the_schema(up: CommandLine) -> None:

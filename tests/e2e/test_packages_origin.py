@@ -3,17 +3,9 @@
 import functools
 import http.server
 import threading
-from pathlib import Path
-
-import pytest
 
 from tests.commandline import CommandLine
 from tests.packages import left, wheel
-
-
-@pytest.fixture
-def kernos(tmp_path: Path) -> CommandLine:
-    return CommandLine(tmp_path)
 
 
 def test_a_package_is_installed_by_its_address_or_its_name(kernos: CommandLine) -> None:

@@ -11,11 +11,6 @@ from tests.commandline import CommandLine
 from tests.packages import left, wheel
 
 
-@pytest.fixture
-def kernos(tmp_path: Path) -> CommandLine:
-    return CommandLine(tmp_path)
-
-
 def signed(kernos: CommandLine, key: str = "default", **how: Any) -> Path:
     place = wheel(kernos.home, **how)
     if key != "default" and not (kernos.home / "config" / "kernos" / "keys" / f"{key}.pem").exists():
