@@ -55,15 +55,18 @@ class KernelProcess:
         return (self.folder / "stderr").read_text()
 
 
-def boot_command(folder: Path, *extra: str) -> list[str]:
-    """The command line of a kernel whose everything lies in `folder`."""
+def boot_command(folder: Path, *extra: str, through: tuple[str, ...] = ()) -> list[str]:
+    """The command line of a kernel whose everything lies in `folder`; `through` is a module that runs it."""
     where = ["--socket", str(folder / "k.sock"), "--state", str(folder / "state")]
-    return [sys.executable, "-m", "kernel.boot", *where, *extra]
+    return [sys.executable, "-m", *through, "kernel.boot", *where, *extra]
 
 
 @contextmanager
-def kernel_up(*extra: str, config: str = "", folder: Path | None = None) -> Iterator[KernelProcess]:
-    """A kernel with `config` as its kernos.toml; killed if it does not end by itself. Fails if it wrote a traceback."""
+def kernel_up(
+    *extra: str, config: str = "", folder: Path | None = None, through: tuple[str, ...] = ()
+) -> Iterator[KernelProcess]:
+    """A kernel with `config` as its kernos.toml; killed if it does not end by itself. Fails if it wrote a traceback.
+    `through` as in `boot_command`."""
     with tempfile.TemporaryDirectory(prefix="kernos-test-") as made:
         home = folder or Path(made)
         if config:
@@ -71,9 +74,8 @@ def kernel_up(*extra: str, config: str = "", folder: Path | None = None) -> Iter
             extra = (*extra, "--config", str(home / "kernos.toml"))
         read, write = os.pipe()
         with (home / "stderr").open("ab") as errors:
-            child = subprocess.Popen(
-                [*boot_command(home, *extra), "--ready-fd", str(write)], pass_fds=[write], stderr=errors
-            )
+            command = [*boot_command(home, *extra, through=through), "--ready-fd", str(write)]
+            child = subprocess.Popen(command, pass_fds=[write], stderr=errors)
         os.close(write)
         kernel = KernelProcess(child, home)
         try:

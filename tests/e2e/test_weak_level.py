@@ -62,28 +62,9 @@ async def early(sys: Sys, note: str) -> None:
 @contextmanager
 def elsewhere(folder: Path, config: str) -> Iterator[KernelProcess]:
     """A kernel that takes its system for another one."""
-    (folder / "kernos.toml").write_text(config)
-    read, write = os.pipe()
-    words = ["--socket", str(folder / "k.sock"), "--state", str(folder / "state"), "--config",
-             str(folder / "kernos.toml"), "--ready-fd", str(write)]  # fmt: skip
-    with (folder / "stderr").open("ab") as errors:
-        child = subprocess.Popen(
-            [sys.executable, "-m", "tests.elsewhere.pretend", "kernel.boot", *words],
-            pass_fds=[write], stderr=errors, cwd=REPOSITORY,
-        )  # fmt: skip
-    os.close(write)
-    kernel = KernelProcess(child, folder)
-    try:
-        with os.fdopen(read) as pipe:
-            assert pipe.readline() == "ready\n", kernel.stderr()
+    with kernel_up(config=config, folder=folder, through=("tests.elsewhere.pretend",)) as kernel:
         yield kernel
         assert kernel.stop() == 0
-        assert "Traceback" not in kernel.stderr(), kernel.stderr()
-    finally:
-        kernel.hang_up()
-        if child.poll() is None:
-            child.kill()
-            child.wait()
 
 
 @pytest.fixture(scope="module")
