@@ -30,6 +30,7 @@ from kernel.power import Switch, stop_programs
 from kernel.seal import Seals
 from kernel.truth import FILE, Truth
 from kernel.watchdog import Interrupter
+from kernel.workers.disk import DiskWatch
 from kernel.workers.governor import Governor
 from kernel.workers.level import choose_launcher
 from syscalls.errors import SyscallError
@@ -54,31 +55,34 @@ async def serve(config: Config, *, ready_fd: int | None = None, parent: int = 0)
 async def _serve(config: Config, switch: Switch, ready_fd: int | None) -> None:
     state = config.state_folder
     truth = Truth.open(state / FILE)
-    governor = Governor()
+    governor, disk = Governor(), DiskWatch()
     try:
         seals = Seals(state / "keys")
         async with machine_up(
             config,
             truth=truth,
             seals=seals,
-            make_launcher=lambda trace: choose_launcher(config, governor, state_folder=state, trace=trace),
+            make_launcher=lambda trace: choose_launcher(config, governor, disk, state_folder=state, trace=trace),
             wall=time.time,
             breaker=Interrupter.made(),
         ) as running:
             switch.attach(running.machine)
-            await _until_told(running, config, ready_fd, governor)
+            await _until_told(running, config, ready_fd, (governor, disk))
     finally:
         truth.close()
 
 
-async def _until_told(running: Running, config: Config, ready_fd: int | None, governor: Governor) -> None:
+async def _until_told(
+    running: Running, config: Config, ready_fd: int | None, watches: tuple[Governor, DiskWatch]
+) -> None:
     machine = running.machine
     sessions = Sessions(machine, running.gate, running.init)
     door = Door(machine, sessions, Guests(machine, sessions))
     listening = bind(config.listen.address) if config.listen.address else None
     async with trio.open_nursery() as nursery:
         await nursery.start(door.listen, config.socket_file)
-        nursery.start_soon(governor.run)
+        for watch in watches:
+            nursery.start_soon(watch.run)
         if listening is not None:
             nursery.start_soon(Gateway(machine, sessions, listening).run)
         _settle_memory()

@@ -201,8 +201,9 @@ class RequestsConfig(Struct, frozen=True, forbid_unknown_fields=True):
 
 
 DEFAULT_LIMITS = WorkerLimits(
-    cpu_s=3600, memory_bytes=1 << 30, processes=64, files=256, file_bytes=1 << 40, output_bytes_s=1 << 20
-)
+    cpu_s=3600, memory_bytes=1 << 30, processes=64, files=256, file_bytes=1 << 40, disk_bytes=1 << 35,
+    output_bytes_s=1 << 20,
+)  # fmt: skip
 """Of each worker, where `[limits]` does not say otherwise."""
 
 

@@ -141,10 +141,12 @@ def build_filter(tier: Tier) -> bytes:
 
 def _command_filter(seccomp: ModuleType) -> bytes:
     """For executables in any language: what `sandbox.calls` lists. What it does not is unknown to them (ENOSYS), so
-    that they fall back; what it refuses by name is EPERM."""
+    that they fall back; what it refuses by name is EPERM, or EOPNOTSUPP where the C library has a way of its own."""
     building = _new_filter(seccomp, seccomp.ERRNO(errno.ENOSYS))
     for call in calls.ALLOWED:
         _rule(seccomp, building, seccomp.ALLOW, call)
+    for call in calls.NOT_SUPPORTED:
+        _rule(seccomp, building, seccomp.ERRNO(errno.EOPNOTSUPP), call)
     for call in calls.REFUSED:
         _rule(seccomp, building, seccomp.ERRNO(errno.EPERM), call)
     refuse = seccomp.ERRNO(errno.EAFNOSUPPORT)

@@ -21,6 +21,7 @@ WORDS = {
     "processes": ("processes", _COUNT),
     "files": ("files", _COUNT),
     "file": ("file_bytes", _BYTES),
+    "disk": ("disk_bytes", _BYTES),
     "output": ("output_bytes_s", _BYTES),
 }
 """What people write, as in `memory=256m,cpu=10s`: the field, and the units."""
@@ -37,13 +38,15 @@ CALL_WORDS = {
 class WorkerLimits(Args, frozen=True, kw_only=True):
     """Limits of one worker; None is the parent's. `cpu_s` seconds of processor time; `memory_bytes` of address space;
     `processes` and threads; `files` descriptors that are open at once; `file_bytes` of one file that it writes;
-    `output_bytes_s` printed, with bursts of eight times that."""
+    `disk_bytes` written to disk in all, by it and what it starts, deleted or not; `output_bytes_s` printed, with bursts
+    of eight times that."""
 
     cpu_s: int | None = None
     memory_bytes: int | None = None
     processes: int | None = None
     files: int | None = None
     file_bytes: int | None = None
+    disk_bytes: int | None = None
     output_bytes_s: int | None = None
 
 

@@ -402,7 +402,9 @@ def _wanted(process: Process, image: Image) -> LaunchRequest:
     if process.tier != "files":
         return plain
     own = process.packages if image.file is None else (*process.packages, image.file)
-    return msgspec.structs.replace(plain, folders=own, mediated=grants_of(process))
+    return msgspec.structs.replace(
+        plain, folders=own, mediated=grants_of(process), writes=folders_of(process.rights, "write")
+    )
 
 
 def _visible(process: Process, image: Image) -> tuple[str, ...]:

@@ -21,6 +21,7 @@ import trio
 from msgspec import Struct
 
 from kernel.watch.trace import Trace
+from kernel.workers.family import below
 
 PERIOD_S = 0.1
 SPIN_S = 0.05
@@ -74,7 +75,7 @@ class Family(Struct):
 
     def pids(self) -> list[int]:
         """Those that there are now."""
-        found = self.group.pids() if self.group is not None else _below(self.first)
+        found = self.group.pids() if self.group is not None else below(self.first, FAMILY_MAX)
         return found[:FAMILY_MAX]
 
 
@@ -104,7 +105,7 @@ class Governor:
         """It is gone, or about to be."""
         self._watched.pop(pid, None)
         self._families.pop(pid, None)
-        if not self._watched and not self._families:
+        if not self._watched and not self._families and self._some.is_set():
             self._some = trio.Event()
 
     def hurry(self, pid: int) -> None:
@@ -158,19 +159,6 @@ def _now(pid: int, group: Group | None) -> Demand:
     """Raises OSError: it is dead already."""
     cpu_s = time.clock_gettime(_clock_of(pid))
     return Demand(cpu_s=cpu_s, at_s=time.monotonic(), gave_way=gave_way(pid), group=group)
-
-
-def _below(pid: int) -> list[int]:
-    """A process and all below it. One that died has had its place taken by nobody: whoever is its parent reaps it."""
-    found: list[int] = []
-    open_ = [pid]
-    while open_ and len(found) < FAMILY_MAX:
-        found.append(open_.pop())
-        with contextlib.suppress(OSError):
-            for thread in os.listdir(f"/proc/{found[-1]}/task"):
-                children = Path(f"/proc/{found[-1]}/task/{thread}/children").read_text()
-                open_ += [int(child) for child in children.split()]
-    return found
 
 
 def gave_way(pid: int) -> int:

@@ -10,6 +10,7 @@ import trio
 
 from kernel.hosts.mediator import Mediator
 from kernel.watch.trace import Trace
+from kernel.workers.disk import DiskWatch
 from kernel.workers.governor import Governor
 from kernel.workers.jailed import JailedCommand, JailedWorker, end
 from kernel.workers.launch import CommandRequest, Launched, LaunchedCommand, LaunchRequest
@@ -47,10 +48,19 @@ def zygote_spec() -> ZygoteSpec:
 class JailLauncher:
     """Spawns workers from the zygote; a zygote that died is replaced, and nobody notices."""
 
-    def __init__(self, *, trace: Trace, state_folder: Path, governor: Governor, without: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self,
+        *,
+        trace: Trace,
+        state_folder: Path,
+        governor: Governor,
+        disk: DiskWatch,
+        without: tuple[str, ...] = (),
+    ) -> None:
         self._trace = trace
         self._groups = _groups(trace, without)
         self._governor = governor
+        self._disk = disk
         governor.trace = trace
         self._never = (str(state_folder),)
         self._mediator = Mediator(trace, state_folder / "logs" / "mediation.log")
@@ -85,6 +95,7 @@ class JailLauncher:
         host = system()
         kinds: dict[bool, MountKind] = {False: "read", True: "write"}
         granted = tuple(Mount(each.path, kinds[each.writable], each.layer) for each in request.granted)
+        written = tuple(each.layer or each.path for each in request.granted if each.writable)
 
         async def spawn(zygote: Zygote) -> LaunchedCommand:
             spec = CommandSpec(
@@ -100,7 +111,8 @@ class JailLauncher:
                 limits=_command_limits(request.limits),
                 without=self._without,
             )
-            return JailedCommand(await zygote.spawn_command(spec), request.limits, self._governor)
+            command = await zygote.spawn_command(spec)
+            return JailedCommand(command, request.limits, self._governor, self._disk, written)
 
         return await self._made(spawn)
 
@@ -122,7 +134,7 @@ class JailLauncher:
     async def _supervised(self, worker: Worker, request: LaunchRequest, binds: tuple[Bind, ...]) -> Launched:
         """The worker, once somebody answers it; ended if nobody does."""
         if worker.mediated is None:
-            return JailedWorker(worker, request.limits, self._governor)
+            return JailedWorker(worker, request.limits, self._governor, self._disk)
         assert request.mediated is not None, "a worker of the tier files is told what it may do"
         notify, root = worker.mediated
         seen = tuple(bind.target for bind in (*guest_binds(), *binds))
@@ -130,12 +142,12 @@ class JailLauncher:
         try:
             control = self._mediator.serve(told, notify=notify, root=root, pidfd=worker.pidfd)
         except IOFailed:
-            await end(JailedWorker(worker, request.limits, self._governor))
+            await end(JailedWorker(worker, request.limits, self._governor, self._disk))
             raise
         finally:
             os.close(notify)
             os.close(root)
-        return JailedWorker(worker, request.limits, self._governor, control)
+        return JailedWorker(worker, request.limits, self._governor, self._disk, control, folders=request.writes)
 
     async def aclose(self) -> None:
         await self._mediator.aclose()

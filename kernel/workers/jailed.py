@@ -9,6 +9,7 @@ from typing import Final, final
 import trio
 
 from kernel.loop import TRIO
+from kernel.workers.disk import DiskWatch, Writer
 from kernel.workers.governor import Governor
 from kernel.workers.launch import CommandEnd
 from sandbox.ending import finish
@@ -25,12 +26,22 @@ class JailedWorker:
     """A confined worker: its socket, its raw output, its signals, its end."""
 
     def __init__(
-        self, worker: Worker, limits: WorkerLimits, governor: Governor, control: socket.socket | None = None
+        self,
+        worker: Worker,
+        limits: WorkerLimits,
+        governor: Governor,
+        disk: DiskWatch,
+        control: socket.socket | None = None,
+        *,
+        folders: tuple[str, ...] = (),
     ) -> None:
         self._worker = worker
         self._limits = limits
         self._governor = governor
+        self._disk = disk
         governor.watch(worker.pid, worker.group)
+        if worker.mediated is not None and limits.disk_bytes is not None:  # no other can write a file that has a disk
+            disk.watch(Writer(pid=worker.pid, most=limits.disk_bytes, over=self._overwrote, folders=folders))
         self.over = ""
         self.control = control
         self.transport = SocketTransport(worker.sock, TRIO)
@@ -63,12 +74,17 @@ class JailedWorker:
         """Waits for its end, reaps it, and says how it ended."""
         exit_, cpu_s = await finish(self._worker.pidfd)
         self._governor.forget(self._worker.pid)
+        self._disk.forget(self._worker.pid)
         self._reaped.set()
-        self.over = _over_memory(self._worker, self._limits)
+        self.over = _over_memory(self._worker, self._limits) or self.over
         allowed_s = self._limits.cpu_s
         if allowed_s is not None and cpu_s >= _TICKS * allowed_s and exit_.signal == signal.SIGKILL:
             self.over = show_limit("cpu_s", allowed_s)
         return f"signal {exit_.signal}" if exit_.signal is not None else f"status {exit_.code}"
+
+    def _overwrote(self, what: str) -> None:
+        self.over = what
+        self.signal(signal.SIGKILL)
 
     async def aclose(self) -> None:
         """Closes the kernel's ends."""
@@ -99,11 +115,16 @@ def _over_memory(worker: Worker, limits: WorkerLimits) -> str:
 class JailedCommand:
     """An executable's jail."""
 
-    def __init__(self, command: Command, limits: WorkerLimits, governor: Governor) -> None:
+    def __init__(
+        self, command: Command, limits: WorkerLimits, governor: Governor, disk: DiskWatch, folders: tuple[str, ...]
+    ) -> None:
         self._command = command
         self._governor = governor
+        self._disk = disk
         governor.watch_family(command.worker.pid, command.worker.group)
         self._limits = limits
+        if limits.disk_bytes is not None:
+            disk.watch(Writer(pid=self.pid, most=limits.disk_bytes, over=self._overwrote, folders=folders))
         self.over = ""
         self._reaped = trio.Event()
         self.terminal = command.terminal
@@ -140,6 +161,10 @@ class JailedCommand:
             if self._command.worker.group is not None:
                 self._command.worker.group.kill()
 
+    def _overwrote(self, what: str) -> None:
+        self.over = what
+        self.kill()
+
     async def drain(self, sink: Callable[[str], None]) -> None:
         """Hands on what the first process of the jail says itself, until it is gone."""
         async with trio.lowlevel.FdStream(os.dup(self._command.worker.output)) as stream:
@@ -163,6 +188,7 @@ class JailedCommand:
         """Waits for the end of the jail, reaps it, and says how it ended."""
         exit_, _ = await finish(self._command.worker.pidfd)
         self._governor.forget(self._command.worker.pid)
+        self._disk.forget(self._command.worker.pid)
         self._reaped.set()
         self.over = _over_memory(self._command.worker, self._limits) or self.over
         return f"signal {exit_.signal}" if exit_.signal is not None else f"status {exit_.code}"

@@ -25,6 +25,8 @@ class LaunchRequest(Struct, frozen=True, kw_only=True):
     limits: WorkerLimits = WorkerLimits()
     tier: Tier = "pure"
     mediated: Grants | None = None
+    writes: tuple[str, ...] = ()
+    """Folders of the host that it may write to, if its supervisor lets it."""
     door: int | None = None
     """A listening socket, for a worker that serves it and nothing else."""
 

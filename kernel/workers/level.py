@@ -14,6 +14,7 @@ import trio
 from kernel.config import Config
 from kernel.loop import TRIO
 from kernel.watch.trace import Trace
+from kernel.workers.disk import DiskWatch
 from kernel.workers.governor import Governor
 from kernel.workers.launch import CommandRequest, Launched, LaunchedCommand, Launcher, LaunchRequest
 from sandbox import weak
@@ -27,7 +28,9 @@ ENTRY = "userland.worker:main"
 _KEPT = ("cpu_s", "memory_bytes", "files", "file_bytes")
 
 
-def choose_launcher(config: Config, governor: Governor, *, state_folder: Path, trace: Trace) -> Launcher:
+def choose_launcher(
+    config: Config, governor: Governor, disk: DiskWatch, *, state_folder: Path, trace: Trace
+) -> Launcher:
     """Of this system, as the operator allows it. What is weaker than the jail is told of, here and in the trace."""
     if weak.ALL in config.weak_sandbox:
         _tell(trace, f"no jail, as weak_sandbox says: {weak.HAS}")
@@ -38,7 +41,9 @@ def choose_launcher(config: Config, governor: Governor, *, state_folder: Path, t
         return launcher
     from kernel.workers.jail import JailLauncher  # see above
 
-    return JailLauncher(trace=trace, state_folder=state_folder, governor=governor, without=config.weak_sandbox)
+    return JailLauncher(
+        trace=trace, state_folder=state_folder, governor=governor, disk=disk, without=config.weak_sandbox
+    )
 
 
 def _tell(trace: Trace, what: str) -> None:

@@ -10,7 +10,9 @@ from syscalls.worker_limits import CallLimits, WorkerLimits, show_limit
 
 BURST_S = 8.0
 """So many seconds' worth may be printed at once."""
-LEAST = WorkerLimits(cpu_s=1, memory_bytes=64 << 20, processes=1, files=16, file_bytes=0, output_bytes_s=1024)
+LEAST = WorkerLimits(
+    cpu_s=1, memory_bytes=64 << 20, processes=1, files=16, file_bytes=0, disk_bytes=0, output_bytes_s=1024
+)
 """Below these no worker could say HELLO."""
 
 

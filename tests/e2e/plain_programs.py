@@ -256,3 +256,12 @@ async def imports(sys: Sys) -> list[str]:
     from xml.etree import ElementTree
 
     return [sqlite3.__name__, ElementTree.fromstring("<a/>").tag, type(ssl.create_default_context()).__name__]
+
+
+@program
+async def fills(sys: Sys, folder: str) -> None:
+    number = 0
+    while True:
+        number += 1
+        with open(f"{folder}/{number % 4}", "wb") as file:
+            file.write(bytes(1 << 20))

@@ -372,3 +372,39 @@ def test_without_a_kernel_there_is_one_for_it_alone() -> None:
     with tempfile.TemporaryDirectory(prefix="kx-", ignore_cleanup_errors=True) as home:
         done = CommandLine(Path(home))("exec", "--", "sh", "-c", "echo $KERNOS_MODEL; exit 3")
         assert (done.stdout, done.returncode) == ("sim\n", 3), done.stderr
+
+
+FILLS = {
+    "one file over and over": "while :; do head -c 1000000 /dev/zero > {folder}/file; done",
+    "by children that nobody waits for": (
+        "trap '' CHLD; n=0; while :; do n=$((n+1)); (head -c 4000000 /dev/zero > {folder}/$n) & sleep 0.05; done"
+    ),
+}
+
+
+@pytest.mark.parametrize("overlay", [[], ["--overlay"]], ids=["folder", "overlay"])
+@pytest.mark.parametrize("script", FILLS.values(), ids=[name.replace(" ", "-") for name in FILLS])
+def test_one_that_fills_the_disk_is_ended_with_the_limit_named(
+    up: CommandLine, folder: Path, script: str, overlay: list[str]
+) -> None:
+    words = ["sh", "-c", script.format(folder=folder)]
+    done = up("exec", "--write", folder, *overlay, "--limit", "disk=24m", "--", *words)
+    assert done.returncode == 1
+    assert "disk: 24 MiB" in done.stderr
+
+
+def test_an_overlay_is_full_of_what_holds_nothing(up: CommandLine, folder: Path) -> None:
+    script = f"mkdir {folder}/f; n=0; while :; do n=$((n+1)); : > {folder}/f/$n; done"
+    done = up("exec", "--write", folder, "--overlay", "--limit", "disk=256k", "--", "sh", "-c", script)
+    assert done.returncode == 1 and "disk: 256 KiB" in done.stderr
+
+
+def test_space_is_not_reserved_without_being_written(up: CommandLine, folder: Path) -> None:
+    program = (
+        "import os; fd = os.open('reserved', os.O_CREAT | os.O_RDWR)\n"
+        "os.posix_fallocate(fd, 0, 1 << 20); assert os.fstat(fd).st_size == 1 << 20"
+    )
+    assert up("exec", "--write", folder, "--cwd", folder, "--", PYTHON, "-c", program).returncode == 0
+    program = program.replace("1 << 20", "64 << 20") + "\nimport time; time.sleep(20)"
+    done = up("exec", "--write", folder, "--cwd", folder, "--limit", "disk=8m", "--", PYTHON, "-c", program)
+    assert done.returncode == 1 and "disk: 8 MiB" in done.stderr

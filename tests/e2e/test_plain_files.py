@@ -19,6 +19,7 @@ from syscalls.calls import capability, message, process
 from syscalls.calls.capability import Grant, Revoke
 from syscalls.codec import pack
 from syscalls.link.blocking import BlockingLink
+from syscalls.worker_limits import WorkerLimits
 from tests.kernelproc import KernelProcess, kernel_up, spawn, trace, until, wait
 
 CONFIG = (
@@ -260,3 +261,11 @@ def _parent(pid: int) -> int:
         return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
     except OSError:
         return 0
+
+
+def test_one_that_fills_the_disk_is_ended_with_the_limit_named(kernel: KernelProcess, folder: Path) -> None:
+    link = kernel.link()
+    rights = (f"file:{folder}/** read,write",)
+    ended = wait(link, start(link, "fills", str(folder), rights=rights, limits=WorkerLimits(disk_bytes=16 << 20)))
+    assert (ended.status, ended.code) == ("over_limit", 1)
+    assert "disk: 16 MiB" in ended.error

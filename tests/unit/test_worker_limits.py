@@ -45,7 +45,7 @@ def test_they_are_written_as_people_write_them() -> None:
             parse_limits(wrong)
     shown = [show_limit(*pair) for pair in asdict(DEFAULT_LIMITS).items()]
     assert shown == [
-        "cpu: 3600 s", "memory: 1 GiB", "processes: 64", "files: 256", "file: 1 TiB", "output: 1 MiB/s",
+        "cpu: 3600 s", "memory: 1 GiB", "processes: 64", "files: 256", "file: 1 TiB", "disk: 32 GiB", "output: 1 MiB/s",
     ]  # fmt: skip
 
 

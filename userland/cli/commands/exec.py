@@ -49,7 +49,12 @@ where it is not there, 126 where it cannot be executed, 128+N where signal N end
 @click.option("--cwd", metavar="DIR", help="Where it begins  [default: this folder if it is granted, else /tmp]")
 @click.option("--model", metavar="MODEL", help="The model for requests that name none: see 'kernos run'")
 @click.option("--budget", metavar="RESOURCE=AMOUNT,…", help="Limits of what it asks of the kernel, as in tokens=20k")
-@click.option("--limit", "limits", metavar="LIMIT=AMOUNT,…", help="Limits of each OS process, as in memory=1g,cpu=60s")
+@click.option(
+    "--limit",
+    "limits",
+    metavar="LIMIT=AMOUNT,…",
+    help="Limits: memory=1g,cpu=60s,… of each OS process, disk=2g of all together",
+)
 @starts
 @click.option("--detach", is_flag=True, help="Print its pid and let it go on alone; its output is its log")
 @click.option("--tty/--no-tty", "-t/-T", default=None, help="A terminal of its own  [default: where this is one]")

@@ -1,0 +1,67 @@
+"""What a jail wrote, from what its processes are seen to have written; and what a folder takes."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from hypothesis import given
+from hypothesis import strategies as some
+
+from kernel.workers.disk import ENTRY_BYTES, Written, changed_bytes, written_bytes
+
+MB = 1_000_000
+
+
+def test_a_moment_in_which_one_is_missing_is_not_counted_twice() -> None:
+    written = Written()
+    assert [written.seen(sum_) for sum_ in (5, 9, 4, 9, 12)] == [5, 9, 9, 9, 12]
+
+
+def test_what_is_gone_with_its_writer_stays_counted() -> None:
+    written = Written()
+    assert [written.seen(sum_) for sum_ in (5, 9, 4, 4, 6)] == [5, 9, 9, 9, 11]
+
+
+@given(some.lists(some.integers(0, 100)))
+def test_it_never_falls_and_is_never_less_than_what_is_seen(sums: list[int]) -> None:
+    written = Written()
+    totals = [written.seen(sum_) for sum_ in sums]
+    assert totals == sorted(totals)
+    assert all(total >= sum_ for total, sum_ in zip(totals, sums, strict=True))
+
+
+def test_a_child_that_was_waited_for_is_counted_with_its_parent(tmp_path: Path) -> None:
+    before = written_bytes(os.getpid())
+    program = "import sys; open(sys.argv[1], 'wb').write(bytes(1_000_000))"
+    subprocess.run([sys.executable, "-c", program, str(tmp_path / "file")], check=True)
+    assert written_bytes(os.getpid()) - before >= MB
+    assert written_bytes(2**22 + 1) == 0, "there is no such process"
+
+
+def changed(folder: Path, since_ns: int = 0) -> int:
+    return changed_bytes((str(folder),), since_ns, [os.getpid()])
+
+
+def test_what_is_reserved_and_files_without_number_take_room(tmp_path: Path) -> None:
+    nothing = changed(tmp_path)
+    for number in range(100):
+        (tmp_path / f"empty-{number}").touch()
+    assert 100 * ENTRY_BYTES <= changed(tmp_path) - nothing < MB
+    with (tmp_path / "reserved").open("wb") as file:
+        os.posix_fallocate(file.fileno(), 0, 3 * MB)
+        os.link(tmp_path / "reserved", tmp_path / "again")
+        assert 3 * MB <= changed(tmp_path) - nothing < 4 * MB
+        assert 3 * MB <= changed(tmp_path / "reserved") < 4 * MB, "a file may be granted by itself"
+        (tmp_path / "reserved").unlink()
+        (tmp_path / "again").unlink()
+        assert 3 * MB <= changed(tmp_path) - nothing < 4 * MB, "it is open"
+    assert changed(tmp_path) - nothing < MB
+
+
+def test_what_was_there_before_is_not_counted(tmp_path: Path) -> None:
+    nothing = changed(tmp_path)
+    (tmp_path / "old").write_bytes(bytes(MB))
+    since_ns = (tmp_path / "old").stat().st_ctime_ns + 1
+    assert changed(tmp_path, since_ns) <= nothing
+    assert changed(tmp_path / "none") <= nothing
