@@ -8,6 +8,8 @@ from typing import final
 
 from msgspec import Struct
 
+from userland.reflow import is_prose, reflowed
+
 MB = 1_000_000
 FILE_BYTES_MAX = 10 * MB
 FILES_MAX = 5_000
@@ -104,18 +106,20 @@ def _read(path: Path, name: str, parses: Parses) -> Document | Skipped | Unparse
     return made_of(name, text)
 
 
-def made_of(name: str, text: str) -> Document | Skipped:
-    """A document of its text."""
-    passages = tuple(Passage(f"{name}#{at}", piece) for at, piece in enumerate(split(text), 1))
+def made_of(name: str, text: str, *, prose: bool | None = None) -> Document | Skipped:
+    """A document of its text, in which the lines of `prose` are joined; None asks the name."""
+    joins = is_prose(name) if prose is None else prose
+    passages = tuple(Passage(f"{name}#{at}", piece) for at, piece in enumerate(split(text, prose=joins), 1))
     return Document(name, passages) if passages else Skipped(name, "empty")
 
 
-def split(text: str) -> Iterator[str]:
+def split(text: str, *, prose: bool = False) -> Iterator[str]:
     """Passages of `PASSAGE_CHARS_MIN` to `PASSAGE_CHARS_MAX` characters, cut at paragraphs, else sentences, else words.
 
-    Short ones are joined with what follows; every word of the text is in exactly one, in order."""
+    Short ones are joined with what follows; every word of the text is in exactly one, in order. The wrapped lines of
+    `prose` are joined."""
     waiting = ""
-    for piece in _pieces(text):
+    for piece in _pieces(text, prose=prose):
         joined = f"{waiting}\n\n{piece}" if waiting else piece
         if len(joined) <= PASSAGE_CHARS_MAX:
             waiting = joined
@@ -133,10 +137,10 @@ def split(text: str) -> Iterator[str]:
         yield waiting
 
 
-def _pieces(text: str) -> Iterator[str]:
+def _pieces(text: str, *, prose: bool) -> Iterator[str]:
     """Paragraphs; those that are too long by sentences, and sentences that are too long by words."""
     for paragraph in _PARAGRAPH.split(text.replace("\r\n", "\n")):
-        paragraph = paragraph.strip()
+        paragraph = (reflowed(paragraph) if prose else paragraph).strip()
         if not paragraph:
             continue
         if len(paragraph) <= PASSAGE_CHARS_MAX:

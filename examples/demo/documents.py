@@ -1,8 +1,7 @@
-"""The documents that the agents are asked about: copies of real ones, a paragraph a line, in a folder of their own."""
+"""The documents that the agents are asked about: copies of real ones in a folder of their own."""
 
 import importlib
 import random
-import re
 from pathlib import Path
 from typing import final
 
@@ -15,9 +14,6 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 PAGE_CHARS = (1_000, 12_000)
 SHELF_CHARS_MAX = 26_000
 """What one agent reads: some sixty passages, twice what the shipped model's window holds."""
-_PARAGRAPH = re.compile(r"\n\s*\n")
-_VERBATIM = re.compile(r"^(\s*(```|>>>|\||\$|#|[*=-]{3}|\.\. )|.*::=)", re.MULTILINE)
-_ITEM = re.compile(r"\n(?=\s*(?:[*-]|\d+\.) )")
 
 
 @final
@@ -57,17 +53,7 @@ def write(folder: Path, texts: list[Text]) -> None:
     """Puts the documents into a new folder."""
     folder.mkdir(mode=0o755)
     for text in texts:
-        (folder / text.name).write_text(reflowed(text.text), encoding="utf-8")
-
-
-def reflowed(text: str) -> str:
-    """The text with each paragraph and list item on one line; code, tables and headings stay as they are."""
-    paragraphs = []
-    for paragraph in _PARAGRAPH.split(text):
-        if not _VERBATIM.search(paragraph):
-            paragraph = "\n".join(" ".join(item.split()) for item in _ITEM.split(paragraph))
-        paragraphs.append(paragraph.strip("\n"))
-    return "\n\n".join(paragraphs) + "\n"
+        (folder / text.name).write_text(text.text, encoding="utf-8")
 
 
 def _manual() -> dict[str, str]:

@@ -95,6 +95,7 @@ class Play:
 
     async def _kill_the_models_host(self, rambler: str) -> None:
         """SIGKILL, from outside, in the middle of generations: as many as there are, but for the rambler's."""
+        await self._until(lambda: self._story.lives.keys() >= set(self._pids.values()))
         await self._until(lambda: self._in_the_middle() or self._only(rambler))
         registry: Devices = await self._sys.call("device.list", kind="model")
         for each in registry.devices:

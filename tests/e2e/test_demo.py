@@ -13,7 +13,7 @@ import pytest
 
 from examples.demo import questions
 from examples.demo.__main__ import INTERRUPTED, SHIPPED
-from examples.demo.documents import REPOSITORY, reflowed
+from examples.demo.documents import REPOSITORY
 from examples.demo.questions import Question
 from examples.demo.scene import ROLES, Agent, cast
 from examples.demo.story import Story
@@ -141,11 +141,6 @@ def test_sums_are_what_they_come_to() -> None:
     for question in questions.sums(random.Random(5), 50):
         a, sign, b = re.search(r"(\d+) ([-+*]) (\d+)", question.text).groups()  # type: ignore[union-attr]
         assert int(question.expected) == {"+": int(a) + int(b), "-": int(a) - int(b), "*": int(a) * int(b)}[sign]
-
-
-def test_paragraphs_are_joined_and_code_is_not() -> None:
-    text = "A paragraph that\nis wrapped.\n\n* one\n  item\n* two\n\n>>> x = 1\n>>> y\n"
-    assert reflowed(text) == "A paragraph that is wrapped.\n\n* one item\n* two\n\n>>> x = 1\n>>> y\n"
 
 
 def told() -> Story:

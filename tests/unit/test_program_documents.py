@@ -16,6 +16,7 @@ from userland.documents import (
     read_folder,
     split,
 )
+from userland.reflow import reflowed
 
 
 def test_a_folder_is_read_and_bad_files_are_named(tmp_path: Path) -> None:
@@ -57,6 +58,46 @@ def test_splitting_keeps_every_word_in_order_and_every_bound(text: str) -> None:
     pieces = list(split(text))
     assert "".join(" ".join(pieces).split()) == "".join(text.split())
     assert all(0 < len(piece) <= PASSAGE_CHARS_MAX for piece in pieces)
+
+
+@given(st.text(alphabet=st.sampled_from("ab .\n\r!é-*|"), max_size=5000))
+def test_joining_lines_keeps_every_word_and_every_bound(text: str) -> None:
+    pieces = list(split(text, prose=True))
+    assert "".join(" ".join(pieces).split()) == "".join(text.split())
+    assert all(0 < len(piece) <= PASSAGE_CHARS_MAX for piece in pieces)
+
+
+@pytest.mark.parametrize(
+    "kept",
+    [
+        "| a long row of a table that goes on | and on |\n| another row |",
+        "    value = long_name_of_a_function(with_an_argument, more)\n    print(value)",
+        ">>> a_long_line_of_an_example_that_is_as_long_as_prose\nits result",
+        "Short lines of a poem\nare not joined to one",
+        "A heading that is as long as a line of prose would be\n-----------------------------------------------------",
+    ],
+)
+def test_what_is_no_wrapped_prose_stays(kept: str) -> None:
+    assert reflowed(kept) == kept
+
+
+def test_wrapped_prose_is_one_line_and_so_is_each_item() -> None:
+    wrapped = (
+        "A paragraph that somebody has wrapped at so many\ncharacters, with a `word` and (a\nremark) at its ends.\n"
+        "* one item of a list that goes on for more than a\n  line, and\n* two"
+    )
+    assert reflowed(wrapped) == (
+        "A paragraph that somebody has wrapped at so many characters, with a `word` and (a\nremark) at its ends.\n"
+        "* one item of a list that goes on for more than a line, and\n* two"
+    )
+
+
+def test_lines_are_joined_in_prose_alone(tmp_path: Path) -> None:
+    text = "These are the words of a sentence that was wrapped\nby somebody, and ends here."
+    for name in ("a.md", "b.csv", "c"):
+        (tmp_path / name).write_text(text)
+    joined, kept, plain = (item.passages[0].text for item in read_folder(tmp_path) if isinstance(item, Document))
+    assert joined == plain == text.replace("\n", " ") and kept == text
 
 
 def test_prose_is_cut_at_paragraphs_and_sentences() -> None:

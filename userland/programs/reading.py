@@ -58,7 +58,7 @@ async def _read(parsers: Parsers, found: list[Document | Skipped | Unparsed]) ->
 
     async def parse(at: int, each: Unparsed) -> None:
         try:
-            read[at] = made_of(each.name, await parsers(each.data, file=each.name))
+            read[at] = made_of(each.name, await parsers(each.data, file=each.name), prose=True)
         except SyscallError as failed:
             read[at] = Skipped(each.name, failed.message)
 
