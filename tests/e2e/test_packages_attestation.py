@@ -75,6 +75,25 @@ def test_another_publisher_than_before_stops_and_shows_the_difference(kernos: Co
     assert kernos.json("pkg", "show", "words")["manifest"]["version"] == "1.0"
 
 
+def test_what_a_revoked_publisher_published_does_not_come_back(kernos: CommandLine) -> None:
+    first, later = wheel(kernos.home), wheel(kernos.home, version="1.1")
+    assert kernos("pkg", "install", "--unsigned", "--yes", first).returncode == 0
+    records = list((kernos.home / "state" / "kernos" / "packages" / "words").rglob("package.json"))
+    for record in records:  # as if Sigstore had known it
+        record.write_text(json.dumps({**json.loads(record.read_text()), "publisher": HELD}))
+    assert len(records) == 2
+    assert kernos("pkg", "upgrade", "--unsigned", "--new-publisher", later).returncode == 0
+    revoked = kernos("pkg", "publisher", "revoke", "github.com/ann/finder", "--why", "taken over")
+    assert revoked.returncode == 0, revoked.stderr
+    refused = kernos("pkg", "rollback", "words")
+    assert refused.returncode == 4 and "was revoked, as 'github.com/ann/finder' (taken over)" in refused.stderr
+    shown = kernos("pkg", "publisher", "list", "-o", "json").stdout
+    assert json.loads(shown)[0]["state"] == "revoked"
+    assert kernos("pkg", "publisher", "forget", "github.com/ann/finder").returncode == 0
+    assert kernos("pkg", "rollback", "words").returncode == 0
+    assert HELD in kernos("pkg", "publisher", "list").stdout
+
+
 @pytest.fixture
 def index(kernos: CommandLine) -> Iterator[Path]:
     """A package index of one folder, which attests what `attest` makes; asked by pip."""

@@ -7,8 +7,13 @@ from typing import Any
 
 import pytest
 
+from syscalls.package import Installed
 from tests.commandline import CommandLine
 from tests.packages import left, wheel
+from userland.pkg.environment import Source
+from userland.pkg.install import candidate, complete
+from userland.pkg.keyring import Ring
+from userland.pkg.store import Store
 
 
 def signed(kernos: CommandLine, key: str = "default", **how: Any) -> Path:
@@ -88,3 +93,28 @@ def test_another_key_does_not_upgrade_a_package_until_it_is_trusted_for_it(kerno
     assert kernos.json("pkg", "list")[0]["manifest"]["version"] == "1.0"
     assert kernos("pkg", "key", "trust", key, "--for", "words").returncode == 0
     assert kernos("pkg", "upgrade", "--yes", kernos.home / "words-4.0-py3-none-any.whl").returncode == 0
+
+
+def test_a_kill_before_the_package_is_kept_leaves_nothing_in_the_way(
+    kernos: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The key is written down first: with the package first, a kill between the two would leave one that nobody could
+    upgrade."""
+    store = Store(kernos.home / "state" / "kernos" / "packages")
+    known: list[list[str]] = []
+
+    def keep(self: Store, record: Installed, made: Path) -> None:
+        known.append([key.id for key in Ring(self.folder).all() if record.manifest.name in key.packages])
+        raise OSError("full")
+
+    place = signed(kernos)
+    monkeypatch.setattr(Store, "keep", keep)
+    with (
+        store.locked(),
+        candidate(store, place, values={}, unsigned=False, upgrade=False) as chosen,
+        pytest.raises(OSError, match="full"),
+    ):
+        complete(store, chosen, granted=(), source=Source())
+    assert known == [[chosen.answers.key]]
+    assert Ring(store.folder).all() == [], "what failed and was not killed takes it back"
+    assert kernos("pkg", "install", "--yes", place).returncode == 0

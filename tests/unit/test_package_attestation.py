@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from syscalls.errors import PermissionDenied
+from syscalls.errors import Invalid, NotFound, PermissionDenied
 from syscalls.package import Installed, Manifest
 from tests.attestations import NAME, WHO, attestation
 from userland.pkg import proof
 from userland.pkg.attestation import attested
 from userland.pkg.belief import Answerable, check_answers, told, who_answers
+from userland.pkg.publishers import Publishers
 from userland.pkg.store import Store
 from userland.pkg.wheel import Wheel
 
@@ -151,3 +152,26 @@ def test_who_answers_is_told_in_lines() -> None:
         "signed by nobody",
         "published by ann, its attestation claims; to check that: pip install 'kernos[attest]'",
     ]
+
+
+def test_a_revoked_publisher_is_not_believed_even_as_a_claim(tmp_path: Path) -> None:
+    revoked = Publishers(tmp_path)
+    (tmp_path / f"{NAME}.publish.attestation").write_text(json.dumps(attestation()))
+    revoked.revoke("github.com/ann/finder", "taken over")
+    with pytest.raises(PermissionDenied) as refused:
+        who_answers(Store(tmp_path), tmp_path / NAME, read(tmp_path / NAME, "ab" * 32), None)
+    if not proof.available():
+        assert "was revoked, as 'github.com/ann/finder' (taken over)" in refused.value.message
+    with pytest.raises(PermissionDenied, match=r"was revoked, as 'github.com/ann/finder' \(taken over\)"):
+        revoked.check("", f"{HELD} in github.com/ann/finder")
+    revoked.check("https://github.com/ann/other")
+    revoked.forget("github.com/ann/finder")
+    revoked.check(HELD)
+    assert revoked.revoked() == [] and not (tmp_path / "publishers.json").exists()
+
+
+def test_a_revocation_is_of_a_name_that_says_enough(tmp_path: Path) -> None:
+    with pytest.raises(Invalid, match="would revoke too many: write 8 characters"):
+        Publishers(tmp_path).revoke("github", "")
+    with pytest.raises(NotFound, match="no publisher is revoked as 'nobody at all'"):
+        Publishers(tmp_path).forget("nobody at all")

@@ -14,6 +14,7 @@ from syscalls.package import Installed
 from userland.pkg import proof
 from userland.pkg.attestation import attested
 from userland.pkg.keyring import Ring
+from userland.pkg.publishers import Publishers
 from userland.pkg.signing import SIGNATURE_BYTES_MAX, SUFFIX, key_id, verify
 from userland.pkg.store import Store
 from userland.pkg.wheel import Wheel
@@ -45,6 +46,7 @@ def who_answers(store: Store, path: Path, wheel: Wheel, before: Installed | None
     for this package; Invalid for what is no signature."""
     signature = _signature_beside(path)
     publisher, claims = _published_by(path, wheel)
+    Publishers(store.folder).check(publisher, *claims)
     if signature is None:
         return Answerable(publisher=publisher, claims=claims)
     public = verify(wheel, signature)

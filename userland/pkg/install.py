@@ -21,6 +21,7 @@ from userland.pkg.contents import filled
 from userland.pkg.environment import Source, check_locked, check_machine, lay_out
 from userland.pkg.keyring import Ring
 from userland.pkg.names import near
+from userland.pkg.publishers import Publishers
 from userland.pkg.signing import SUFFIX
 from userland.pkg.store import Store, seal
 from userland.pkg.wheel import Wheel, copy_private, read_wheel
@@ -133,9 +134,14 @@ def complete(store: Store, chosen: Candidate, *, granted: tuple[Right, ...], sou
         since=time.time(),
         before=chosen.before.release if chosen.before else "",
     )
-    store.keep(record, made)
-    if chosen.answers.public:
+    if chosen.answers.public:  # first: a package whose key nobody has heard of could not be upgraded
         Ring(store.folder).saw(chosen.answers.public, chosen.wheel.name)
+    try:
+        store.keep(record, made)
+    except BaseException:
+        if chosen.before is None:
+            Ring(store.folder).forget(chosen.wheel.name)
+        raise
     return record
 
 
@@ -164,7 +170,8 @@ def remove(store: Store, name: str) -> None:
 
 
 def check_key(store: Store, record: Installed) -> None:
-    """Raises PermissionDenied (EPERM) where the key of an installed package was revoked."""
+    """Raises PermissionDenied (EPERM) where the key or the publisher of an installed package was revoked."""
+    Publishers(store.folder).check(record.publisher)
     known = Ring(store.folder).find(record.key) if record.key else None
     if known is not None and known.state == "revoked":
         raise PermissionDenied(f"{record.manifest.name} {record.manifest.version} is signed by key {known.id}, revoked")

@@ -31,6 +31,7 @@ COMMANDS = {
     "audit": (f"{_AT}.pkg_audit:audit", "Show what packages used of what they hold", _USE),
     "allow": (f"{_AT}.pkg_audit:allow", "Grant what was kept from a package", _USE),
     "revoke": (f"{_AT}.pkg_audit:revoke", "Take rights from a package", _USE),
+    "publisher": (f"{_AT}.pkg_publisher:publisher", "Who published packages, and who is believed no more", _USE),
     "list": (f"{_AT}.pkg:list_", "List what is installed", _USE),
     "show": (f"{_AT}.pkg:show", "Show a package, what it may do and why", _USE),
 }
