@@ -19,7 +19,7 @@ ALLOWED: Final = (
     "getitimer", "getpeername", "getpgid", "getpgrp", "getpid", "getppid", "getpriority", "getrandom", "getresgid",
     "getresuid", "getrlimit", "getrusage", "getsid", "getsockname", "getsockopt", "gettid", "gettimeofday", "getuid",
     "getxattr", "inotify_add_watch", "inotify_init", "inotify_init1", "inotify_rm_watch", "io_cancel", "io_destroy",
-    "io_getevents", "io_setup", "io_submit", "ioctl", "ioprio_get", "ioprio_set", "kill", "landlock_add_rule",
+    "io_getevents", "io_setup", "io_submit", "ioprio_get", "ioprio_set", "kill", "landlock_add_rule",
     "landlock_create_ruleset", "landlock_restrict_self", "lchown", "lgetxattr", "link", "linkat", "listen",
     "listxattr", "llistxattr", "lremovexattr", "lseek", "lsetxattr", "lstat", "madvise", "membarrier", "memfd_create",
     "mincore", "mkdir", "mkdirat", "mknod", "mknodat", "mlock", "mlock2", "mlockall", "mmap", "mprotect",
@@ -45,6 +45,11 @@ ALLOWED: Final = (
 
 NOT_SUPPORTED: Final = ("fallocate",)
 """Space that is reserved and not written is counted by nobody; the C library writes zeros instead."""
+
+RESERVING: Final = 0x58
+"""The type of the ioctl requests that reserve space as fallocate does, however large a file may be (FS_IOC_RESVSP,
+FS_IOC_RESVSP64, FS_IOC_ZERO_RANGE) or say how much a write reserves (FS_IOC_FSSETXATTR). None of it is allowed: the
+others freeze and trim file systems."""
 
 REFUSED: Final = (
     "acct", "add_key", "bpf", "capset", "chroot", "clock_adjtime", "clock_settime", "delete_module", "fanotify_init",

@@ -79,6 +79,7 @@ _BINARY_TREE: Final = 2
 _FCNTL_COMMANDS: Final = (0, 1, 2, 3, 4, 1030)  # DUPFD, GETFD, SETFD, GETFL, SETFL, DUPFD_CLOEXEC
 # TCGETS and TIOCGWINSZ (is this a terminal?), FIONREAD, FIONBIO, FIOCLEX, FIONCLEX
 _IOCTL_COMMANDS: Final = (0x5401, 0x5413, 0x541B, 0x5421, 0x5451, 0x5450)
+_IOCTL_TYPE: Final = 8  # the bit at which a request's type begins, which has eight
 _PR_SET_NAME: Final = 15
 _AF_UNIX: Final = 1
 _AF_INET: Final = (2, 10)
@@ -149,6 +150,13 @@ def _command_filter(seccomp: ModuleType) -> bytes:
         _rule(seccomp, building, seccomp.ERRNO(errno.EOPNOTSUPP), call)
     for call in calls.REFUSED:
         _rule(seccomp, building, seccomp.ERRNO(errno.EPERM), call)
+    reserving = calls.RESERVING << _IOCTL_TYPE
+    for bit in range(_IOCTL_TYPE, _IOCTL_TYPE + 8):  # a filter knows no "unequal" of parts: one bit at least is another
+        other = ~reserving & (1 << bit)
+        _rule(seccomp, building, seccomp.ALLOW, "ioctl", (1, seccomp.MASKED_EQ, 1 << bit, other))
+    _rule(
+        seccomp, building, seccomp.ERRNO(errno.ENOTTY), "ioctl", (1, seccomp.MASKED_EQ, 0xFF << _IOCTL_TYPE, reserving)
+    )
     refuse = seccomp.ERRNO(errno.EAFNOSUPPORT)
     for family in calls.SOCKET_FAMILIES:
         _rule(seccomp, building, seccomp.ALLOW, "socket", (0, seccomp.EQ, family))

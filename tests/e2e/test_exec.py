@@ -408,3 +408,15 @@ def test_space_is_not_reserved_without_being_written(up: CommandLine, folder: Pa
     program = program.replace("1 << 20", "64 << 20") + "\nimport time; time.sleep(20)"
     done = up("exec", "--write", folder, "--cwd", folder, "--limit", "disk=8m", "--", PYTHON, "-c", program)
     assert done.returncode == 1 and "disk: 8 MiB" in done.stderr
+
+
+def test_space_is_not_reserved_by_the_old_calls_either(up: CommandLine, folder: Path) -> None:
+    program = (
+        "import ctypes, os, struct; fd = os.open('reserved', os.O_CREAT | os.O_RDWR); libc = ctypes.CDLL(None)\n"
+        "region = struct.pack('hhqqiI16x', 0, 0, 0, 16 << 20, 0, 0)\n"
+        "for call in (0x40305828, 0x4030582A, 0x40305839, 0x4030582A | 1 << 32):\n"  # FS_IOC_RESVSP and its like
+        "    libc.ioctl(fd, ctypes.c_ulong(call), region)\n"
+        "print(os.fstat(fd).st_blocks)"
+    )
+    done = up("exec", "--write", folder, "--cwd", folder, "--limit", "disk=8m", "--", PYTHON, "-c", program)
+    assert (done.stdout, done.returncode) == ("0\n", 0), done.stderr

@@ -13,7 +13,7 @@ import sys
 from functools import cache
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from sandbox.errors import JailError
@@ -24,6 +24,7 @@ pytestmark = pytest.mark.skipif(os.uname().machine != "x86_64", reason="numbers 
 
 ALLOW, KILL, NOTIFY = 0x7FFF0000, 0x80000000, 0x7FC00000
 NOT_SUPPORTED = 0x00050000 | errno.EOPNOTSUPP
+NO_TERMINAL = 0x00050000 | errno.ENOTTY
 NO_PROTOCOL = 0x00050000 | errno.EPROTONOSUPPORT
 REFUSED, UNKNOWN = 0x00050000 | errno.EPERM, 0x00050000 | errno.ENOSYS
 X86_64, I386 = 0xC000003E, 0x40000003
@@ -222,6 +223,16 @@ def test_limits_can_be_read_and_not_set() -> None:
 def test_terminals_and_interfaces_are_not_controlled(command: int) -> None:
     """TIOCSTI and TIOCLINUX type into a terminal; SIOCGIFCONF lists interfaces."""
     assert decide("pure", IOCTL, 0, command) == REFUSED
+
+
+@given(st.integers(0, 2**64 - 1))
+@example(0x40305828)
+@example(0x4030582A | 1 << 32)
+@example(0x5401)
+def test_an_executable_asks_for_anything_but_space_that_is_not_written(command: int) -> None:
+    """FS_IOC_RESVSP, and FS_IOC_RESVSP64 as it passes where only the system's 32 bits are compared; TCGETS."""
+    reserves = command >> 8 & 0xFF == ord("X")
+    assert decide("command", IOCTL, 0, command) == (NO_TERMINAL if reserves else ALLOW)
 
 
 @pytest.mark.parametrize("command", [5, 6, 7, 8, 10, 1024, 1031, 1033])
