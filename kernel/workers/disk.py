@@ -11,9 +11,11 @@ measured. What others change in them meanwhile counts with it.
 """
 
 import contextlib
+import errno
 import itertools
 import os
 import stat
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -154,29 +156,58 @@ def room_bytes(folder: str) -> int:
 
 def changed_bytes(folders: tuple[str, ...], since_ns: int, pids: list[int]) -> int:
     """What has changed in these folders since then takes on disk, with what has no name but is open in a process. A
-    file of many names counts once."""
+    file of many names counts once. Where something is hidden it is more than any limit."""
     seen = set[tuple[int, int]]()
     total = 0
-    for found in itertools.chain(_named(folders), _nameless(pids)):
-        file = found.st_dev, found.st_ino
-        if found.st_ctime_ns >= since_ns and file not in seen:
-            seen.add(file)
-            total += max(ENTRY_BYTES, found.st_blocks * _BLOCK_BYTES)
+    try:
+        for found in itertools.chain(_named(folders), _nameless(pids)):
+            file = found.st_dev, found.st_ino
+            if found.st_ctime_ns >= since_ns and file not in seen:
+                seen.add(file)
+                total += max(ENTRY_BYTES, found.st_blocks * _BLOCK_BYTES)
+    except Hidden:
+        return sys.maxsize
     return total
+
+
+class Hidden(Exception):
+    """Files may lie there that cannot be looked at."""
 
 
 def _named(folders: tuple[str, ...]) -> Iterator[os.stat_result]:
     for folder in folders:
-        paths = [folder] if not os.path.isdir(folder) else _below(folder)
-        for path in paths:
-            with contextlib.suppress(OSError):
+        for path in _below(folder) if os.path.isdir(folder) else (folder,):
+            try:
                 yield os.lstat(path)
+            except OSError as failed:
+                _is_honest(failed)
 
 
 def _below(folder: str) -> Iterator[str]:
-    for base, folders, files in os.walk(folder):
+    yield f"{folder}/."  # a folder of many names is large itself
+    for base, folders, files in os.walk(folder, onerror=_is_honest):
         for name in (*folders, *files):
             yield f"{base}/{name}"
+
+
+def _is_honest(failed: OSError) -> None:
+    """It may have gone meanwhile, or be others'. Raises Hidden for what lies so deep that no path reaches it, which
+    takes some trouble to make, and for a folder that its owner has closed, as whom an ordinary user's kernel looks."""
+    if failed.errno == errno.ENAMETOOLONG:
+        raise Hidden from failed
+    if failed.errno == errno.EACCES and _owner(failed.filename) == os.geteuid():
+        raise Hidden from failed
+
+
+def _owner(path: str) -> int:
+    """Of what is there, or of the folder that does not let us see it."""
+    while True:
+        try:
+            return os.lstat(path).st_uid
+        except PermissionError:
+            path = os.path.dirname(path)
+        except OSError:  # it has gone
+            return -1
 
 
 def _nameless(pids: list[int]) -> Iterator[os.stat_result]:

@@ -95,7 +95,7 @@ class JailLauncher:
         host = system()
         kinds: dict[bool, MountKind] = {False: "read", True: "write"}
         granted = tuple(Mount(each.path, kinds[each.writable], each.layer) for each in request.granted)
-        written = tuple(each.layer or each.path for each in request.granted if each.writable)
+        written = tuple(f"{each.layer}/upper" if each.layer else each.path for each in request.granted if each.writable)
 
         async def spawn(zygote: Zygote) -> LaunchedCommand:
             spec = CommandSpec(

@@ -1,16 +1,22 @@
 """What a jail wrote, from what its processes are seen to have written; and what a folder takes."""
 
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as some
 
 from kernel.workers.disk import ENTRY_BYTES, Written, changed_bytes, written_bytes
 
 MB = 1_000_000
+NOBODY = 54321
 
 
 def test_a_moment_in_which_one_is_missing_is_not_counted_twice() -> None:
@@ -57,6 +63,60 @@ def test_what_is_reserved_and_files_without_number_take_room(tmp_path: Path) -> 
         (tmp_path / "again").unlink()
         assert 3 * MB <= changed(tmp_path) - nothing < 4 * MB, "it is open"
     assert changed(tmp_path) - nothing < MB
+
+
+def test_a_folder_that_has_grown_by_names_alone_is_counted(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    nothing = changed(tmp_path)
+    for number in range(1000):
+        os.link(tmp_path / "file", tmp_path / f"{number:0250}")
+    assert changed(tmp_path) - nothing > 100 * ENTRY_BYTES
+
+
+def test_what_lies_too_deep_for_a_path_does_not_go_by(tmp_path: Path) -> None:
+    fd = os.open(tmp_path, os.O_RDONLY)
+    for _ in range(17):
+        os.mkdir("n" * 250, dir_fd=fd)
+        above, fd = fd, os.open("n" * 250, os.O_RDONLY, dir_fd=fd)
+        os.close(above)
+    os.close(fd)
+    assert changed(tmp_path) > 2**40
+    shutil.rmtree(tmp_path)
+
+
+@contextmanager
+def as_a_user() -> Iterator[None]:
+    """Without what root may do, where it is root who runs this."""
+    ours = os.geteuid()
+    os.seteuid(ours or NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(ours)
+
+
+@pytest.mark.parametrize("mode", [0o000, 0o300, 0o400])
+def test_a_folder_that_its_owner_has_closed_hides_nothing(mode: int) -> None:
+    with tempfile.TemporaryDirectory() as made:
+        os.chmod(made, 0o777)  # the user is somebody else
+        with as_a_user():
+            closed = Path(made) / "closed"
+            closed.mkdir()
+            (closed / "file").write_bytes(bytes(3 * MB))
+            closed.chmod(mode)
+            try:
+                assert changed(Path(made)) >= 3 * MB
+            finally:
+                closed.chmod(0o700)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="makes a folder that is another's")
+def test_what_others_have_closed_is_not_the_worker_s() -> None:
+    with tempfile.TemporaryDirectory() as made:
+        os.chmod(made, 0o755)  # the user is somebody else
+        (Path(made) / "closed").mkdir(0o700)
+        with as_a_user():
+            assert changed(Path(made)) < MB
 
 
 def test_what_was_there_before_is_not_counted(tmp_path: Path) -> None:
