@@ -185,9 +185,16 @@ def _named(folders: tuple[str, ...]) -> Iterator[os.stat_result]:
 
 def _below(folder: str) -> Iterator[str]:
     yield f"{folder}/."  # a folder of many names is large itself
-    for base, folders, files in os.walk(folder, onerror=_is_honest):
-        for name in (*folders, *files):
-            yield f"{base}/{name}"
+    open_ = [folder]  # os.walk of Python 3.11 calls itself for each, and may not as often as there are
+    while open_:
+        try:
+            with os.scandir(open_.pop()) as entries:
+                for entry in entries:
+                    yield entry.path
+                    if entry.is_dir(follow_symlinks=False):
+                        open_.append(entry.path)
+        except OSError as failed:
+            _is_honest(failed)
 
 
 def _is_honest(failed: OSError) -> None:

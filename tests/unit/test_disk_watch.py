@@ -1,7 +1,6 @@
 """What a jail wrote, from what its processes are seen to have written; and what a folder takes."""
 
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -73,15 +72,20 @@ def test_a_folder_that_has_grown_by_names_alone_is_counted(tmp_path: Path) -> No
     assert changed(tmp_path) - nothing > 100 * ENTRY_BYTES
 
 
-def test_what_lies_too_deep_for_a_path_does_not_go_by(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "depth", "hidden"), [("n" * 250, 17, True), ("n", 1500, False)])
+def test_folders_in_folders_hide_nothing_and_break_nothing(tmp_path: Path, name: str, depth: int, hidden: bool) -> None:
+    """Deeper than a path is long; and deeper than Python would call itself."""
     fd = os.open(tmp_path, os.O_RDONLY)
-    for _ in range(17):
-        os.mkdir("n" * 250, dir_fd=fd)
-        above, fd = fd, os.open("n" * 250, os.O_RDONLY, dir_fd=fd)
+    for _ in range(depth):
+        os.mkdir(name, dir_fd=fd)
+        above, fd = fd, os.open(name, os.O_RDONLY, dir_fd=fd)
         os.close(above)
     os.close(fd)
-    assert changed(tmp_path) > 2**40
-    shutil.rmtree(tmp_path)
+    try:
+        assert (changed(tmp_path) > 2**40) is hidden
+        assert changed(tmp_path) >= depth * ENTRY_BYTES
+    finally:
+        subprocess.run(["rm", "-r", tmp_path / name], check=True)
 
 
 @contextmanager
