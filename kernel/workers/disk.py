@@ -13,6 +13,7 @@ measured. What others change in them meanwhile counts with it.
 import contextlib
 import errno
 import itertools
+import math
 import os
 import stat
 import sys
@@ -92,6 +93,7 @@ class DiskWatch:
     def __init__(self) -> None:
         self._watched: dict[int, Writer] = {}
         self._some = trio.Event()
+        self._threads = trio.CapacityLimiter(math.inf)  # one for each writer at most: who waits for long holds up none
 
     def watch(self, writer: Writer) -> None:
         """From now on, until `forget`: the pid must be the worker's all that time."""
@@ -115,15 +117,13 @@ class DiskWatch:
 
     def _look(self, writer: Writer, nursery: trio.Nursery) -> None:
         self._judge(writer, writer.written.seen(sum(map(written_bytes, below(writer.pid, FAMILY_MAX)))))
-        if time.monotonic() >= writer.measure_at_s and any(room.lost() > writer.most for room in writer.rooms):
+        if writer.rooms and time.monotonic() >= writer.measure_at_s:
             writer.measure_at_s = float("inf")
             nursery.start_soon(self._measure, writer)
 
     async def _measure(self, writer: Writer) -> None:
         began_s = time.monotonic()
-        held = await trio.to_thread.run_sync(
-            changed_bytes, writer.folders, writer.began_ns, below(writer.pid, FAMILY_MAX), abandon_on_cancel=True
-        )
+        held = await trio.to_thread.run_sync(held_bytes, writer, abandon_on_cancel=True, limiter=self._threads)
         now_s = time.monotonic()
         writer.measure_at_s = now_s + MEASURING_SHARE * (now_s - began_s)
         self._judge(writer, held)
@@ -152,6 +152,14 @@ def room_bytes(folder: str) -> int:
     except OSError:
         return 0
     return found.f_bfree * found.f_frsize + found.f_ffree * ENTRY_BYTES
+
+
+def held_bytes(writer: Writer) -> int:
+    """What it takes in its folders, where they have less room by more than its limit, or nothing. May take as long as
+    their file systems do to answer, and that of a server that is down does not."""
+    if all(room.lost() <= writer.most for room in writer.rooms):
+        return 0
+    return changed_bytes(writer.folders, writer.began_ns, below(writer.pid, FAMILY_MAX))
 
 
 def changed_bytes(folders: tuple[str, ...], since_ns: int, pids: list[int]) -> int:

@@ -4,15 +4,18 @@ import os
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import trio
 from hypothesis import given
 from hypothesis import strategies as some
 
-from kernel.workers.disk import ENTRY_BYTES, Written, changed_bytes, written_bytes
+from kernel.workers import disk
+from kernel.workers.disk import ENTRY_BYTES, DiskWatch, Writer, Written, changed_bytes, written_bytes
 
 MB = 1_000_000
 NOBODY = 54321
@@ -129,3 +132,24 @@ def test_what_was_there_before_is_not_counted(tmp_path: Path) -> None:
     since_ns = (tmp_path / "old").stat().st_ctime_ns + 1
     assert changed(tmp_path, since_ns) <= nothing
     assert changed(tmp_path / "none") <= nothing
+
+
+async def test_a_file_system_that_does_not_answer_holds_up_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, answers = trio.Event(), threading.Event()
+
+    def room(_: str) -> int:
+        trio.from_thread.run_sync(asked.set)  # raises RuntimeError if this thread is the one that would be held up
+        answers.wait()
+        return 0
+
+    watch, over = DiskWatch(), list[str]()
+    watch.watch(Writer(pid=os.getpid(), most=2**60, over=over.append, folders=(str(tmp_path),)))
+    monkeypatch.setattr(disk, "room_bytes", room)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(watch.run)
+        await asked.wait()
+        nursery.cancel_scope.cancel()
+    answers.set()
+    assert not over
