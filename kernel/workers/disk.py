@@ -116,7 +116,8 @@ class DiskWatch:
                     self._look(writer, nursery)
 
     def _look(self, writer: Writer, nursery: trio.Nursery) -> None:
-        self._judge(writer, writer.written.seen(sum(map(written_bytes, below(writer.pid, FAMILY_MAX)))))
+        with contextlib.suppress(OSError):  # no descriptor is free: who is not seen now is not gone
+            self._judge(writer, writer.written.seen(sum(map(written_bytes, below(writer.pid, FAMILY_MAX)))))
         if writer.rooms and time.monotonic() >= writer.measure_at_s:
             writer.measure_at_s = float("inf")
             nursery.start_soon(self._measure, writer)
@@ -136,8 +137,9 @@ class DiskWatch:
 
 def written_bytes(pid: int) -> int:
     """What a process has written to disk, those of its children that were waited for included; nothing for one that is
-    gone, or that an ordinary user may not look at: the first of a jail."""
-    with contextlib.suppress(OSError):
+    gone, or that an ordinary user may not look at: the first of a jail. Raises OSError where the kernel itself lacks
+    what it takes to look."""
+    with contextlib.suppress(FileNotFoundError, ProcessLookupError, PermissionError):
         for line in Path(f"/proc/{pid}/io").read_bytes().splitlines():
             if line.startswith(b"write_bytes:"):
                 return int(line.split()[1])

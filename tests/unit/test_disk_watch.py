@@ -1,6 +1,7 @@
 """What a jail wrote, from what its processes are seen to have written; and what a folder takes."""
 
 import os
+import resource
 import subprocess
 import sys
 import tempfile
@@ -15,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from kernel.workers import disk
-from kernel.workers.disk import ENTRY_BYTES, DiskWatch, Writer, Written, changed_bytes, written_bytes
+from kernel.workers.disk import ENTRY_BYTES, PERIOD_S, DiskWatch, Writer, Written, changed_bytes, written_bytes
 
 MB = 1_000_000
 NOBODY = 54321
@@ -29,6 +30,21 @@ def test_a_moment_in_which_one_is_missing_is_not_counted_twice() -> None:
 def test_what_is_gone_with_its_writer_stays_counted() -> None:
     written = Written()
     assert [written.seen(sum_) for sum_ in (5, 9, 4, 4, 6)] == [5, 9, 9, 9, 11]
+
+
+async def test_who_cannot_be_looked_at_for_want_of_a_descriptor_is_not_gone(tmp_path: Path) -> None:
+    """Else all that it wrote would count once more when it is seen again."""
+    watch, over = DiskWatch(), list[str]()
+    (tmp_path / "file").write_bytes(bytes(MB))
+    watch.watch(writer := Writer(pid=os.getpid(), most=2**60, over=over.append))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(watch.run)
+        for most in (soft, 3, soft):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+            await trio.sleep(4 * PERIOD_S)
+        nursery.cancel_scope.cancel()
+    assert writer.written.before >= MB and writer.written.gone == 0
 
 
 @given(some.lists(some.integers(0, 100)))
