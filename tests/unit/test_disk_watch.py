@@ -6,8 +6,10 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,16 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from kernel.workers import disk
-from kernel.workers.disk import ENTRY_BYTES, PERIOD_S, DiskWatch, Writer, Written, changed_bytes, written_bytes
+from kernel.workers.disk import (
+    ENTRY_BYTES,
+    MEASURING_SHARE,
+    PERIOD_S,
+    DiskWatch,
+    Writer,
+    Written,
+    changed_bytes,
+    written_bytes,
+)
 
 MB = 1_000_000
 NOBODY = 54321
@@ -148,6 +159,25 @@ def test_what_was_there_before_is_not_counted(tmp_path: Path) -> None:
     since_ns = (tmp_path / "old").stat().st_ctime_ns + 1
     assert changed(tmp_path, since_ns) <= nothing
     assert changed(tmp_path / "none") <= nothing
+
+
+async def test_many_processes_leave_the_kernel_most_of_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = list[float]()
+
+    def many(pid: int, most: int) -> list[int]:
+        looks.append(time.monotonic())
+        time.sleep(PERIOD_S)
+        return [pid]
+
+    monkeypatch.setattr(disk, "below", many)
+    watch, over = DiskWatch(), list[str]()
+    watch.watch(Writer(pid=os.getpid(), most=2**60, over=over.append))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(watch.run)
+        await trio.sleep((4 + 2 * MEASURING_SHARE) * PERIOD_S)
+        nursery.cancel_scope.cancel()
+    apart = [after - before for before, after in pairwise(looks)]
+    assert apart and min(apart) >= MEASURING_SHARE * PERIOD_S
 
 
 async def test_a_file_system_that_does_not_answer_holds_up_nobody(
