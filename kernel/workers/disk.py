@@ -15,6 +15,7 @@ import errno
 import itertools
 import math
 import os
+import re
 import stat
 import sys
 import time
@@ -35,6 +36,7 @@ ENTRY_BYTES = 1024
 """What a file or folder takes at least, however little is in it."""
 _BLOCK_BYTES = 512
 """Of st_blocks, whatever the file system's own are (inode(7))."""
+_ESCAPED = re.compile(rb"\\([0-7]{3})")
 _TICK_NS = 10_000_000
 """So much the times of files may lag behind the clock."""
 
@@ -80,6 +82,8 @@ class Writer(Struct, kw_only=True):
     folders: tuple[str, ...] = ()
     began_ns: int = field(default_factory=lambda: time.time_ns() - _TICK_NS)
     rooms: tuple[Room, ...] = ()
+    mounted: tuple[Room, ...] | None = None
+    """Of file systems that lie below, once they have been looked for."""
     written: Written = field(default_factory=Written)
     measure_at_s: float = 0.0
 
@@ -165,9 +169,23 @@ def room_bytes(folder: str) -> int:
 def held_bytes(writer: Writer) -> int:
     """What it takes in its folders, where they have less room by more than its limit, or nothing. May take as long as
     their file systems do to answer, and that of a server that is down does not."""
-    if all(room.lost() <= writer.most for room in writer.rooms):
+    if writer.mounted is None:
+        writer.mounted = tuple(Room(folder, room_bytes(folder)) for folder in mounts_below(writer.folders))
+    if all(room.lost() <= writer.most for room in (*writer.rooms, *writer.mounted)):
         return 0
     return changed_bytes(writer.folders, writer.began_ns, below(writer.pid, FAMILY_MAX))
+
+
+def mounts_below(folders: tuple[str, ...]) -> tuple[str, ...]:
+    """Where in these folders other file systems begin, which a jail has with the folder; none where that cannot be
+    said."""
+    tops = tuple(os.fsencode(os.path.realpath(folder).rstrip("/")) + b"/" for folder in folders)
+    try:
+        lines = Path("/proc/self/mountinfo").read_bytes().splitlines()
+    except OSError:
+        return ()
+    points = (_ESCAPED.sub(lambda found: bytes((int(found[1], 8),)), line.split(b" ")[4]) for line in lines)
+    return tuple(os.fsdecode(point) for point in points if point.startswith(tops))
 
 
 def changed_bytes(folders: tuple[str, ...], since_ns: int, pids: list[int]) -> int:

@@ -26,6 +26,8 @@ from kernel.workers.disk import (
     Writer,
     Written,
     changed_bytes,
+    held_bytes,
+    mounts_below,
     written_bytes,
 )
 
@@ -159,6 +161,20 @@ def test_what_was_there_before_is_not_counted(tmp_path: Path) -> None:
     since_ns = (tmp_path / "old").stat().st_ctime_ns + 1
     assert changed(tmp_path, since_ns) <= nothing
     assert changed(tmp_path / "none") <= nothing
+
+
+def test_a_file_system_that_is_mounted_in_a_folder_is_looked_at_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "/proc" in mounts_below(("/",)) and not mounts_below((str(tmp_path),))
+    writer = Writer(pid=os.getpid(), most=MB, over=print, folders=(str(tmp_path),))
+    rooms = {str(tmp_path): writer.rooms[0].began, f"{tmp_path}/mounted": 9 * MB}
+    monkeypatch.setattr(disk, "mounts_below", lambda _: (f"{tmp_path}/mounted",))
+    monkeypatch.setattr(disk, "room_bytes", rooms.__getitem__)
+    assert held_bytes(writer) == 0
+    (tmp_path / "file").write_bytes(bytes(2 * MB))
+    rooms[f"{tmp_path}/mounted"] = 7 * MB
+    assert held_bytes(writer) >= 2 * MB
 
 
 async def test_many_processes_leave_the_kernel_most_of_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
