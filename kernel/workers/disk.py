@@ -11,32 +11,22 @@ measured. What others change in them meanwhile counts with it.
 """
 
 import contextlib
-import errno
-import itertools
 import math
-import os
-import re
-import stat
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import trio
 from msgspec import Struct, field
 
 from kernel.workers.family import below
+from kernel.workers.room import Ground, changed_bytes, ground_of
 from syscalls.worker_limits import show_limit
 
 PERIOD_S = 0.1
 MEASURING_SHARE = 4
 """What took long to look at, processes or folders, is looked at again after so many times as long."""
 FAMILY_MAX = 4096
-ENTRY_BYTES = 1024
-"""What a file or folder takes at least, however little is in it."""
-_BLOCK_BYTES = 512
-"""Of st_blocks, whatever the file system's own are (inode(7))."""
-_ESCAPED = re.compile(rb"\\([0-7]{3})")
 _TICK_NS = 10_000_000
 """So much the times of files may lag behind the clock."""
 
@@ -61,34 +51,17 @@ class Written(Struct):
         return self.before + self.gone
 
 
-class Room(Struct):
-    """A folder that somebody may write to, and the room on its file system when that began."""
-
-    folder: str
-    began: int
-
-    def lost(self) -> int:
-        """How much less there is now."""
-        return self.began - room_bytes(self.folder)
-
-
 class Writer(Struct, kw_only=True):
-    """A worker or a jail, how much it may write, and what happens when it has; `folders` are those that its files lie
-    in, or its overlays."""
+    """A worker or a jail, how much it may write, and what happens when it has; `ground` is where its files
+    lie, or its overlays."""
 
     pid: int
     most: int
     over: Callable[[str], None]
-    folders: tuple[str, ...] = ()
+    ground: Ground = Ground()
     began_ns: int = field(default_factory=lambda: time.time_ns() - _TICK_NS)
-    rooms: tuple[Room, ...] = ()
-    mounted: tuple[Room, ...] | None = None
-    """Of file systems that lie below, once they have been looked for."""
     written: Written = field(default_factory=Written)
     measure_at_s: float = 0.0
-
-    def __post_init__(self) -> None:
-        self.rooms = tuple(Room(folder, room_bytes(folder)) for folder in self.folders)
 
 
 class DiskWatch:
@@ -98,6 +71,12 @@ class DiskWatch:
         self._watched: dict[int, Writer] = {}
         self._some = trio.Event()
         self._threads = trio.CapacityLimiter(math.inf)  # one for each writer at most: who waits for long holds up none
+
+    async def ground(self, folders: tuple[str, ...]) -> Ground:
+        """These folders, before somebody writes to them; without any, nothing is waited for."""
+        if not folders:
+            return Ground()
+        return await trio.to_thread.run_sync(ground_of, folders, abandon_on_cancel=True, limiter=self._threads)
 
     def watch(self, writer: Writer) -> None:
         """From now on, until `forget`: the pid must be the worker's all that time."""
@@ -128,7 +107,7 @@ class DiskWatch:
     def _look(self, writer: Writer, nursery: trio.Nursery) -> None:
         with contextlib.suppress(OSError):  # no descriptor is free: who is not seen now is not gone
             self._judge(writer, writer.written.seen(sum(map(written_bytes, below(writer.pid, FAMILY_MAX)))))
-        if writer.rooms and time.monotonic() >= writer.measure_at_s:
+        if writer.ground.rooms and time.monotonic() >= writer.measure_at_s:
             writer.measure_at_s = float("inf")
             nursery.start_soon(self._measure, writer)
 
@@ -156,106 +135,8 @@ def written_bytes(pid: int) -> int:
     return 0
 
 
-def room_bytes(folder: str) -> int:
-    """What can still be written on the file system of a folder; nothing where that cannot be said. Files that hold
-    nothing take room, too."""
-    try:
-        found = os.statvfs(folder)
-    except OSError:
-        return 0
-    return found.f_bfree * found.f_frsize + found.f_ffree * ENTRY_BYTES
-
-
 def held_bytes(writer: Writer) -> int:
-    """What it takes in its folders, where they have less room by more than its limit, or nothing. May take as long as
-    their file systems do to answer, and that of a server that is down does not."""
-    if writer.mounted is None:
-        writer.mounted = tuple(Room(folder, room_bytes(folder)) for folder in mounts_below(writer.folders))
-    if all(room.lost() <= writer.most for room in (*writer.rooms, *writer.mounted)):
+    """What it takes in its folders, where there is less room by more than its limit, or nothing."""
+    if all(room.lost() <= writer.most for room in writer.ground.rooms):
         return 0
-    return changed_bytes(writer.folders, writer.began_ns, below(writer.pid, FAMILY_MAX))
-
-
-def mounts_below(folders: tuple[str, ...]) -> tuple[str, ...]:
-    """Where in these folders other file systems begin, which a jail has with the folder; none where that cannot be
-    said."""
-    tops = tuple(os.fsencode(os.path.realpath(folder).rstrip("/")) + b"/" for folder in folders)
-    try:
-        lines = Path("/proc/self/mountinfo").read_bytes().splitlines()
-    except OSError:
-        return ()
-    points = (_ESCAPED.sub(lambda found: bytes((int(found[1], 8),)), line.split(b" ")[4]) for line in lines)
-    return tuple(os.fsdecode(point) for point in points if point.startswith(tops))
-
-
-def changed_bytes(folders: tuple[str, ...], since_ns: int, pids: list[int]) -> int:
-    """What has changed in these folders since then takes on disk, with what has no name but is open in a process. A
-    file of many names counts once. Where something is hidden it is more than any limit."""
-    seen = set[tuple[int, int]]()
-    total = 0
-    try:
-        for found in itertools.chain(_named(folders), _nameless(pids)):
-            file = found.st_dev, found.st_ino
-            if found.st_ctime_ns >= since_ns and file not in seen:
-                seen.add(file)
-                total += max(ENTRY_BYTES, found.st_blocks * _BLOCK_BYTES)
-    except Hidden:
-        return sys.maxsize
-    return total
-
-
-class Hidden(Exception):
-    """Files may lie there that cannot be looked at."""
-
-
-def _named(folders: tuple[str, ...]) -> Iterator[os.stat_result]:
-    for folder in folders:
-        for path in _below(folder) if os.path.isdir(folder) else (folder,):
-            try:
-                yield os.lstat(path)
-            except OSError as failed:
-                _is_honest(failed)
-
-
-def _below(folder: str) -> Iterator[str]:
-    yield f"{folder}/."  # a folder of many names is large itself
-    open_ = [folder]  # os.walk of Python 3.11 calls itself for each, and may not as often as there are
-    while open_:
-        try:
-            with os.scandir(open_.pop()) as entries:
-                for entry in entries:
-                    yield entry.path
-                    if entry.is_dir(follow_symlinks=False):
-                        open_.append(entry.path)
-        except OSError as failed:
-            _is_honest(failed)
-
-
-def _is_honest(failed: OSError) -> None:
-    """It may have gone meanwhile, or be others'. Raises Hidden for what lies so deep that no path reaches it, which
-    takes some trouble to make, and for a folder that its owner has closed, as whom an ordinary user's kernel looks."""
-    if failed.errno == errno.ENAMETOOLONG:
-        raise Hidden from failed
-    if failed.errno == errno.EACCES and _owner(failed.filename) == os.geteuid():
-        raise Hidden from failed
-
-
-def _owner(path: str) -> int:
-    """Of what is there, or of the folder that does not let us see it."""
-    while True:
-        try:
-            return os.lstat(path).st_uid
-        except PermissionError:
-            path = os.path.dirname(path)
-        except OSError:  # it has gone
-            return -1
-
-
-def _nameless(pids: list[int]) -> Iterator[os.stat_result]:
-    for pid in pids:
-        with contextlib.suppress(OSError):
-            for number in os.listdir(f"/proc/{pid}/fd"):
-                with contextlib.suppress(OSError):
-                    found = os.stat(f"/proc/{pid}/fd/{number}")
-                    if stat.S_ISREG(found.st_mode) and not found.st_nlink:
-                        yield found
+    return changed_bytes(writer.ground.folders, writer.began_ns, below(writer.pid, FAMILY_MAX))

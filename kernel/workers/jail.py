@@ -14,6 +14,7 @@ from kernel.workers.disk import DiskWatch
 from kernel.workers.governor import Governor
 from kernel.workers.jailed import JailedCommand, JailedWorker, end
 from kernel.workers.launch import CommandRequest, Launched, LaunchedCommand, LaunchRequest
+from kernel.workers.room import Ground
 from sandbox.errors import JailError, ZygoteGone
 from sandbox.groups import Groups, NoGroups, make_groups
 from sandbox.guest import GIVEN_FD
@@ -76,6 +77,7 @@ class JailLauncher:
     async def launch(self, request: LaunchRequest) -> Launched:
         binds = tuple(Bind(folder, folder) for folder in request.folders)
         given = () if request.door is None else (request.door,)
+        ground = await self._disk.ground(request.writes)
 
         async def spawn(zygote: Zygote) -> Launched:
             if given:
@@ -87,7 +89,7 @@ class JailLauncher:
             else:
                 limits = _limits(request.limits, request.tier)
                 spec = WorkerSpec(entry=ENTRY, binds=binds, without=self._without, tier=request.tier, limits=limits)
-            return await self._supervised(await zygote.spawn(spec, given), request, binds)
+            return await self._supervised(await zygote.spawn(spec, given), request, binds, ground)
 
         return await self._made(spawn)
 
@@ -96,6 +98,7 @@ class JailLauncher:
         kinds: dict[bool, MountKind] = {False: "read", True: "write"}
         granted = tuple(Mount(each.path, kinds[each.writable], each.layer) for each in request.granted)
         written = tuple(f"{each.layer}/upper" if each.layer else each.path for each in request.granted if each.writable)
+        ground = await self._disk.ground(written)
 
         async def spawn(zygote: Zygote) -> LaunchedCommand:
             spec = CommandSpec(
@@ -112,7 +115,7 @@ class JailLauncher:
                 without=self._without,
             )
             command = await zygote.spawn_command(spec)
-            return JailedCommand(command, request.limits, self._governor, self._disk, written)
+            return JailedCommand(command, request.limits, self._governor, self._disk, ground)
 
         return await self._made(spawn)
 
@@ -131,7 +134,9 @@ class JailLauncher:
                 raise IOFailed(f"no worker can be made: {failed}; is the limit of open files too low?") from None
         raise IOFailed(f"{_TRIES} zygotes in a row died: see 'kernos doctor'")
 
-    async def _supervised(self, worker: Worker, request: LaunchRequest, binds: tuple[Bind, ...]) -> Launched:
+    async def _supervised(
+        self, worker: Worker, request: LaunchRequest, binds: tuple[Bind, ...], ground: Ground
+    ) -> Launched:
         """The worker, once somebody answers it; ended if nobody does."""
         if worker.mediated is None:
             return JailedWorker(worker, request.limits, self._governor, self._disk)
@@ -147,7 +152,7 @@ class JailLauncher:
         finally:
             os.close(notify)
             os.close(root)
-        return JailedWorker(worker, request.limits, self._governor, self._disk, control, folders=request.writes)
+        return JailedWorker(worker, request.limits, self._governor, self._disk, control, ground=ground)
 
     async def aclose(self) -> None:
         await self._mediator.aclose()

@@ -12,11 +12,13 @@ from kernel.loop import TRIO
 from kernel.workers.disk import DiskWatch, Writer
 from kernel.workers.governor import Governor
 from kernel.workers.launch import CommandEnd
+from kernel.workers.room import Ground
 from sandbox.ending import finish
 from sandbox.worker import Command, Worker
 from syscalls.link.transport import SocketTransport
 from syscalls.worker_limits import WorkerLimits, show_limit
 
+NO_GROUND: Final = Ground()
 _TICKS: Final = 0.75
 """The system counts ticks against RLIMIT_CPU and tells exact time afterwards; on a busy machine that is less."""
 
@@ -33,7 +35,7 @@ class JailedWorker:
         disk: DiskWatch,
         control: socket.socket | None = None,
         *,
-        folders: tuple[str, ...] = (),
+        ground: Ground = NO_GROUND,
     ) -> None:
         self._worker = worker
         self._limits = limits
@@ -41,7 +43,7 @@ class JailedWorker:
         self._disk = disk
         governor.watch(worker.pid, worker.group)
         if worker.mediated is not None and limits.disk_bytes is not None:  # no other can write a file that has a disk
-            disk.watch(Writer(pid=worker.pid, most=limits.disk_bytes, over=self._overwrote, folders=folders))
+            disk.watch(Writer(pid=worker.pid, most=limits.disk_bytes, over=self._overwrote, ground=ground))
         self.over = ""
         self.control = control
         self.transport = SocketTransport(worker.sock, TRIO)
@@ -116,7 +118,7 @@ class JailedCommand:
     """An executable's jail."""
 
     def __init__(
-        self, command: Command, limits: WorkerLimits, governor: Governor, disk: DiskWatch, folders: tuple[str, ...]
+        self, command: Command, limits: WorkerLimits, governor: Governor, disk: DiskWatch, ground: Ground
     ) -> None:
         self._command = command
         self._governor = governor
@@ -124,7 +126,7 @@ class JailedCommand:
         governor.watch_family(command.worker.pid, command.worker.group)
         self._limits = limits
         if limits.disk_bytes is not None:
-            disk.watch(Writer(pid=self.pid, most=limits.disk_bytes, over=self._overwrote, folders=folders))
+            disk.watch(Writer(pid=self.pid, most=limits.disk_bytes, over=self._overwrote, ground=ground))
         self.over = ""
         self._reaped = trio.Event()
         self.terminal = command.terminal

@@ -17,19 +17,9 @@ import trio
 from hypothesis import given
 from hypothesis import strategies as some
 
-from kernel.workers import disk
-from kernel.workers.disk import (
-    ENTRY_BYTES,
-    MEASURING_SHARE,
-    PERIOD_S,
-    DiskWatch,
-    Writer,
-    Written,
-    changed_bytes,
-    held_bytes,
-    mounts_below,
-    written_bytes,
-)
+from kernel.workers import disk, room
+from kernel.workers.disk import MEASURING_SHARE, PERIOD_S, DiskWatch, Writer, Written, held_bytes, written_bytes
+from kernel.workers.room import ENTRY_BYTES, changed_bytes, ground_of, mounts_below
 
 MB = 1_000_000
 NOBODY = 54321
@@ -167,10 +157,10 @@ def test_a_file_system_that_is_mounted_in_a_folder_is_looked_at_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert "/proc" in mounts_below(("/",)) and not mounts_below((str(tmp_path),))
-    writer = Writer(pid=os.getpid(), most=MB, over=print, folders=(str(tmp_path),))
-    rooms = {str(tmp_path): writer.rooms[0].began, f"{tmp_path}/mounted": 9 * MB}
-    monkeypatch.setattr(disk, "mounts_below", lambda _: (f"{tmp_path}/mounted",))
-    monkeypatch.setattr(disk, "room_bytes", rooms.__getitem__)
+    rooms = {str(tmp_path): 9 * MB, f"{tmp_path}/mounted": 9 * MB}
+    monkeypatch.setattr(room, "mounts_below", lambda _: (f"{tmp_path}/mounted",))
+    monkeypatch.setattr(room, "room_bytes", rooms.__getitem__)
+    writer = Writer(pid=os.getpid(), most=MB, over=print, ground=ground_of((str(tmp_path),)))
     assert held_bytes(writer) == 0
     (tmp_path / "file").write_bytes(bytes(2 * MB))
     rooms[f"{tmp_path}/mounted"] = 7 * MB
@@ -201,14 +191,14 @@ async def test_a_file_system_that_does_not_answer_holds_up_nobody(
 ) -> None:
     asked, answers = trio.Event(), threading.Event()
 
-    def room(_: str) -> int:
+    def answer(_: str) -> int:
         trio.from_thread.run_sync(asked.set)  # raises RuntimeError if this thread is the one that would be held up
         answers.wait()
         return 0
 
     watch, over = DiskWatch(), list[str]()
-    watch.watch(Writer(pid=os.getpid(), most=2**60, over=over.append, folders=(str(tmp_path),)))
-    monkeypatch.setattr(disk, "room_bytes", room)
+    watch.watch(Writer(pid=os.getpid(), most=2**60, over=over.append, ground=ground_of((str(tmp_path),))))
+    monkeypatch.setattr(room, "room_bytes", answer)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(watch.run)
         await asked.wait()
