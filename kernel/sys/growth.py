@@ -1,7 +1,11 @@
 """The bytes of private trees, on the accounts of who writes them: held before a write, settled after it."""
 
+import contextlib
+import os
 import re
-from collections.abc import Awaitable, Callable
+import stat
+from collections.abc import Awaitable, Callable, Iterator
+from itertools import starmap
 from pathlib import Path
 
 import trio
@@ -16,24 +20,53 @@ from syscalls.resources import Resource
 
 SCRATCH = re.compile(r"\.kernos-[0-9a-f]{16}")
 """A file that was to take another's place when its host died."""
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def booted(machine: Machine) -> None:
     """Counts what private trees hold from an earlier life of the kernel, on their principals' own accounts, and clears
     away what a dead host had not finished."""
     trees = machine.config.state_folder / "files"
-    for root in trees.iterdir() if trees.is_dir() else ():
+    for root in (each for each in trees.iterdir() if each.is_dir()) if trees.is_dir() else ():
         account = machine.ledger.account(principal_of(root.name))
-        machine.accounts.restore(account, {Resource.BYTES: sum(map(_settled_size, root.rglob("*")))})
+        machine.accounts.restore(account, {Resource.BYTES: sum(starmap(_settled_size, _below(root)))})
 
 
-def _settled_size(path: Path) -> int:
-    if path.is_symlink() or not path.is_file():
+def _below(root: Path) -> Iterator[tuple[int, str]]:
+    """Every name below `root` with a descriptor of the folder that it lies in, good until the next. The tree is at
+    rest; it may be deeper than Python calls itself and than a path is long, for it is its owner who made it."""
+    fd = os.open(root, _FOLDER)
+    waiting = [os.listdir(fd)]
+    try:
+        while waiting:
+            if not waiting[-1]:
+                waiting.pop()
+                fd = _moved(fd, "..") if waiting else fd
+                continue
+            name = waiting[-1].pop()
+            yield fd, name
+            with contextlib.suppress(NotADirectoryError, FileNotFoundError, PermissionError):
+                fd = _moved(fd, name)
+                waiting.append(os.listdir(fd))
+    finally:
+        os.close(fd)
+
+
+def _moved(fd: int, name: str) -> int:
+    """The folder of that name in place of the one that it lies in. Raises OSError, and that one stays."""
+    there = os.open(name, _FOLDER, dir_fd=fd)
+    os.close(fd)
+    return there
+
+
+def _settled_size(folder: int, name: str) -> int:
+    found = os.lstat(name, dir_fd=folder)
+    if not stat.S_ISREG(found.st_mode):
         return 0
-    if SCRATCH.fullmatch(path.name):
-        path.unlink()
+    if SCRATCH.fullmatch(name):
+        os.unlink(name, dir_fd=folder)
         return 0
-    return path.stat().st_size
+    return found.st_size
 
 
 def charge(machine: Machine, account: Account, delta: int) -> None:
