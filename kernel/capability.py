@@ -137,12 +137,14 @@ class Capability:
 class Held:
     """What a process holds: a set that never changes, shared by all who hold the same; its decisions are remembered."""
 
-    __slots__ = ("_capabilities", "_found", "_rights", "_rights_at", "_table", "_written")
+    __slots__ = ("_capabilities", "_covering", "_covering_at", "_found", "_rights", "_rights_at", "_table", "_written")
 
     def __init__(self, table: Table, capabilities: tuple[Capability, ...]) -> None:
         self._table = table
         self._capabilities = capabilities
         self._found: dict[tuple[str, tuple[str, ...]], Capability] = {}
+        self._covering: dict[Right, Capability | None] = {}
+        self._covering_at = -1
         self._rights: tuple[Right, ...] = ()
         self._rights_at = -1
         self._written: tuple[str, ...] | None = None
@@ -195,8 +197,15 @@ class Held:
 
     def covering(self, right: Right) -> Capability | None:
         """The capability from which `right` can be made; one without limits before one with, then the longest."""
-        fit = [each for each in self if each.right.covers(right)]
-        return max(fit, key=lambda each: (each.plain, not each.limited, each.expires_s), default=None)
+        self._table.expire()
+        if self._covering_at != self._table.changes or len(self._covering) >= FOUND_MAX:
+            self._covering.clear()
+            self._covering_at = self._table.changes
+        if right not in self._covering:  # a thousand equal children ask for the same
+            fit = [each for each in self if each.right.covers(right)]
+            best = max(fit, key=lambda each: (each.plain, not each.limited, each.expires_s), default=None)
+            self._covering[right] = best
+        return self._covering[right]
 
 
 def lacking(holder: Holder, right: Right, sentence: str) -> PermissionDenied:

@@ -21,8 +21,8 @@ from kernel.panic import KernelPanic
 from syscalls.errors import Invalid, PermissionDenied, TryAgain
 from syscalls.rights import Right
 
-HELD_MAX: Final = 1024
-"""Of one process."""
+HELD_MAX: Final = 256
+"""Of one process. What two processes hold is compared each with each, in the kernel's time."""
 DEPTH_MAX: Final = 128
 """From the operator's own down: each step is narrower than the one above it."""
 _TOO_DEEP = f"capabilities are derived {DEPTH_MAX} deep: let a process further up give this one"
@@ -64,9 +64,12 @@ class Capabilities:
     def inherit(self, parent: Holder, pid: int, rights: tuple[Right, ...]) -> Held:
         """What a new child of `parent` holds: the parent's own set where it is handed on as it is.
 
-        Raises PermissionDenied (EPERM) for a right that no single one of the parent's covers."""
+        Raises PermissionDenied (EPERM) for a right that no single one of the parent's covers, Invalid (EINVAL) for
+        too many."""
         if rights is parent.held.rights:
             return parent.held
+        if len(rights) > HELD_MAX:
+            raise Invalid(f"{len(rights)} rights: a process holds {HELD_MAX} at most; use wildcards")
         narrower: dict[Right, Capability] = {}
         for right in rights:
             above = parent.held.covering(right)

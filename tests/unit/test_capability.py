@@ -397,3 +397,19 @@ class Interleavings(RuleBasedStateMachine):
 
 Interleavings.TestCase.settings = settings(max_examples=120, stateful_step_count=25, deadline=None)
 TestInterleavings = Interleavings.TestCase
+
+
+def test_a_process_holds_so_many_rights_as_can_be_compared_with_each_others() -> None:
+    """A thousand children with eight hundred rights each held up the kernel for minutes."""
+    world = World()
+    parent = world.spawn(world.init, "topic:**")
+    with pytest.raises(Invalid, match="257 rights"):
+        world.spawn(parent, *(f"topic:{n}" for n in range(HELD_MAX + 1)))
+    texts = [f"topic:{n}" for n in range(HELD_MAX)]
+    narrow = world.spawn(parent, *texts)
+    child = world.spawn(narrow, *texts[1:])
+    found = narrow.held.covering(Right("topic:1"))
+    assert found is not None and narrow.held.covering(Right("topic:1")) is found
+    world.table.revoke(found, "gone")
+    assert narrow.held.covering(Right("topic:1")) is None, "as long as it is there"
+    assert not may(child, "call", "topic:1") and may(child, "call", "topic:2")
