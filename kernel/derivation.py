@@ -23,6 +23,8 @@ from syscalls.rights import Right
 
 HELD_MAX: Final = 256
 """Of one process. What two processes hold is compared each with each, in the kernel's time."""
+LOOSE_MAX: Final = 64
+"""Of those with a wildcard in their midst: a call may have to be matched with each, and its name may be long."""
 DEPTH_MAX: Final = 128
 """From the operator's own down: each step is narrower than the one above it."""
 _TOO_DEEP = f"capabilities are derived {DEPTH_MAX} deep: let a process further up give this one"
@@ -70,6 +72,9 @@ class Capabilities:
             return parent.held
         if len(rights) > HELD_MAX:
             raise Invalid(f"{len(rights)} rights: a process holds {HELD_MAX} at most; use wildcards")
+        loose = sum(right.loose for right in rights)
+        if loose > LOOSE_MAX:
+            raise Invalid(f"{loose} rights with a wildcard in their midst: a process holds {LOOSE_MAX} of them at most")
         narrower: dict[Right, Capability] = {}
         for right in rights:
             above = parent.held.covering(right)
@@ -102,6 +107,10 @@ class Capabilities:
         expires_s = self._checked(source, right, life_s, uses)
         if sum(1 for _ in to.held) >= HELD_MAX:
             raise TryAgain(f"process {to.pid} holds {HELD_MAX} capabilities: revoke some, or give a wider one")
+        if right.loose and sum(each.right.loose for each in to.held) >= LOOSE_MAX:
+            raise TryAgain(
+                f"process {to.pid} holds {LOOSE_MAX} capabilities with a wildcard in their midst: revoke some"
+            )
         source = self.own(giver, source)
         bound = None if to is giver else self._bound(to, source, right)
         if bound is not None and bound.descends_from(source):

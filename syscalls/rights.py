@@ -70,6 +70,11 @@ class Right(Struct, frozen=True, order=True):
         literal = other.resource.replace("**", _STARS).replace("*", _STAR)
         return _matches(self.resource, literal)
 
+    @property
+    def loose(self) -> bool:
+        """Whether it has a wildcard in its midst: to match it is a walk along the name, in Python's own steps."""
+        return _is_loose(self.resource)
+
     def overlaps(self, other: "Right") -> bool:
         """Whether there is anything that both allow."""
         acts = ANY in self.actions or ANY in other.actions or bool(set(self.actions) & set(other.actions))
@@ -103,10 +108,15 @@ def _matches(pattern: str, name: str) -> bool:
 @lru_cache(maxsize=4096)
 def _matcher(pattern: str) -> Callable[[str], object]:
     """A wildcard at the end, or none, is a regular expression that cannot backtrack."""
+    if _is_loose(pattern):
+        return _Globs(pattern).accepts
     stem = pattern.rstrip("*")
-    if "*" not in stem and len(pattern) - len(stem) <= 2:
-        return _regular(stem, len(pattern) - len(stem)).fullmatch
-    return _Globs(pattern).accepts
+    return _regular(stem, len(pattern) - len(stem)).fullmatch
+
+
+def _is_loose(pattern: str) -> bool:
+    stem = pattern.rstrip("*")
+    return "*" in stem or len(pattern) - len(stem) > 2
 
 
 def _regular(stem: str, stars: int) -> re.Pattern[str]:
