@@ -1,7 +1,7 @@
 """Capabilities: the record of one, and the set of them that a process holds. The table of all is in derivation.py."""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from typing import Final, Protocol, final
 from weakref import WeakSet
 
@@ -191,9 +191,13 @@ class Held:
                 limited = limited or each
         return limited
 
-    def exchanged(self, old: Capability, new: Capability) -> "Held":
-        """The same, with `new` for `old`, and without what is dead."""
-        return Held(self._table, tuple(new if each is old else each for each in self._capabilities if each.alive))
+    def among(self, capabilities: Set[Capability]) -> list[Capability]:
+        """Those of it that are among `capabilities`."""
+        return [each for each in self._capabilities if each in capabilities]
+
+    def exchanged(self, new: Mapping[Capability, Capability]) -> "Held":
+        """The same, with what is `new` for what was before, and without what is dead."""
+        return Held(self._table, tuple(new.get(each, each) for each in self._capabilities if each.alive))
 
     def covering(self, right: Right) -> Capability | None:
         """The capability from which `right` can be made; one without limits before one with, then the longest."""

@@ -12,7 +12,7 @@ it; the end of a process leaves nothing to clean up.
 
 import heapq
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final, final
 from weakref import WeakValueDictionary
 
@@ -135,37 +135,55 @@ class Capabilities:
         if capability.holder == holder.pid:
             return capability
         assert capability in holder.held, f"process {holder.pid} does not hold capability {capability.id}"
-        sharing = [holder]
-        while (above := sharing[-1].parent) is not None and capability in above.held and capability.holder != above.pid:
-            sharing.append(above)
-        if capability.depth + len(sharing) > DEPTH_MAX:
-            raise TryAgain(_TOO_DEEP)
-        for each in reversed(sharing):
-            capability = self._own(each, capability)
-        return capability
-
-    def _own(self, holder: Holder, capability: Capability) -> Capability:
-        """As `own`, where the holder's parent has a record of its own."""
-        mine = self._make(capability.right, holder=holder.pid, parent=capability)
-        moved: set[int] = set()
-        sets: dict[int, tuple[Held, Held]] = {}
-        todo = [holder]
-        while todo:
-            each = todo.pop()
-            before = each.held
-            if capability not in before:
-                continue
-            if id(before) not in sets:
-                sets[id(before)] = before, before.exchanged(capability, mine)
-            each.held = sets[id(before)][1]
-            moved.add(each.pid)
-            todo.extend(each.children.values())
-        _move_calls(capability, mine, moved)
-        return mine
+        return self._own_all(holder, (capability,))[capability]
 
     def owned(self, holder: Holder) -> tuple[Capability, ...]:
         """All that it holds, each a record of its own."""
-        return tuple(self.own(holder, each) for each in tuple(holder.held))
+        self._own_all(holder, [each for each in holder.held if each.holder != holder.pid])
+        return tuple(holder.held)
+
+    def _own_all(self, holder: Holder, shared: Sequence[Capability]) -> dict[Capability, Capability]:
+        """As `own`, of many at once: the new record of each. Those above that share them get theirs first."""
+        sharing = [(holder, shared)]
+        depths = {each: each.depth + 1 for each in shared}
+        while (above := sharing[-1][0].parent) is not None and max(depths.values(), default=0) <= DEPTH_MAX:
+            theirs = [each for each in above.held.among(set(sharing[-1][1])) if each.holder != above.pid]
+            if not theirs:
+                break
+            sharing.append((above, theirs))
+            for each in theirs:
+                depths[each] += 1
+        if max(depths.values(), default=0) > DEPTH_MAX:
+            raise TryAgain(_TOO_DEEP)
+        newest = {each: each for each in shared}
+        for who, those in reversed(sharing):
+            made = self._own(who, [newest[each] for each in those])
+            newest.update({each: made[newest[each]] for each in those})
+        return newest
+
+    def _own(self, holder: Holder, capabilities: Sequence[Capability]) -> dict[Capability, Capability]:
+        """As `_own_all`, where the holder's parent has records of its own. One walk for all of them: thousands of
+        processes below may share them, each in a set of its own."""
+        mine = {each: self._make(each.right, holder=holder.pid, parent=each) for each in capabilities}
+        moved: dict[Capability, set[int]] = {each: set() for each in capabilities if each.calls}
+        sets: dict[int, tuple[Held, Held]] = {}
+        todo = [holder]
+        while todo:
+            who = todo.pop()
+            before = who.held
+            here = before.among(mine.keys())
+            if not here:
+                continue
+            if id(before) not in sets:
+                sets[id(before)] = before, before.exchanged(mine)
+            who.held = sets[id(before)][1]
+            for each in here if moved else ():
+                if each in moved:
+                    moved[each].add(who.pid)
+            todo.extend(who.children.values())
+        for each, pids in moved.items():
+            _move_calls(each, mine[each], pids)
+        return mine
 
     def mine(self, holder: Holder, number: int, right: Right | None) -> Capability:
         """The capability `number` of the holder's own, or with 0 whichever of its covers `right`.

@@ -3,6 +3,7 @@ child holds no more than its parent, and what is revoked takes all that was made
 
 import gc
 import re
+import time
 from typing import Any
 
 import pytest
@@ -428,3 +429,27 @@ def test_a_process_holds_few_rights_that_take_a_walk_along_a_name() -> None:
     with pytest.raises(TryAgain, match="wildcard in their midst"):
         world.give(child, child, "topic:*a*x")
     world.give(child, child, "topic:1/*")
+
+
+def test_records_of_ones_own_for_all_that_one_holds_take_one_walk_over_who_shares_them() -> None:
+    """A walk for each of hundreds of them, over thousands of children, held up the kernel for half a minute."""
+    world = World()
+    parent = world.spawn(world.init, *(f"topic:{n}" for n in range(250)))
+    middle = world.spawn(parent)
+    shares = world.spawn(middle)
+    below = [world.spawn(shares, *(f"topic:{n}" for n in range(1, 250))) for _ in range(1000)]
+    call, other = Call(below[0]), Call(parent)
+    first = next(iter(below[0].held))
+    world.table.follow((first,), call)
+    world.table.follow((first,), other)
+    began_s = time.process_time()
+    owned = world.table.owned(shares)
+    assert time.process_time() - began_s < 0.7, "2 s with a walk for each"
+    assert {each.holder for each in owned} == {shares.pid} and len(owned) == 250
+    assert {each.holder for each in middle.held} == {middle.pid}, "who shared it with them has its own first"
+    assert set(below[0].held) == set(owned) - {owned[0]}, "who shares theirs holds the new ones"
+    assert call.admitted == (next(iter(below[0].held)),) and other.admitted == (first,)
+    for who in (middle, shares, below[0]):
+        world.table.check(who)
+    world.table.revoke(first, "gone")
+    assert call.why and other.why and not may(below[9], "call", first.right.resource)
