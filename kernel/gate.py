@@ -139,6 +139,7 @@ class Gate:
         finally:
             if not over:
                 self.recorder.failed(trap, call.args, args, Errno.EPIPE, "its caller has gone while it was under way")
+                trap.closed()
         if scope.cancelled_caught:
             outcome = _withdrawn(trap) if trap.fallen else Canceled(f"{row.name} was cancelled")
         if outcome is None:
@@ -148,6 +149,8 @@ class Gate:
         else:
             link.fail(call.id, outcome)
             self.recorder.refused(trap, call.args, args, outcome)
+            outcome = None  # its traceback holds this frame, and all that the call said
+        trap.closed()
 
     async def _let_in(self, trap: Trap, args: Any, channel: int) -> None:
         """The right. A process that asks waits for the answer instead of being refused."""

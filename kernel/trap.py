@@ -70,6 +70,11 @@ class Trap:
         if self.scope is not None:
             self.scope.cancel()
 
+    def closed(self) -> None:
+        """The call was answered. What would lead back here is let go of: it goes now, and its arguments with it, not
+        when garbage is sought, which is seldom."""
+        self.require = _no_gate
+
 
 def _no_gate(action: str, names: tuple[str, ...]) -> str:
     raise KernelPanic(f"no gate to ask for {action} on {names}")

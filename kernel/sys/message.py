@@ -26,7 +26,8 @@ async def send(machine: Machine, trap: Trap, args: abi.Send) -> Nothing:
                 len(target.mailbox) < bounds.mailbox_messages_max
                 and target.mailbox_bytes + size <= bounds.mailbox_bytes_max
             ):
-                target.mailbox.append(abi.Message(sender=trap.process.pid, body=args.body, topic=args.topic))
+                body = args.body.copy()  # it is a view of all that the call said, which may be a thousand times more
+                target.mailbox.append(abi.Message(sender=trap.process.pid, body=body, topic=args.topic))
                 target.mailbox_bytes += size
                 _changed(target)
                 return Nothing()
@@ -100,7 +101,7 @@ def publish(machine: Machine, trap: Trap, args: abi.Publish) -> abi.Published:
     size = len(bytes(args.body))
     if size > BODY_BYTES_MAX:
         raise Invalid(f"a publication of {size} bytes: give {BODY_BYTES_MAX} at most, or the path of a file")
-    return abi.Published(subscribers=machine.topics.publish(_topic(args.topic), trap.process.pid, args.body))
+    return abi.Published(subscribers=machine.topics.publish(_topic(args.topic), trap.process.pid, args.body.copy()))
 
 
 async def subscribe(machine: Machine, trap: Trap, args: abi.Subscribe) -> Nothing:

@@ -17,7 +17,7 @@ from typing import Any, final
 import pytest
 from msgspec import Raw, msgpack
 
-from syscalls.calls import clock, context, process
+from syscalls.calls import clock, context, message, process
 from syscalls.calls.process import Exit
 from syscalls.codec import pack
 from syscalls.errors import CLASS_OF, Errno
@@ -302,6 +302,33 @@ def test_a_bomb_that_is_well_formed_and_wide_costs_no_more_than_it_weighs(up: Ke
         with unharmed(up), pytest.raises(CLASS_OF[Errno.EINVAL], match="free-form"):
             link.call(context.APPEND, Raw(args))
         assert peak_bytes(up.child.pid) - peak_before < 200 * MIB
+
+
+def test_a_message_keeps_no_more_than_is_in_it(up: KernelProcess) -> None:
+    """A topic of 12 MiB, taken back in the same arguments, would stay in memory for as long as the message waits."""
+    with up.link() as link:
+        own = link.call(process.SELF, process.Self()).pid
+        said = b"\xa5topic" + msgpack.encode("x" * (12 * MIB)) + b"\xa5topic\xa0"
+        args = Raw(b"\x84\xa3pid" + msgpack.encode(own) + said + b"\xa4body\x01")
+        with unharmed(up):
+            for _ in range(12):
+                link.call(message.SEND, args)
+        for _ in range(12):
+            assert bytes(link.call(message.RECEIVE, message.Receive()).body) == b"\x01"
+
+
+def test_what_a_call_said_goes_when_it_is_answered(up: KernelProcess) -> None:
+    """Not when garbage is sought, which is after some hundreds of calls: of 16 MiB each, there may be."""
+    with up.link() as link, unharmed(up):
+        said = Raw(pack(message.Send(pid=1 << 30, body=Raw(pack(b"x" * (12 * MIB))))))
+        for _ in range(12):
+            with pytest.raises(CLASS_OF[Errno.ESRCH]):
+                link.call(message.SEND, said)
+        own = link.call(process.SELF, process.Self()).pid
+        said = Raw(pack(message.Send(pid=own, body=Raw(pack(b"x" * (12 * MIB))))))
+        for _ in range(12):
+            with pytest.raises(CLASS_OF[Errno.EINVAL], match="a message of"):
+                link.call(message.SEND, said)
 
 
 def peak_bytes(pid: int) -> int:
