@@ -166,7 +166,7 @@ def _assemble(
         contexts=contexts,
         executor=executor,
         pipes=pipes,
-        topics=Topics(),
+        topics=Topics(bytes_max=bounds.mailbox_bytes_max),
         alarms=alarms,
         handles=handles,
         requests=Requests(config.requests, clock=clock, trace=trace, truth=truth, seals=seals, processes=processes),

@@ -108,14 +108,14 @@ async def subscribe(machine: Machine, trap: Trap, args: abi.Subscribe) -> Nothin
     topic, bound = _topic(args.topic), machine.config.bounds.mailbox_messages_max
     if not 1 <= args.queue_max <= bound:
         raise Invalid(f"a queue of {args.queue_max}: give 1 to {bound} (bounds.mailbox_messages_max)")
-    subscription = machine.topics.subscribe(topic, args.queue_max)
+    subscription = machine.topics.subscribe(topic, args.queue_max, trap.process.pid)
     try:
         trap.emit(abi.News(sender=0, seq=machine.topics.published))
         while True:
             await trap.room()
             trap.emit(await subscription.next())
     finally:
-        machine.topics.leave(topic, subscription)
+        machine.topics.leave(topic, subscription, trap.process.pid)
 
 
 def _topic(name: str) -> str:

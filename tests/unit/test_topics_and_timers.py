@@ -70,13 +70,36 @@ async def test_a_publication_reaches_whoever_listens(autojump_clock: trio.testin
 
 
 async def test_who_is_slow_misses_the_oldest_and_is_told(autojump_clock: trio.testing.MockClock) -> None:
-    topics = Topics()
-    slow = topics.subscribe("t", 2)
+    topics = Topics(bytes_max=1 << 20)
+    slow = topics.subscribe("t", 2, 1)
     for n in range(5):
         topics.publish("t", 1, Raw(bytes([n])))
     first, second = await slow.next(), await slow.next()
     assert [bytes(first.body)[0], bytes(second.body)[0]] == [3, 4]
     assert first.missed + second.missed == 3
+
+
+async def test_what_waits_for_one_process_is_bounded_on_all_that_it_listens_to(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """A thousand topics with a full queue each would be gigabytes, in one process's name."""
+    topics = Topics(bytes_max=10_000)
+    one, other, theirs = topics.subscribe("a", 9, 1), topics.subscribe("b", 9, 1), topics.subscribe("b", 9, 2)
+    for n in range(4):
+        topics.publish("a", 1, Raw(bytes([n]) * 4000))
+        topics.publish("b", 1, Raw(bytes([n]) * 4000))
+    assert [bytes((await theirs.next()).body)[0] for _ in range(2)] == [2, 3], "whoever else listens has a bound too"
+    last = await one.next()
+    assert bytes(last.body)[0] == 3 and last.missed == 3
+    assert bytes((await other.next()).body)[0] == 3
+    topics.publish("a", 1, Raw(b"x" * 20_000))
+    topics.publish("a", 1, Raw(b"y"))
+    assert (await one.next()).missed == 1, "what is too large for all of it is missed"
+    topics.leave("a", one, 1)
+    topics.leave("b", other, 1)
+    again = topics.subscribe("a", 9, 1)
+    topics.publish("a", 1, Raw(b"z" * 9000))
+    assert bytes((await again.next()).body)[:1] == b"z", "what waited for one that has left takes no room"
 
 
 async def test_topics_need_a_right_and_are_no_patterns(autojump_clock: trio.testing.MockClock) -> None:
