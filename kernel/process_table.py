@@ -1,8 +1,10 @@
 """The process table: who is alive, who is a zombie, who was here lately."""
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from typing import final
+
+from msgspec.structs import replace
 
 from kernel.accounts.account_record import Account
 from kernel.capability import Capability
@@ -13,12 +15,15 @@ from kernel.watch.trace import Trace
 from syscalls.calls.process import Exit, Kind
 from syscalls.errors import NoSuchProcess, TryAgain
 from syscalls.rights import Right
+from syscalls.wire import NIL
 from syscalls.worker_limits import WorkerLimits
 
 REAPED_KEPT_MAX = 256
 KEPT_FREE = 8
 """One in so many places of a full table is for sessions and tools only: the operator can always come in and look."""
 INIT_PID = 1
+VALUES_BYTES_MAX = 64 << 20
+"""Of what the processes below one program returned and nobody has waited for yet, all together."""
 
 
 @final
@@ -32,6 +37,8 @@ class ProcessTable:
         self._next = INIT_PID
         self.capabilities = Capabilities(clock.now, self._tell)
         self._alive: dict[int, Process] = {}
+        self._values: Counter[int] = Counter()
+        """Bytes of what zombies returned, by program."""
         self._reaped: deque[Process] = deque(maxlen=REAPED_KEPT_MAX)
         self.at_start: list[Callable[[Process], None]] = []
         """Called with each process that has begun."""
@@ -133,8 +140,9 @@ class ProcessTable:
         raise NoSuchProcess(f"no process {pid}, nor was there one lately")
 
     def ended(self, process: Process, exit_: Exit) -> None:
-        """`process` has ended: a zombie for its parent, or reaped at once where nobody will wait."""
-        process.die(exit_)
+        """`process` has ended: a zombie for its parent, or reaped at once where nobody will wait. What it returned is
+        kept for whoever waits, unless too much is kept already: then it has failed."""
+        process.die(self._kept(process, exit_))
         for give_back in self.at_end:
             give_back(process)
         self._trace.event("exit", pid=process.pid, status=exit_.status, code=exit_.code, error=exit_.error)
@@ -146,11 +154,25 @@ class ProcessTable:
         parent.child_changed.ring()
 
     def reap(self, process: Process) -> None:
-        """Forgets a zombie, all but what it printed."""
+        """Forgets a zombie, all but what it printed and how it ended."""
+        if process.exit is not None:
+            self._values[process.program] -= _size(process.exit)
+            if not self._values[process.program]:
+                del self._values[process.program]
+            process.exit = replace(process.exit, value=NIL)
         self._alive.pop(process.pid, None)
         self._reaped.append(process)
         if process.parent is not None:
             process.parent.children.pop(process.pid, None)
+
+    def _kept(self, process: Process, exit_: Exit) -> Exit:
+        size = _size(exit_)
+        kept = self._values[process.program]
+        if kept + size > VALUES_BYTES_MAX:
+            why = f"{process.name} returned {size} bytes, and {kept} are kept that nobody has waited for: wait for some"
+            return replace(exit_, status="failed", code=1, value=NIL, error=why)
+        self._values[process.program] += size
+        return exit_
 
     def adopt(self, process: Process) -> None:
         """Makes process 1 the parent of `process`."""
@@ -174,3 +196,9 @@ class ProcessTable:
                 return True
             above = above.parent
         return False
+
+
+def _size(exit_: Exit) -> int:
+    """Of what it returned; nothing is nothing."""
+    size = len(bytes(exit_.value))
+    return size if size > 1 else 0

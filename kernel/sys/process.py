@@ -177,8 +177,9 @@ async def wait(machine: Machine, trap: Trap, args: abi.Wait) -> abi.Exit:
             child = _ended_child(parent, args.pid)
             if child is not None:
                 assert child.exit is not None
+                exit_ = child.exit
                 machine.processes.reap(child)
-                return child.exit
+                return exit_
             await parent.child_changed.wait()
     raise TimedOut(f"no child ended in {args.timeout_s:g} s; it is still there to be waited for")
 

@@ -340,7 +340,7 @@ class Executor:
             return lost(process)
         finally:
             del self._running[process.pid]
-        return Exit(pid=process.pid, status="done", value=returned.value)
+        return Exit(pid=process.pid, status="done", value=returned.value.copy())
 
     async def _wall(self, process: Process) -> None:
         """The wall-time limit of its account, or of one above it."""

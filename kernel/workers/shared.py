@@ -268,7 +268,7 @@ def _exit_of(process: Process, answer: Answer) -> Exit:
         returned: abi.Returned = parse_answer(abi.Returned, answer.result, name="worker.run")
     except SyscallError as nonsense:
         return failure(process, nonsense)
-    return Exit(pid=process.pid, status="done", value=returned.value)
+    return Exit(pid=process.pid, status="done", value=returned.value.copy())
 
 
 def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:

@@ -69,3 +69,27 @@ async def tries_more(sys: Sys) -> str:
     except PermissionDenied:
         return "refused"
     return "let in"
+
+
+@program
+async def returns(sys: Sys, size: int) -> bytes:
+    return bytes(size)
+
+
+@program
+async def leaves(sys: Sys, count: int) -> list[str]:
+    children = await sys.spawn_many("returns", [(12 << 20,)] * count)
+    while any(each.state != "zombie" for each in await sys.children()):
+        await sys.sleep(0.1)
+    exits = [await sys.call("process.wait", pid=child.pid) for child in children]
+    return sorted(each.status for each in exits)
+
+
+async def test_what_children_return_waits_within_a_bound_and_goes_when_it_is_taken() -> None:
+    """Thousands of children that return 16 MiB each, and are never waited for, would fill the kernel's memory."""
+    async with up(programs={"returns": returns, "leaves": leaves}) as machine:
+        told = await machine.run(leaves, 7, rights=("program:returns spawn", "process:* list", "process:children"))
+        assert told == ["done"] * 5 + ["failed"] * 2
+        table = machine.machine.processes
+        assert not table._values
+        assert all(len(bytes(each.exit.value)) == 1 for each in table._reaped if each.exit is not None)
