@@ -208,8 +208,9 @@ class Duplex:
         self.error(call_id, error.errno, error.message)
 
     def event(self, channel: int, kind: str, data: bytes = b"\xc0") -> None:
-        """Tells the process on `channel` something."""
-        if self.peer.closed is None:
+        """Tells the process on `channel` something; nothing where the other end does not read: so much waits for it
+        already that it would fill our memory."""
+        if self.peer.closed is None and self.peer.unsent_bytes <= self.peer.limits.blob_total_bytes_max:
             self.peer.event(channel, kind, data)
             self.flush()
 

@@ -407,3 +407,11 @@ async def test_a_caller_takes_an_answer_that_is_there_and_still_lets_others_run_
             await link.call(clock.NOW, clock.Now())
         assert scope.cancelled_caught
         nursery.cancel_scope.cancel()
+
+
+def test_events_for_one_that_does_not_read_do_not_pile_up() -> None:
+    """A program could signal its own child, which sleeps, until the kernel's memory is full."""
+    link = Duplex(Peer(TINY_LIMITS, Hello()), None, NoServer(), trio.Event)  # type: ignore[arg-type]
+    for _ in range(TINY_LIMITS.blob_total_bytes_max):
+        link.event(7, "USR1")
+    assert link.peer.unsent_bytes < TINY_LIMITS.blob_total_bytes_max + 100
