@@ -151,8 +151,8 @@ class Binder:
         context.tail, context.tail_first = rest, tail_first
         for at, turn in enumerate(show[1], show[0]):
             context.show(turn, position=at)
-        for ref in refs if resident else ():
-            context.place(ref)
+        if resident:
+            context.place(refs)
         self._index.note(context.principal, {ref.address: ref.slices for ref in refs})
         return refs
 

@@ -1,5 +1,6 @@
 """A conversation in memory: what it shares with its parent, its own pages, its open turns, its window."""
 
+from collections.abc import Sequence
 from typing import final
 
 import trio
@@ -81,11 +82,15 @@ class Context:
             refs = refs[: context.shared] + context.pages
         return refs
 
-    def place(self, ref: Ref) -> None:
-        """Tells the window which page its turns are in now."""
-        for entry in self.window.entries:
-            if entry.kind == "turn" and ref.first <= entry.position < ref.first + max(1, ref.turns):
-                entry.pages = (*entry.pages, ref.address)
+    def place(self, refs: Sequence[Ref]) -> None:
+        """Tells the window which pages its turns are in now, of one or of many."""
+        there: dict[int, list[str]] = {}
+        for ref in refs:
+            for position in range(ref.first, ref.first + max(1, ref.turns)):
+                there.setdefault(position, []).append(ref.address)
+        for entry in self.window.entries if there else ():
+            if entry.kind == "turn" and entry.position in there:
+                entry.pages = (*entry.pages, *there[entry.position])
 
     def show(self, turn: Turn, *, position: int, pages: tuple[str, ...] = ()) -> None:
         """Appends a turn of the conversation to the window."""

@@ -72,23 +72,28 @@ def pending(turns: Sequence[Turn]) -> int:
     for turn in reversed(turns):
         if turn.role != "tool":
             return max(0, len(turn.calls) - results)
-        results += sum(isinstance(part, ToolResult) for part in turn.parts)
+        results += _results(turn)
     return 0
+
+
+def _results(turn: Turn) -> int:
+    return sum(isinstance(part, ToolResult) for part in turn.parts)
 
 
 def cut(turns: Sequence[Turn], *, bytes_max: int, flush: bool) -> tuple[list[Run], int]:
     """The pages that `turns` close, and how many turns they take; the rest stays open. `flush` closes it all."""
     runs: list[Run] = []
-    start, weight = 0, 0
+    start, weight, owed = 0, 0, 0  # `owed` is what `pending` would count anew for each turn
     for end, turn in enumerate(turns):
         size = size_of(turn)
-        if end > start and weight + size > bytes_max and not pending(turns[start:end]):
+        if end > start and weight + size > bytes_max and owed <= 0:
             runs.extend(_close(turns[start:end], bytes_max))
-            start, weight = end, 0
+            start, weight, owed = end, 0, 0
         weight += size
-        if weight >= bytes_max and not pending(turns[start : end + 1]):
+        owed = len(turn.calls) if turn.role != "tool" else owed - _results(turn)
+        if weight >= bytes_max and owed <= 0:
             runs.extend(_close(turns[start : end + 1], bytes_max))
-            start, weight = end + 1, 0
+            start, weight, owed = end + 1, 0, 0
     if flush and start < len(turns):
         runs.extend(_close(turns[start:], bytes_max))
         start = len(turns)

@@ -1,5 +1,6 @@
 """Contexts: durable when append returns, byte-exact, one owner each, forks that copy nothing."""
 
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from kernel.config import TINY_BOUNDS, Bounds
 from kernel.mm.page import join
 from kernel.process import Process
 from kernel.seal import Seals
-from kernel.sys.context import context_close, context_open, context_read, context_stat
+from kernel.sys.context import TURNS_MAX, context_append, context_close, context_open, context_read, context_stat
 from kernel.truth import FILE, Truth
 from syscalls.calls.context import Append, Close, ContextInfo, Open, Read, Stat
 from syscalls.errors import Busy, Invalid, IOFailed, NotFound, TryAgain
@@ -396,3 +397,19 @@ async def test_a_reopened_window_has_the_instructions_and_the_newest_turns() -> 
     assert shown[-1] == turns[-1]
     assert len(shown) < 30
     assert window.gone_turns == len(turns) - len(shown)
+
+
+async def test_many_turns_at_once_are_placed_in_one_walk() -> None:
+    """A walk over the window for each page that they fill held up the kernel for minutes."""
+    bench = Bench(bounds=Bounds(page_tokens_max=64))
+    process = bench.process()
+    handle = await opened(bench, process)
+    began_s = time.process_time()
+    await append(bench, handle, *[user("a")] * TURNS_MAX)
+    assert time.process_time() - began_s < 2
+    held = bench.contexts.get(handle)
+    closed = [entry for entry in held.window.entries if entry.position < held.tail_first]
+    assert len(closed) > TURNS_MAX // 2 and all(len(entry.pages) == 1 for entry in closed)
+    with pytest.raises(Invalid, match="turns at once"):
+        asked = Append(context=handle, turns=(user("a"),) * (TURNS_MAX + 1))
+        await context_append(bench.machine, bench.trap(process, "context.append"), asked)

@@ -1,5 +1,7 @@
 """Pages: nothing is lost between turns and pages, calls stay with their results, large bodies are chains."""
 
+import time
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -117,3 +119,14 @@ def test_slices_cover_the_text_of_a_page() -> None:
     page = (user("a" * 1000), assistant("b" * 700), Turn("user", (Image(b"x"),)))
     assert "".join(slices_of(page)) == text_of(page) == "a" * 1000 + "\n" + "b" * 700
     assert slices_of((Turn("user", (Image(b"x"),)),)) == ()
+
+
+def test_an_exchange_of_many_results_is_cut_in_a_time_that_grows_with_it() -> None:
+    """To count anew for each what is still owed took minutes for what one call may bring."""
+    calls = Turn("assistant", tuple(ToolCall("t", {}, str(n)) for n in range(20_000)))
+    results = [Turn("tool", (ToolResult("x" * 40, "t", str(n)),)) for n in range(20_000)]
+    began_s = time.process_time()
+    assert cut([calls, *results[:-1]], bytes_max=2048, flush=False) == ([], 0), "it waits for the last"
+    runs, taken = cut([calls, *results, *results[:200]], bytes_max=2048, flush=False)
+    assert time.process_time() - began_s < 3
+    assert len(runs[0].turns) == 20_001 and taken > 20_001
