@@ -142,7 +142,8 @@ class ProcessTable:
     def ended(self, process: Process, exit_: Exit) -> None:
         """`process` has ended: a zombie for its parent, or reaped at once where nobody will wait. What it returned is
         kept for whoever waits, unless too much is kept already: then it has failed."""
-        process.die(self._kept(process, exit_))
+        exit_ = self._kept(process, exit_)
+        process.die(exit_)
         for give_back in self.at_end:
             give_back(process)
         self._trace.event("exit", pid=process.pid, status=exit_.status, code=exit_.code, error=exit_.error)

@@ -316,7 +316,7 @@ APPEND = Row(
         costs="The bytes of the turns, until the context is dropped; pages, windows and forks cost no more.",
         errors=(
             (Errno.EBUSY, "the context is at another version than expect_version."),
-            (Errno.EINVAL, "a turn has no parts."),
+            (Errno.EINVAL, "a turn has no parts, or there are more than 32768 of them."),
             (Errno.ENOENT, "there is no such context, or it was closed meanwhile."),
             (Errno.EQUOTA, "the account, or one above it, may not store so many bytes more; nothing was added."),
             (Errno.EWINDOW, "system turns, which are never evicted, that can never fit the window."),

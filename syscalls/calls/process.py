@@ -125,9 +125,9 @@ class Exit(Result, frozen=True, kw_only=True):
     """How a process ended.
 
     `status` is `done`, `failed`, `killed`, `terminated`, `over_quota`, `over_limit` (`error` names the limit of its
-    worker), `timed_out` or `worker_lost`; `value` is what
-    the program returned (msgpack), `error` the sentence for people. `code` is its exit code for shells: 0, 1, 128 +
-    signal.
+    worker), `timed_out` or `worker_lost`; `value` is what the program returned (msgpack), `error` the sentence for
+    people. `code` is its exit code for shells: 0, 1, 128 + signal. Of what the processes below one program return
+    64 MiB are kept until somebody waits for them; one that returns more than that leaves room for has failed.
     """
 
     pid: int
@@ -274,7 +274,8 @@ SPAWN = Row(
             (Errno.EPERM, "a right is asked for that the caller lacks; the message names it."),
             (
                 Errno.EINVAL,
-                "a path without a name, a budget below zero, no right, packages in no folder, tier files and shared.",
+                "a path without a name, a budget below zero, no right, more than 256 rights or 64 with a wildcard in "
+                "their midst, packages in no folder, tier files and shared.",
             ),
             (Errno.EAGAIN, "the process table is full (bounds.processes_max)."),
             (

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -75,10 +76,17 @@ async def test_what_private_trees_hold_is_counted_in_the_next_life(tmp_path: Pat
             assert await _principals_bytes(sys, principal) == 0
 
 
-async def test_a_private_tree_is_counted_however_deep_it_is(tmp_path: Path) -> None:
+@pytest.fixture
+def deep(tmp_path: Path) -> Iterator[Path]:
+    """A folder in which trees grow that pytest itself cannot remove."""
+    yield tmp_path
+    subprocess.run(["rm", "-rf", tmp_path], check=True)
+
+
+async def test_a_private_tree_is_counted_however_deep_it_is(deep: Path) -> None:
     """Deeper than Python calls itself, and by renaming deeper than a path is long: a program could keep the kernel from
     ever booting again."""
-    with kernel_up(config=CONFIG, folder=tmp_path) as kernel:
+    with kernel_up(config=CONFIG, folder=deep) as kernel:
         async with connect(kernel.socket) as sys:
             principal = (await sys.self()).principal
             for top in ("~/a", "~/b"):
@@ -88,11 +96,10 @@ async def test_a_private_tree_is_counted_however_deep_it_is(tmp_path: Path) -> N
             await sys.files.write("~/a" + "/d" * 1499 + "/f", b"x" * 1000)
             await sys.files.rename("~/a", "~/b" + "/d" * 1499 + "/a")
             await sys.files.write("~/f", b"x" * 10)
-    (tmp_path / "state/files" / principal / "link").symlink_to("/")
-    with kernel_up(config=CONFIG, folder=tmp_path) as kernel:
+    (deep / "state/files" / principal / "link").symlink_to("/")
+    with kernel_up(config=CONFIG, folder=deep) as kernel:
         async with connect(kernel.socket) as sys:
             assert await _principals_bytes(sys, principal) == 1010
-    await trio.run_process(["rm", "-rf", tmp_path / "state/files"])
 
 
 async def _principals_bytes(sys: Sys, principal: str) -> int:
