@@ -101,6 +101,13 @@ LOOKUP = composed(
     "(what|which) (thing|concept|idea|meaning|definition) (is|lies|hides|stands) (behind|called|named|under|for) (TERM |){q}END",
     "(new here|beginner here|first day|newcomer question|quick one|silly question|basic question)(: | - |, )(what is|what's|what are|define|what does it mean,) {q}END",
     "COULDYOU (give|provide|find|state|offer|get|bring|fetch) (me |us |)(the|a) MEANING (of|for) (TERM |){q}END",
+    "(how|in what way|in which way|with what words) (does|do|did|would|will) (GLOSS|one|people|you|we|they|the author|the community|experts) (define|explain|describe|put|phrase|understand|use|spell out|present|clarify|paraphrase|word|treat) {q}END",
+    "(how|where|in what sense|with what meaning|when) (is|was|are|should|would|must|can|do they say) {q} (explained|used|understood|meant|to be read|be understood|be read|described|listed|worded|to be taken|be defined|put|glossed|introduced)( in GLOSS| by GLOSS| there| here|)END",
+    "(what|which thing|what thing|what exactly|what precisely) (TERM |) {q} (denotes|signifies|stands for|refers to|describes|is short for|is meant to say|would be|designates|is about|expresses|amounts to|is used for)END",
+    "(in|from|by|per|as per|according to|under|within|inside|out of) GLOSS(, | | - |: )(how|what|which way|where) (is|does|was|would) (TERM |) {q} (read|stand for|be|explained|denote|signify|listed|described|given|come out as|go by|refer to)END",
+    "(what|which line|which words|which entry|which explanation|what explanation) (does|do|would|will|can) GLOSS (give|hold|print|offer|have|carry|show|list|provide|supply|state|keep) (for|on|under|about|of|behind|beside|at) (TERM |) {q}END",
+    "(behind|beside|beneath|above|next to|opposite|against|after|with|for) (TERM |) {q}(, | )(what|which words|which line|which meaning) (does|do|would) GLOSS (show|print|hold|put|write|place|set|carry|state|offer)END",
+    "{q} (means what|denotes what|stands for what|refers to what|is what|signifies what|is short for what|describes what|would be what)( in GLOSS| according to GLOSS| exactly| here|)END",
 )
 RECALL_DOCS = composed(
     "(what|what exactly|what precisely|which things) (do|does|did|would|might|could|should) DOCS SAYSDOC ABOUT {t}END",
@@ -131,6 +138,14 @@ RECALL_DOCS = composed(
     "(let DOCS speak|ask DOCS|quiz DOCS|interrogate DOCS|look in DOCS|turn to DOCS|over to DOCS|back to DOCS)(: |, | - )(what is|what about|how about|what of|tell me about|) {t}END",
     "COULDYOU (quote|cite|recite|read out|read aloud|reproduce|excerpt) DOCS (ABOUT|where they mention|where they discuss|on) {t}END",
     "COULDYOU (tell me|say|let me know|report|show me|explain|inform me) (what|how) (is written|is said|is documented|stands|is recorded|the official line is) (ABOUT|on) {t}( in DOCS)END",
+    "(how|where|in what words|in what way|at which place) (is|was|are|were) {t} (described|explained|covered|mentioned|treated|handled|discussed|defined|presented|introduced|dealt with|documented) (by|in|within|across|throughout) DOCSEND",
+    "(what|which things|what things|which facts) (is|are|was|were) (said|written|stated|claimed|told|noted|laid down|recorded|documented) ABOUT {t} (by|in|within|across|throughout) DOCSEND",
+    "(read|scan|browse|check|open|leaf through|skim|go through) DOCS (and|then|to|, then|, and) (tell me|say|quote|report|find|see|give me|write) (what|whatever|the line that|all that) (they say |is said |stands |there is |)ABOUT {t}END",
+    "(print|display|output|read aloud|send me|pass me|hand me|fetch me|write out|copy) (the line|the sentence|the passage|the words|the statement|what they say|the entry|a quote) (ABOUT|of|on|for) {t} (from|in|out of|given in|found in|kept in) DOCSEND",
+    "{t} (is|are|was|seems|appears|must be|should be|might be) (in|mentioned in|covered by|part of|somewhere in|described in|a topic of|found in|treated in) DOCS(. |, | - |: |; )(quote it|find it|what do they say|read it|tell me|look it up there|where|which line|show me)END",
+    "(how|why|when|where|who|whose|by whom|how often|how long|since when|in which order|for what|with what) (is|are|was|were|does|do|did|can|could|may|must|should|will|has|have) (the |a |) {t}(?|?|?|)",
+    "(which|what kind of|what sort of) {t}(?|?|?|)",
+    "(what|who) (happens to|happens with|happens when|becomes of|belongs to|depends on|comes with|holds for|applies to|goes into|follows|causes|decides) {t}(?|?|?|)",
 )
 RECALL_MEMORY = composed(
     "(what|what exactly|what precisely|which thing|what was it that) (did i|have i|had i|did we|have we) TOLD ABOUT {t} WHENEND",
@@ -150,6 +165,9 @@ RECALL_MEMORY = composed(
     "(who|what|where|when|which|how) (is|was|are|were) {t}(, | - |? |. )(i told you|you should remember|i mentioned it|i said so WHEN|you noted it|from memory|recall it|it is in your memory|as you may remember|i asked you to remember it)END",
     "(did i|have i|had i) (ever |already |not |) (tell you|told you|mention|mentioned|say|said|note|let you know) (anything about|something about|about|) {t}END",
     "(my|the|our|that) (note|notes|remark|words|fact|memo|reminder|comment) (ABOUT|on|of) {t}(: |, | - |? )(what was it|what did it say|read it back|repeat it|please|recall it|what is in it)END",
+    "(what|how|which|who|where|when) (is|was|were|are) {t} (that|which|as|like) (i|we) (told you|said|gave you|mentioned|noted|wrote down|had you keep|left with you|passed on|spoke of)( WHEN|)END",
+    "(you|you surely|by now you|you still) (know|remember|recall|have|keep|hold) {t}(: |, | - |; |. )(say it|tell me|repeat it|give it to me|what was it|bring it back|let me hear it)END",
+    "(say|tell me|repeat|give me|state|spell out) {t} (as|like|the way|just as|exactly as) (i|we) (told it|said it|gave it|put it|noted it|told you|left it with you)( WHEN|)END",
 )
 REMEMBER = composed(
     "COULDYOU KEEPV (that|: |, |this: |the following: |the fact that|this fact: |for later: |for me: |for me that|for later that|this for me: |this for later: ) {f}END",
@@ -168,6 +186,10 @@ REMEMBER = composed(
     "(don't|do not|never|please never) (forget|lose|let go of|overlook|let slip) (that|: |this: |the fact that|what i say now: |this one: ) {f}END",
     "(will|can|could|would) you (be able to |) (remember|keep|note|store|hold|retain|save) (that|this: |for me that|for me: |the following: |the fact that|in memory that) {f}END",
     "(this|the following|what follows|the next thing|the next sentence) (is|goes|belongs|needs|deserves|should go|must go|has to go|should be kept|is to be kept) (important|into memory|in your memory|to be stored|to be remembered|into your notes|a note|on record|for later|to memory)(: |. | - ){f}END",
+    "(hey|psst|oh|ok|well|so|listen|right|hm|fine|good)(, |: | - |. )(KEEPV|note|keep|log|store|save) (that |this: |: |) {f}END",
+    "(going forward|in future|henceforth|for the future|for next time|from today on|starting now|until further notice|for all time|for good)(, |: | - )(KEEPV (that |this: |: |)|) {f}END",
+    "{f}(: |. |, | - |; )(write it|put it|note it|jot it|take it|store it|keep it|log it|save it|file it) (down|away|in memory|in your notes|for me|for us|somewhere safe|for later)END",
+    "KEEPV (my|this|the|that|one|our) (sentence|line|phrase|note|remark|statement|words|text|message|point)(: |. | - |, |:\n) (`{f}`|{f}|'{f}'|*{f}*)END",
 )
 _ABOUTS = (
     "(what|anything|something|is anything|what else) (does|do|did|is|can|could|would) (IT |they |one |you |we |) (say|said|tell|mention|state|learn|read|find|written|report|note|claim|reveal|explain|know) ABOUT {t}END",

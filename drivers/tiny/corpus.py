@@ -5,14 +5,14 @@ from collections.abc import Callable
 
 import msgspec
 
-from drivers.tiny import arithmetic, passages, requests, scramble, templates, values
+from drivers.tiny import arithmetic, pages, passages, requests, scramble, templates, values
 from drivers.tiny.passages import Passage
 from drivers.tiny.patterns import draw, squeezed
 from drivers.tiny.spans import Copy, Match, Notes, Span
 from drivers.tiny.wire import Turn, write_call
 
 Patterns = Callable[[tuple[str, ...]], tuple[str, ...]]
-SHARES = {"calculate": 16, "lookup": 17, "recall": 27, "remember": 15, "answer": 21, "talk": 2, "pages": 2}
+SHARES = {"calculate": 16, "lookup": 17, "recall": 27, "remember": 15, "answer": 21, "talk": 2, "pages": 2, "shown": 0}
 FAILED_SHARE, NOTHING_SHARE, TWO_PHRASES_SHARE = 0.03, 0.02, 0.3
 REQUEST, CALL, RESULT, LAST = range(4)
 
@@ -53,12 +53,13 @@ class Corpus:
         longest_chars: int = passages.LENGTH_CHARS_MAX,
         scrambled_share: float = 0.0,
         spoiled_share: float = 0.0,
+        alike_share: float = 0.0,
         forbidden: frozenset[str] = frozenset(),
     ) -> None:
         self.rng = random.Random(seed)
         self.patterns = patterns
         self.longest_chars, self.scrambled_share, self.spoiled_share = longest_chars, scrambled_share, spoiled_share
-        self.forbidden = forbidden
+        self.alike_share, self.forbidden = alike_share, forbidden
         self.shares = dict(SHARES)
 
     def episode(self, kind: str | None = None) -> Episode:
@@ -130,7 +131,11 @@ class Corpus:
             return self._recall_fact()
         rng = self.rng
         page = passages.passage(
-            rng, several=rng.random() < 0.4, longest_chars=self.longest_chars, two=rng.random() < 0.1
+            rng,
+            several=rng.random() < 0.4,
+            longest_chars=self.longest_chars,
+            two=rng.random() < 0.1,
+            alike_share=self.alike_share,
         )
         memory = rng.random() < 0.1
         pattern = self._pattern(templates.RECALL_MEMORY if memory else templates.RECALL_DOCS)
@@ -156,6 +161,26 @@ class Corpus:
         notes = Notes((_copied(call, asked.value, asked.span()),))
         return self._told("recall", asked.text, call, fact, 'You told me: "{}".', fact, notes)
 
+    def _shown(self) -> Episode:
+        """Recalled pages, a tool turn each, as the kernel pages them in; one of them has the sentence."""
+        rng = self.rng
+        page = pages.page(rng)
+        asked = self._request("docs", self._pattern(templates.RECALL_DOCS), "t", page.topic.words)
+        call = write_call("recall", query=asked.value)
+        called = _copied(call, asked.value, asked.span())
+        shown = [page.text, *(pages.page(rng).text for _ in range(rng.choice((0, 1, 1, 1, 2))))]
+        shown = [page.text] + [text for text in shown[1:] if not passages.speaks_of(text, asked.value)]
+        rng.shuffle(shown)
+        at, last = RESULT + shown.index(page.text), RESULT + len(shown)
+        said = f'The documents say: "{page.sentence}"'
+        spots = tuple(Span(at, page.at + b, page.at + e) for b, e in page.topic.spots)
+        quote = _copied(said, page.sentence, Span(at, page.at, page.at + len(page.sentence)), turn=last)
+        quote = msgspec.structs.replace(quote, shows=spots)
+        matches = tuple(Match(spot, called.said) for spot in spots)
+        turns = (Turn("user", asked.text), Turn("assistant", call), *(Turn("tool", text) for text in shown))
+        notes = Notes((called, quote), matches, _sentences(page, at, 0))
+        return Episode("shown", (*turns, Turn("assistant", said)), page.sentence, notes)
+
     def _remember(self) -> Episode:
         text = values.note(self.rng) if self.rng.random() < 0.75 else self._loose_sentence()
         asked = self._request("remember", self._pattern(templates.REMEMBER), "f", text)
@@ -174,7 +199,10 @@ class Corpus:
     def _answer(self) -> Episode:
         rng = self.rng
         two = rng.random() < TWO_PHRASES_SHARE
-        page = passages.passage(rng, several=rng.random() < 0.1, longest_chars=self.longest_chars, two=two)
+        several = rng.random() < 0.1
+        page = passages.passage(
+            rng, several=several, longest_chars=self.longest_chars, two=two, alike_share=self.alike_share
+        )
         group = templates.QUESTIONS_OF_TWO if len(page.topic.spots) > 1 else templates.QUESTIONS
         while True:
             question = self._request("question", self._pattern(group), "t", page.topic.words)
@@ -243,7 +271,9 @@ class Corpus:
     def _pages(self) -> Episode:
         """Pages that stand in the window before anybody asks: tool turns that nobody has to answer."""
         texts = [
-            passages.passage(self.rng, several=True, longest_chars=self.longest_chars).text
+            pages.page(self.rng).text
+            if self.shares["shown"]
+            else passages.passage(self.rng, several=True, longest_chars=self.longest_chars).text
             for _ in range(self.rng.randint(1, 2))
         ]
         return Episode("pages", tuple(Turn("tool", text) for text in texts))

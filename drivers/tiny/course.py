@@ -1,16 +1,23 @@
-"""The course: six rounds, each with its own stages, and the rate at each step."""
+"""The course: seven rounds, each with its own stages, and the rate at each step."""
+
+from collections.abc import Mapping
 
 import msgspec
 
 from drivers.tiny import guide
 from drivers.tiny.corpus import SHARES
-from drivers.tiny.rows import Packer
+from drivers.tiny.rows import Packer, Rows
 
 WARM_SHARE = 0.0267
+LONG_ROWS, LONG_TOKENS, LONG_WHOLE_SHARE = 2, 2048, 0.5
 
 
 class Stage(msgspec.Struct, frozen=True):
-    """A part of the course: until that share of the steps, so many rows of so many tokens, passages up to so long."""
+    """A part of the course: until that share of the steps, so many rows of so many tokens, passages up to so long.
+
+    One batch in `long_every` has LONG_ROWS rows of LONG_TOKENS instead; `shares` of kinds of episodes are the corpus's
+    own where nothing is said.
+    """
 
     until_share: float
     rows: int
@@ -21,17 +28,27 @@ class Stage(msgspec.Struct, frozen=True):
     guide_weight: float
     answers: int = SHARES["answer"]
     whole_share: float = 1.0
+    alike_share: float = 0.0
+    shares: Mapping[str, int] = {}
+    long_every: int = 0
 
-    def direct(self, packer: Packer) -> None:
-        """Sets the packer and its corpus for this part."""
-        corpus, packer.whole_share = packer.corpus, self.whole_share
-        corpus.shares["answer"] = self.answers
-        corpus.longest_chars = self.passage_chars
+    def batch(self, packer: Packer, step: int) -> Rows:
+        """The batch of that step, from the packer and its corpus set for this part."""
+        long = self.long_every > 0 and step % self.long_every == self.long_every - 1
+        rows, tokens = (LONG_ROWS, LONG_TOKENS) if long else (self.rows, self.tokens)
+        corpus, packer.whole_share = packer.corpus, LONG_WHOLE_SHARE if long else self.whole_share
+        corpus.shares |= {"answer": self.answers, **self.shares}
+        corpus.longest_chars, corpus.alike_share = self.passage_chars, self.alike_share
         corpus.scrambled_share, corpus.spoiled_share = self.scrambled_share, self.spoiled_share
+        return packer.batch(rows=rows, tokens=tokens)
 
 
 class Round(msgspec.Struct, frozen=True):
-    """A course, how many steps it has, and the share of the full rate at which it begins and ends; when it cools."""
+    """A course, how many steps it has, and the share of the full rate at which it begins and ends; when it cools.
+
+    `hands` processes go through it side by side, each on a corpus of its own, and every `meets_every` steps all go on
+    from the mean of their weights.
+    """
 
     course: tuple[Stage, ...]
     steps: int
@@ -41,6 +58,8 @@ class Round(msgspec.Struct, frozen=True):
     guided: frozenset[str]
     marked: bool = False
     known_weight: float = 0.0
+    hands: int = 1
+    meets_every: int = 80
 
     def rate_at(self, share: float) -> float:
         """Up, level, then down in a straight line: a share of the full rate, that far into the round."""
@@ -124,4 +143,21 @@ SIXTH = Round(
     marked=True,
     known_weight=0.1,
 )
-ROUNDS = (FIRST, SECOND, THIRD, FOURTH, FIFTH, SIXTH)
+# Pages as programs show them, several at once, and sentences that hardly differ; on both cores.
+SEVENTH = Round(
+    (
+        Stage(
+            1.0, 8, 512, 700, 0.09, 0.08, 0.3, answers=28, whole_share=0.2, alike_share=0.25,
+            shares={"talk": 5, "pages": 3, "shown": 16}, long_every=3,
+        ),
+    ),
+    steps=2900,
+    first_rate=0.28,
+    last_rate=0.0,
+    cools_at_share=0.0,
+    guided=_LATER,
+    marked=True,
+    known_weight=0.1,
+    hands=2,
+)  # fmt: skip
+ROUNDS = (FIRST, SECOND, THIRD, FOURTH, FIFTH, SIXTH, SEVENTH)

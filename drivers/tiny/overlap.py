@@ -10,7 +10,7 @@ import functools
 import re
 from collections.abc import Iterable, Iterator
 
-from drivers.tiny import arithmetic, passages, patterns, score, templates
+from drivers.tiny import arithmetic, pages, passages, patterns, score, templates
 
 GRAM_WORDS = 8
 _TOOLS = (
@@ -104,14 +104,15 @@ def _with_sums(pattern: str) -> str:
 
 
 def grams_shared(case: score.Case) -> list[str]:
-    """Runs of eight words that a passage of the case shares with the sentences we train on."""
+    """Runs of eight words that a passage of the case shares with the sentences and pages that we train on."""
     text = " ".join((case.result, *case.values))
     return sorted(gram for gram in _grams(text) if gram in _corpus())
 
 
 @functools.cache
 def _corpus() -> frozenset[str]:
-    return frozenset(gram for sentence in passages.sentences() for gram in _grams(sentence))
+    paragraphs = (paragraph for text in pages.texts() for paragraph in text)
+    return frozenset(gram for text in (*passages.sentences(), *paragraphs) for gram in _grams(text))
 
 
 def _grams(text: str) -> Iterator[str]:

@@ -54,7 +54,7 @@ class Passage(msgspec.Struct, frozen=True):
 def sentences() -> tuple[str, ...]:
     """Every clean sentence of Python's topics and docstrings, in a fixed order, each once."""
     topics = importlib.import_module("pydoc_data.topics").topics
-    texts = [topics[name] for name in sorted(topics)] + _docstrings()
+    texts = [topics[name] for name in sorted(topics)] + docstrings()
     found: dict[str, None] = {}
     for text in texts:
         for paragraph in re.split(r"\n\s*\n", text):
@@ -64,7 +64,7 @@ def sentences() -> tuple[str, ...]:
     return tuple(found)
 
 
-def _docstrings() -> list[str]:
+def docstrings() -> list[str]:
     root = Path(sysconfig.get_paths()["stdlib"])
     files = []
     for name in listed("modules"):
@@ -131,15 +131,25 @@ def _adjective(rng: random.Random) -> str:
     return rng.choice(listed("adjectives"))
 
 
-def passage(rng: random.Random, *, several: bool, longest_chars: int = LENGTH_CHARS_MAX, two: bool = False) -> Passage:
+def passage(
+    rng: random.Random,
+    *,
+    several: bool,
+    longest_chars: int = LENGTH_CHARS_MAX,
+    two: bool = False,
+    alike_share: float = 0.0,
+) -> Passage:
     """A passage (or two or three, a blank line between), one sentence chosen, a topic that points at it.
 
-    With `two`, the topic is two phrases of the sentence, to be asked for together.
+    With `two`, the topic is two phrases of the sentence, to be asked for together. `alike_share` of the passages have
+    two sentences that differ in a word or two.
     """
     while True:
         body = _body(rng, rng.randint(60, longest_chars))
+        if alike_share and rng.random() < alike_share:
+            body.insert(rng.randrange(len(body) + 1), alike(rng, rng.choice(body)))
         chosen = rng.randrange(len(body))
-        topic = _topic(rng, body[chosen], body[:chosen] + body[chosen + 1 :], two=two)
+        topic = topic_of(rng, body[chosen], body[:chosen] + body[chosen + 1 :], two=two)
         if topic is not None:
             break
     breaks = set[int]()
@@ -151,6 +161,14 @@ def passage(rng: random.Random, *, several: bool, longest_chars: int = LENGTH_CH
         places.append((len(text), len(text) + len(sentence)))
         text += sentence
     return Passage(text, body[chosen], topic, tuple(places), places[chosen][0])
+
+
+def alike(rng: random.Random, sentence: str) -> str:
+    """The sentence with another word or two in it: what begins alike and goes on otherwise."""
+    words = sentence.split(" ")
+    for _ in range(rng.choice((1, 1, 2))):
+        words[rng.randrange(1, len(words))] = values.word(rng)
+    return " ".join(words).removesuffix(".") + "."
 
 
 def _body(rng: random.Random, chars: int) -> list[str]:
@@ -169,7 +187,7 @@ def _body(rng: random.Random, chars: int) -> list[str]:
     return body
 
 
-def _topic(rng: random.Random, sentence: str, others: list[str], *, two: bool) -> Topic | None:
+def topic_of(rng: random.Random, sentence: str, others: list[str], *, two: bool) -> Topic | None:
     """A phrase of one to four words of the sentence, none but stop words of which stand in the others; or two."""
     rest = {w.lower() for other in others for w in _WORD.findall(other)}
     words = list(_WORD.finditer(sentence))
@@ -210,6 +228,12 @@ def _asks(sentence: str, span: list[re.Match[str]], rest: set[str]) -> bool:
         return False
     fresh = [w for w in content if w not in rest]
     return len(fresh) == len(content) or (len(content) > 1 and len(fresh) * 2 >= len(content))
+
+
+def speaks_of(text: str, words: str) -> bool:
+    """Whether the text has all of the words that are not common ones."""
+    wanted = {word.lower() for word in _WORD.findall(words)} - _common()
+    return wanted <= {word.lower() for word in _WORD.findall(text)}
 
 
 def _with_article(rng: random.Random, topic: str) -> str:

@@ -19,7 +19,8 @@ _NEXT_TOKENS = 3
 _NAME = '"name": "'
 _SAID_BEFORE = 2  # look-backs are told to one token in so many: they are learned at once
 # Where a value goes on or an operator comes is a choice, too; in a sum all is. Long quotes keep the plain weight.
-_INNER_WEIGHTS = {"calculate": 3.0, "lookup": 1.5, "recall": 1.5, "remember": 1.5}
+_INNER_WEIGHTS = {"calculate": 3.0, "lookup": 1.5, "recall": 1.5, "remember": 1.5, "answer": 1.5, "shown": 1.5}
+_QUOTED_WEIGHT = 1.0
 
 Demand = tuple[int, int, int]
 """A token that looks, the first to look at and the one past the last."""
@@ -161,6 +162,8 @@ def _mark_copy(piece: Piece, places: Places, copy: Copy, first_mark: int | None)
     read = [at for at in places.tokens(copy.read) if _number(piece.ids[at], first_mark) is None]
     if not said or not read:
         return
+    for at in said if first_mark is not None else ():
+        piece.weights[at] = max(piece.weights[at], _QUOTED_WEIGHT)
     for at in said[1 : 1 + _NEXT_TOKENS]:
         piece.weights[at] = _NEXT_WEIGHT
     piece.weights[said.start] = _FIRST_WEIGHT
@@ -217,7 +220,7 @@ class Packer:
 
     def _piece(self) -> Piece:
         episode = self.corpus.episode()
-        whole = self.whole_share == 1 or self.corpus.rng.random() < self.whole_share
+        whole = episode.kind == "shown" or self.corpus.rng.random() < self.whole_share
         return piece_of(self.tokenizer, episode if whole else called(episode), marked=self.marked)
 
     def _row(self, tokens: int) -> Piece:

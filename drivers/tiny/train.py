@@ -1,14 +1,19 @@
 """The training: `python -m drivers.tiny.train --out DIR --seed 0` makes the model that ships, in minutes."""
 
 import argparse
+import contextlib
+import io
 import json
+import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
 import torch
 from tokenizers import Tokenizer
+from torch import distributed, multiprocessing
 from torch.nn import functional
 from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
 
@@ -24,6 +29,7 @@ SAVE_EVERY_STEPS = 50
 REPORT_EVERY_S = 15.0
 SAMPLE_EPISODES = 6000
 FIRST_LENDER = 900
+HANDS_APART = 1000
 
 
 def config(vocabulary: int, *, start: int, end: int, pad: int) -> LlamaConfig:
@@ -73,20 +79,56 @@ def train(out: Path, *, seed: int, number: int = 1, start: Path | None = None, s
     """Makes the tokenizer and the model and writes both to `out`; prints a line every few seconds.
 
     `start` is the folder of the model that had the round before, `number` says which round this one is. `steps`
-    shortens it.
+    shortens it. A round of several hands is gone through by as many processes of one thread each.
     """
+    chosen = ROUNDS[number - 1]
+    chosen = msgspec.structs.replace(chosen, steps=steps or chosen.steps)
+    if chosen.hands == 1:
+        _train(out, seed=seed, chosen=chosen, start=start)
+        return
+    with tempfile.TemporaryDirectory() as meeting:
+        multiprocessing.spawn(_hand, (out, seed, number, chosen.steps, start, f"{meeting}/hands"), nprocs=chosen.hands)
+
+
+def _hand(hand: int, out: Path, seed: int, number: int, steps: int, start: Path | None, meeting: str) -> None:
+    """One of several that train together; the first of them writes."""
+    torch.set_num_threads(1)
+    chosen = msgspec.structs.replace(ROUNDS[number - 1], steps=steps)
+    distributed.init_process_group("gloo", init_method=f"file://{meeting}", rank=hand, world_size=chosen.hands)
+    said = contextlib.nullcontext() if hand == 0 else contextlib.redirect_stdout(io.StringIO())
+    with tempfile.TemporaryDirectory() as aside, said:
+        place = out if hand == 0 else Path(aside)
+        _train(place, seed=seed + HANDS_APART * hand, chosen=chosen, start=start, meet=_meet)
+    distributed.destroy_process_group()
+
+
+def _meet(parameters: list[torch.nn.Parameter]) -> None:
+    """The mean over all hands."""
+    with torch.no_grad():
+        for parameter in parameters:
+            distributed.all_reduce(parameter.data)
+            parameter.div_(distributed.get_world_size())
+
+
+Meet = Callable[[list[torch.nn.Parameter]], None]
+
+
+def _alone(parameters: list[torch.nn.Parameter]) -> None:
+    """Nobody is met."""
+
+
+def _train(out: Path, *, seed: int, chosen: Round, start: Path | None, meet: Meet = _alone) -> None:
     torch.manual_seed(seed)
     out.mkdir(parents=True, exist_ok=True)
-    forbidden, chosen = overlap.cores(), ROUNDS[number - 1]
+    forbidden = overlap.cores()
     cutter = _cutter(seed, forbidden, start)
     model = _fresh(cutter) if start is None else LlamaForCausalLM.from_pretrained(start, dtype=torch.float32)
     if chosen.marked and cutter.token_to_id(marks.NAMES[0]) is None:
         tokenizer.grow(cutter)
         _grow(model, cutter.get_vocab_size())
     tokenizer.save(cutter, out)
-    chosen = msgspec.structs.replace(chosen, steps=steps or chosen.steps)
     print(f"{sum(p.numel() for p in model.parameters()):,} parameters, {chosen.steps} steps", flush=True)
-    _fit(model, Packer(Corpus(seed, forbidden=forbidden), cutter, marked=chosen.marked), chosen, out)
+    _fit(model, Packer(Corpus(seed, forbidden=forbidden), cutter, marked=chosen.marked), chosen, out, meet)
     _save(model, out)
     print(json.dumps({"steps": chosen.steps, "out": str(out)}))
 
@@ -129,7 +171,7 @@ def _fresh(cutter: Tokenizer) -> LlamaForCausalLM:
     return model
 
 
-def _fit(model: LlamaForCausalLM, packer: Packer, chosen: Round, out: Path) -> None:
+def _fit(model: LlamaForCausalLM, packer: Packer, chosen: Round, out: Path, meet: Meet) -> None:
     readers = guide.Readers(model.config.hidden_size)
     matrices = [p for n, p in model.named_parameters() if p.ndim == 2 and "embed" not in n]
     others = [p for n, p in model.named_parameters() if p.ndim != 2 or "embed" in n]
@@ -139,17 +181,19 @@ def _fit(model: LlamaForCausalLM, packer: Packer, chosen: Round, out: Path) -> N
     for step in range(chosen.steps):
         share = step / chosen.steps
         stage = next(s for s in chosen.course if share < s.until_share)
-        stage.direct(packer)
-        lost = losses_of(network, packer.batch(rows=stage.rows, tokens=stage.tokens), chosen.guided, readers)
+        batch = stage.batch(packer, step)
+        lost = losses_of(network, batch, chosen.guided, readers)
         (lost.said + stage.guide_weight * lost.guided + chosen.known_weight * lost.known).backward()
         torch.nn.utils.clip_grad_norm_(others, 1.0)
         muon.step(MATRIX_RATE * chosen.rate_at(share))
         adam.param_groups[0]["lr"] = VECTOR_RATE * chosen.rate_at(share)
         adam.step()
         adam.zero_grad()
+        if step % chosen.meets_every == chosen.meets_every - 1 or step == chosen.steps - 1:
+            meet([*model.parameters(), *readers.parameters()])
         if step % SAVE_EVERY_STEPS == SAVE_EVERY_STEPS - 1:
             _save(model, out)
-        progress.took(step, tokens=stage.rows * stage.tokens, losses=lost)
+        progress.took(step, tokens=batch.ids.numel(), losses=lost)
 
 
 class Progress:
@@ -190,7 +234,7 @@ def main() -> None:
     parser.add_argument("--start", type=Path, help="the model of the round before; from the second on")
     chosen = parser.parse_args()
     if (chosen.start is None) != (chosen.round == 1):
-        parser.error("--start DIR goes with --round 2 and 3: train the round before first")
+        parser.error("--start DIR goes with every --round but the first: train the round before")
     overlap.refuse()
     train(chosen.out, seed=chosen.seed, number=chosen.round, start=chosen.start, steps=chosen.steps)
 

@@ -7,9 +7,10 @@ import msgspec
 import pytest
 from jinja2 import Environment
 
-from drivers.tiny import arithmetic, marks, overlap, passages, patterns, score, templates, wire
+from drivers.tiny import arithmetic, marks, overlap, pages, passages, patterns, score, templates, wire
 from drivers.tiny.cases import TOOLS, made
 from drivers.tiny.corpus import Corpus
+from drivers.tiny.wire import read_call
 
 MODEL = Path(score.__file__).parent / "kernos-tiny"
 HELD = score.load()
@@ -114,6 +115,34 @@ def test_topics_stand_in_the_sentence_that_answers() -> None:
         assert page.sentence in page.text
         assert page.topic.words.removeprefix("the ").removeprefix("a ").lower() in page.sentence.lower()
         assert len(page.text) <= passages.LENGTH_CHARS_MAX
+
+
+def test_a_page_has_its_sentence_and_what_is_asked_for_where_it_says() -> None:
+    rng = random.Random(4)
+    for _ in range(200):
+        page = pages.page(rng)
+        assert page.text[page.at :].startswith(page.sentence)
+        assert (page.at, page.at + len(page.sentence)) in page.sentences
+        for begin, end in page.topic.spots:
+            assert page.sentence[begin:end].lower() in page.topic.words.lower()
+
+
+def test_a_recall_is_answered_by_pages_of_which_one_has_the_words() -> None:
+    corpus = Corpus(6)
+    for _ in range(100):
+        episode = corpus.episode("shown")
+        *_, last = episode.turns
+        asked = read_call(episode.turns[1].text).arguments["query"]  # type: ignore[union-attr]
+        shown = [turn.text for turn in episode.turns if turn.role == "tool"]
+        assert last.text == f'The documents say: "{episode.check}"'
+        assert [passages.speaks_of(text, str(asked)) for text in shown].count(True) == 1
+        assert any(episode.check in text for text in shown)
+
+
+def test_sentences_that_hardly_differ_stand_side_by_side() -> None:
+    rng = random.Random(2)
+    found = [passages.passage(rng, several=False, alike_share=1.0) for _ in range(20)]
+    assert all(page.text[page.at :].startswith(page.sentence) for page in found)
 
 
 def test_score_can_fail_in_each_way() -> None:
