@@ -30,6 +30,8 @@ REPORT_EVERY_S = 15.0
 SAMPLE_EPISODES = 6000
 FIRST_LENDER = 900
 HANDS_APART = 1000
+Meet = Callable[[list[torch.nn.Parameter]], None]
+"""Brings the weights of several hands together, now and then."""
 
 
 def config(vocabulary: int, *, start: int, end: int, pad: int) -> LlamaConfig:
@@ -98,19 +100,16 @@ def _hand(hand: int, out: Path, seed: int, number: int, steps: int, start: Path 
     said = contextlib.nullcontext() if hand == 0 else contextlib.redirect_stdout(io.StringIO())
     with tempfile.TemporaryDirectory() as aside, said:
         place = out if hand == 0 else Path(aside)
-        _train(place, seed=seed + HANDS_APART * hand, chosen=chosen, start=start, meet=_meet)
+        _train(place, seed=seed + HANDS_APART * hand, chosen=chosen, start=start, meet=meet)
     distributed.destroy_process_group()
 
 
-def _meet(parameters: list[torch.nn.Parameter]) -> None:
-    """The mean over all hands."""
+def meet(parameters: list[torch.nn.Parameter]) -> None:
+    """Everybody goes on from the mean over all hands."""
     with torch.no_grad():
         for parameter in parameters:
             distributed.all_reduce(parameter.data)
             parameter.div_(distributed.get_world_size())
-
-
-Meet = Callable[[list[torch.nn.Parameter]], None]
 
 
 def _alone(parameters: list[torch.nn.Parameter]) -> None:

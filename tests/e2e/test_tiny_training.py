@@ -1,10 +1,12 @@
 """What kernos-tiny is trained with: rows, demands and weights, the guide, and the lean forward pass."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from tokenizers import Tokenizer
+from torch import distributed, multiprocessing
 from torch.nn import functional
 from transformers import LlamaForCausalLM
 
@@ -27,6 +29,19 @@ def cutter() -> Tokenizer:
 def model_of(cutter: Tokenizer) -> LlamaForCausalLM:
     torch.manual_seed(0)
     return LlamaForCausalLM(train.config(cutter.get_vocab_size(), start=1, end=2, pad=0))
+
+
+def _hand(hand: int, meeting: str) -> None:
+    """One of two processes that train together; exits with an error where they do not meet in the middle."""
+    distributed.init_process_group("gloo", init_method=f"file://{meeting}", rank=hand, world_size=2)
+    weights = [torch.nn.Parameter(torch.full((3,), float(hand))), torch.nn.Parameter(torch.ones(2))]
+    train.meet(weights)
+    assert weights[0].tolist() == [0.5] * 3 and weights[1].tolist() == [1.0] * 2
+    distributed.destroy_process_group()
+
+
+def test_hands_that_train_together_go_on_from_their_mean(tmp_path: Path) -> None:
+    multiprocessing.spawn(_hand, (str(tmp_path / "meeting"),), nprocs=2)
 
 
 def test_the_lean_pass_is_transformers_own(cutter: Tokenizer) -> None:
