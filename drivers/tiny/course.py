@@ -1,4 +1,4 @@
-"""The course: seven rounds, each with its own stages, and the rate at each step."""
+"""The course: eight rounds, each with its own stages, and the rate at each step."""
 
 from collections.abc import Mapping
 
@@ -160,4 +160,21 @@ SEVENTH = Round(
     known_weight=0.1,
     hands=2,
 )  # fmt: skip
-ROUNDS = (FIRST, SECOND, THIRD, FOURTH, FIFTH, SIXTH, SEVENTH)
+# With little noise, to settle where values begin and end.
+EIGHTH = Round(
+    (
+        Stage(
+            1.0, 8, 512, 700, 0.03, 0.04, 0.3, answers=28, whole_share=0.2, alike_share=0.25,
+            shares={"lookup": 20, "recall": 30, "talk": 4, "pages": 3, "shown": 14}, long_every=3,
+        ),
+    ),
+    steps=600,
+    first_rate=0.08,
+    last_rate=0.0,
+    cools_at_share=0.0,
+    guided=_LATER,
+    marked=True,
+    known_weight=0.1,
+    hands=2,
+)  # fmt: skip
+ROUNDS = (FIRST, SECOND, THIRD, FOURTH, FIFTH, SIXTH, SEVENTH, EIGHTH)
