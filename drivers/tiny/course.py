@@ -10,6 +10,7 @@ from drivers.tiny.rows import Packer, Rows
 
 WARM_SHARE = 0.0267
 LONG_ROWS, LONG_TOKENS, LONG_WHOLE_SHARE = 2, 2048, 0.5
+_LATER = frozenset(guide.HEADS) - {guide.BEFORE, guide.BEFORE_THAT}
 
 
 class Stage(msgspec.Struct, frozen=True):
@@ -54,9 +55,9 @@ class Round(msgspec.Struct, frozen=True):
     steps: int
     first_rate: float
     last_rate: float
-    cools_at_share: float
-    guided: frozenset[str]
-    marked: bool = False
+    cools_at_share: float = 0.0
+    guided: frozenset[str] = _LATER
+    marked: bool = True
     known_weight: float = 0.0
     hands: int = 1
     meets_every: int = 80
@@ -80,6 +81,7 @@ FIRST = Round(
     last_rate=0.4167,
     cools_at_share=0.5333,
     guided=_AT_FIRST - {guide.AGAIN},
+    marked=False,
 )
 # What is left after it is to find sentences in longer texts; rows as long as a window last.
 SECOND = Round(
@@ -91,12 +93,11 @@ SECOND = Round(
     steps=1150,
     first_rate=0.4167,
     last_rate=0.0,
-    cools_at_share=0.0,
     guided=_AT_FIRST,
+    marked=False,
 )
 # From here on the template numbers the sentences; most episodes end with their call, for what comes behind is learned.
 # Briskly at first, on short texts and many questions, until the mark is handed on from head to head.
-_LATER = frozenset(guide.HEADS) - {guide.BEFORE, guide.BEFORE_THAT}
 THIRD = Round(
     (
         Stage(0.68, 8, 512, 250, 0.1, 0.1, 0.5, answers=60, whole_share=0.08),
@@ -105,9 +106,6 @@ THIRD = Round(
     steps=500,
     first_rate=0.5,
     last_rate=0.5,
-    cools_at_share=0.0,
-    guided=_LATER,
-    marked=True,
     known_weight=1.0,
 )
 FOURTH = Round(
@@ -115,9 +113,6 @@ FOURTH = Round(
     steps=250,
     first_rate=0.45,
     last_rate=0.31,
-    cools_at_share=0.0,
-    guided=_LATER,
-    marked=True,
     known_weight=0.3,
 )
 FIFTH = Round(
@@ -125,9 +120,6 @@ FIFTH = Round(
     steps=400,
     first_rate=0.33,
     last_rate=0.183,
-    cools_at_share=0.0,
-    guided=_LATER,
-    marked=True,
     known_weight=0.3,
 )
 SIXTH = Round(
@@ -138,9 +130,6 @@ SIXTH = Round(
     steps=540,
     first_rate=0.19,
     last_rate=0.0,
-    cools_at_share=0.0,
-    guided=_LATER,
-    marked=True,
     known_weight=0.1,
 )
 # Pages as programs show them, several at once, and sentences that hardly differ; on both cores.
@@ -154,27 +143,15 @@ SEVENTH = Round(
     steps=2900,
     first_rate=0.28,
     last_rate=0.0,
-    cools_at_share=0.0,
-    guided=_LATER,
-    marked=True,
     known_weight=0.1,
     hands=2,
 )  # fmt: skip
 # With little noise, to settle where values begin and end.
-EIGHTH = Round(
-    (
-        Stage(
-            1.0, 8, 512, 700, 0.03, 0.04, 0.3, answers=28, whole_share=0.2, alike_share=0.25,
-            shares={"lookup": 20, "recall": 30, "talk": 4, "pages": 3, "shown": 14}, long_every=3,
-        ),
-    ),
-    steps=600,
-    first_rate=0.08,
-    last_rate=0.0,
-    cools_at_share=0.0,
-    guided=_LATER,
-    marked=True,
-    known_weight=0.1,
-    hands=2,
-)  # fmt: skip
+_CALM = msgspec.structs.replace(
+    SEVENTH.course[0],
+    scrambled_share=0.03,
+    spoiled_share=0.04,
+    shares={"lookup": 20, "recall": 30, "talk": 4, "pages": 3, "shown": 14},
+)
+EIGHTH = msgspec.structs.replace(SEVENTH, course=(_CALM,), steps=600, first_rate=0.08)
 ROUNDS = (FIRST, SECOND, THIRD, FOURTH, FIFTH, SIXTH, SEVENTH, EIGHTH)
