@@ -8,7 +8,8 @@ from typing import Final, Literal, final
 import msgspec
 from msgspec import Struct
 
-from syscalls.errors import Invalid, IOFailed, NotFound, PermissionDenied
+from syscalls.errors import Invalid, NotFound, PermissionDenied
+from userland.pkg.listed import Listed
 from userland.pkg.signing import key_id
 
 FILE: Final = "keys.json"
@@ -41,18 +42,11 @@ class Ring:
     """The keys in one file."""
 
     def __init__(self, folder: Path) -> None:
-        self._file = folder / FILE
+        self._keys = Listed(folder / FILE, Key, without="no key is known")
 
     def all(self) -> list[Key]:
         """By id. Raises IOFailed (EIO) for a ring that cannot be read."""
-        try:
-            return msgspec.json.decode(self._file.read_bytes(), type=list[Key])
-        except FileNotFoundError:
-            return []
-        except (OSError, msgspec.MsgspecError) as bad:
-            raise IOFailed(
-                f"{self._file} cannot be read: {bad}; mend it, or move it away: no key is known then"
-            ) from None
+        return self._keys.read()
 
     def find(self, id_: str) -> Key | None:
         """A key by the beginning of its id, at least 8 characters. Raises Invalid where two begin so."""
@@ -99,7 +93,7 @@ class Ring:
                 if not key.packages:
                     continue
             kept.append(key)
-        self._write(kept)
+        self._keys.write(kept)
 
     def trust(self, id_: str, public: str, *, label: str, packages: tuple[str, ...]) -> Key:
         """The operator's word for a key. Raises PermissionDenied for a revoked one."""
@@ -129,18 +123,9 @@ class Ring:
         known = self.find(id_)
         if known is None:
             raise NotFound(f"no key {id_}: 'kernos pkg key list' shows them")
-        self._write([key for key in self.all() if key.id != known.id])
+        self._keys.write([key for key in self.all() if key.id != known.id])
         return known
 
     def _put(self, key: Key) -> Key:
-        self._write(sorted([*(each for each in self.all() if each.id != key.id), key], key=lambda each: each.id))
+        self._keys.write(sorted([*(each for each in self.all() if each.id != key.id), key], key=lambda each: each.id))
         return key
-
-    def _write(self, keys: list[Key]) -> None:
-        if not keys:
-            self._file.unlink(missing_ok=True)
-            return
-        self._file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        fresh = self._file.with_suffix(".new")
-        fresh.write_bytes(msgspec.json.format(msgspec.json.encode(keys)) + b"\n")
-        fresh.rename(self._file)

@@ -4,10 +4,10 @@ import time
 from pathlib import Path
 from typing import Final, final
 
-import msgspec
 from msgspec import Struct
 
-from syscalls.errors import Invalid, IOFailed, NotFound, PermissionDenied
+from syscalls.errors import Invalid, NotFound, PermissionDenied
+from userland.pkg.listed import Listed
 
 FILE: Final = "publishers.json"
 TEXT_CHARS_MIN: Final = 8
@@ -28,18 +28,11 @@ class Publishers:
     """The revoked ones, in one file. Whom a package was published by stands in its own record."""
 
     def __init__(self, folder: Path) -> None:
-        self._file = folder / FILE
+        self._revoked = Listed(folder / FILE, Revoked, without="nobody is revoked")
 
     def revoked(self) -> list[Revoked]:
         """By text. Raises IOFailed (EIO) where the file cannot be read."""
-        try:
-            return msgspec.json.decode(self._file.read_bytes(), type=list[Revoked])
-        except FileNotFoundError:
-            return []
-        except (OSError, msgspec.MsgspecError) as bad:
-            raise IOFailed(
-                f"{self._file} cannot be read: {bad}; mend it, or move it away: nobody is revoked then"
-            ) from None
+        return self._revoked.read()
 
     def check(self, *names: str) -> None:
         """Raises PermissionDenied (EPERM) if one of them is revoked."""
@@ -54,22 +47,14 @@ class Publishers:
         if len(text.strip()) < TEXT_CHARS_MIN:
             raise Invalid(f"{text!r} would revoke too many: write {TEXT_CHARS_MIN} characters of the name at least")
         found = Revoked(text.strip(), why, time.time())
-        self._write([*(each for each in self.revoked() if each.text != found.text), found])
+        others = [each for each in self.revoked() if each.text != found.text]
+        self._revoked.write(sorted([*others, found], key=lambda each: each.text))
         return found
 
     def forget(self, text: str) -> Revoked:
         """Takes a revocation back. Raises NotFound (ENOENT)."""
         for each in self.revoked():
             if each.text == text.strip():
-                self._write([other for other in self.revoked() if other != each])
+                self._revoked.write([other for other in self.revoked() if other != each])
                 return each
         raise NotFound(f"no publisher is revoked as {text!r}: 'kernos pkg publisher list' shows them")
-
-    def _write(self, revoked: list[Revoked]) -> None:
-        if not revoked:
-            self._file.unlink(missing_ok=True)
-            return
-        self._file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        fresh = self._file.with_suffix(".new")
-        fresh.write_bytes(msgspec.json.format(msgspec.json.encode(sorted(revoked, key=lambda each: each.text))) + b"\n")
-        fresh.rename(self._file)
