@@ -201,5 +201,5 @@ class ProcessTable:
 
 def _size(exit_: Exit) -> int:
     """Of what it returned; nothing is nothing."""
-    size = len(bytes(exit_.value))
+    size = memoryview(exit_.value).nbytes
     return size if size > 1 else 0

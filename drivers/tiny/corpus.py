@@ -168,8 +168,8 @@ class Corpus:
         asked = self._request("docs", self._pattern(templates.RECALL_DOCS), "t", page.topic.words)
         call = write_call("recall", query=asked.value)
         called = _copied(call, asked.value, asked.span())
-        shown = [page.text, *(pages.page(rng).text for _ in range(rng.choice((0, 1, 1, 1, 2))))]
-        shown = [page.text] + [text for text in shown[1:] if not passages.speaks_of(text, asked.value)]
+        others = [pages.page(rng).text for _ in range(rng.choice((0, 1, 1, 1, 2)))]
+        shown = [page.text, *(text for text in others if not passages.speaks_of(text, asked.value))]
         rng.shuffle(shown)
         at, last = RESULT + shown.index(page.text), RESULT + len(shown)
         said = f'The documents say: "{page.sentence}"'

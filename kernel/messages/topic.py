@@ -71,7 +71,7 @@ class Subscription:
 
 
 def _size(body: Raw) -> int:
-    return NEWS_BYTES + len(bytes(body))
+    return NEWS_BYTES + memoryview(body).nbytes
 
 
 @final
