@@ -163,11 +163,11 @@ class DriverServer:
         self.tally.began(begun)
         try:
             finished: abi.Finished = await generate(args, emit)
-        except trio.Cancelled:
-            self.tally.cancelled()
-            raise
         except Exception:
             self.tally.refused(begun=begun, emitted=emitted)
+            raise
+        except BaseException:  # cancelled; a driver that was waiting in a nursery of its own raises a group
+            self.tally.cancelled()
             raise
         self.tally.finished(finished, begun=begun, emitted=emitted)
         return finished
@@ -176,7 +176,9 @@ class DriverServer:
         method = self._method(args.device, VERBS[row.number])
         try:
             result = await method(args)
-        except trio.Cancelled:
+        except Exception:
+            raise
+        except BaseException:  # cancelled, as above
             if isinstance(args, abi.Score):
                 self.tally.scored(read_by(args))
             raise
