@@ -186,6 +186,8 @@ class DriverServer:
             self.tally.embedded(result)
         elif isinstance(result, abi.Scored):
             self.tally.scored(result.prompt_tokens)
+        elif isinstance(result, abi.Rendered):
+            return _within(args.ids_max, result)
         return abi.Done() if result is None else result
 
     def _method(self, handle: int, verb: str) -> Callable[..., Awaitable[Any]]:
@@ -196,6 +198,12 @@ class DriverServer:
         if method is None:
             raise NoSyscall(f"a device of {self._name} does not {verb}")
         return method
+
+
+def _within(ids_max: int | None, rendered: abi.Rendered) -> abi.Rendered:
+    """The ids, or where they are more than that, how many there are."""
+    counts = (len(rendered.head), *map(len, rendered.segments), len(rendered.tail))
+    return rendered if ids_max is None or sum(counts) <= ids_max else abi.Rendered(counts=counts)
 
 
 def _refuse(link: Duplex, call: Call, error: Exception) -> None:

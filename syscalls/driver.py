@@ -62,17 +62,21 @@ class Device(Args, frozen=True, kw_only=True):
 
 @final
 class Render(Args, frozen=True, kw_only=True):
-    """Turns and tools to token ids, as the model's chat template lays them out; ends so that the model answers next."""
+    """Turns and tools to token ids, as the model's chat template lays them out; ends so that the model answers next.
+
+    Of what is more than `ids_max` ids the host answers with `counts` alone: nobody could use them."""
 
     device: int
     turns: tuple[Turn, ...]
     tools: tuple[ToolSpec, ...] = ()
+    ids_max: int | None = None
 
 
 @final
 class Rendered(Result, frozen=True, kw_only=True):
     """`head` (tools and whatever comes first), one segment per turn, `tail` (the opening of the answer). With counts
-    `bound` the ids are absent and only `counts` are given: len(turns) + 2 of them, head and tail included."""
+    `bound`, or beyond `ids_max`, the ids are absent and only `counts` are given: len(turns) + 2 of them, head and tail
+    included."""
 
     head: tuple[int, ...] = ()
     segments: tuple[tuple[int, ...], ...] = ()

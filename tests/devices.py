@@ -71,11 +71,13 @@ class ByteModel:
     def count(self, turn: Turn) -> int:
         return 4 + len(turn.text.encode())
 
-    async def render(self, turns: tuple[Turn, ...], tools: tuple[ToolSpec, ...]) -> Rendered:
+    async def render(
+        self, turns: tuple[Turn, ...], tools: tuple[ToolSpec, ...], *, ids_max: int | None = None
+    ) -> Rendered:
         await trio.lowlevel.checkpoint()
         head = 2 + sum(len(spec.name) for spec in tools)
         counts = (head, *(self.count(turn) for turn in turns), 2)
-        if self.opened.counts == "bound":
+        if self.opened.counts == "bound" or (ids_max is not None and sum(counts) > ids_max):
             return Rendered(counts=counts)
         return Rendered(head=(1,) * head, segments=tuple((7,) * n for n in counts[1:-1]), tail=(2, 2))
 

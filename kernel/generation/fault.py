@@ -153,7 +153,7 @@ async def counted(machine: Machine, context: Context, turns: tuple[Turn, ...]) -
     if not turns:
         return ()
     try:
-        rendered = await machine.contexts.port(context).render(turns, ())
+        rendered = await machine.contexts.port(context).render(turns, (), ids_max=0)
     except _AWAY:
         return tuple(size_of(turn) for turn in turns)
     return rendered.counts[1:-1] or tuple(len(segment) for segment in rendered.segments)

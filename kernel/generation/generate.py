@@ -67,8 +67,8 @@ async def one_shot(machine: Machine, trap: Trap, port: ModelPort, asked: OneShot
     if not asked.turns:
         raise Invalid("no turns: give at least a user's turn")
     with deadline(asked.deadline_s) as scope:
-        prompt = prompt_of(asked.turns, asked.tools, await port.render(asked.turns, asked.tools))
         window = port.opened.window_tokens
+        prompt = prompt_of(asked.turns, asked.tools, await port.render(asked.turns, asked.tools, ids_max=window))
         if prompt.tokens >= window:
             raise OverWindow(
                 f"the turns take {prompt.tokens} tokens, {port.name} has a window of {window} for prompt and answer"

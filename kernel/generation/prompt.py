@@ -1,5 +1,6 @@
 """The prompt of a conversation: rendered, counted, and made to fit by compacting the window at its marks."""
 
+from itertools import chain
 from typing import final
 
 from msgspec import Struct
@@ -41,7 +42,7 @@ async def fit(machine: Machine, trap: Trap, context: Context, port: ModelPort, *
             if not context.window.entries:
                 raise Invalid("an empty context: append a turn first")
             turns = context.window.turns()
-            rendered = await port.render(turns, context.tools)
+            rendered = await port.render(turns, context.tools, ids_max=limit)
             prompt = prompt_of(turns, context.tools, rendered)
             context.window.measure(counts_of(rendered))
             if not await _compact(machine, trap, context, limit):
@@ -94,8 +95,8 @@ def counts_of(rendered: Rendered) -> tuple[int, ...]:
 
 
 def prompt_of(turns: tuple[Turn, ...], tools: tuple[ToolSpec, ...], rendered: Rendered) -> Prompt:
-    """Ids where the driver gave them; its bounds where it could not."""
+    """Ids where the driver gave them; else what it counted."""
     if rendered.counts:
         return Prompt(turns, tools, (), sum(rendered.counts))
-    ids = (*rendered.head, *(each for segment in rendered.segments for each in segment), *rendered.tail)
+    ids = tuple(chain(rendered.head, *rendered.segments, rendered.tail))
     return Prompt(turns, tools, ids, len(ids))

@@ -67,7 +67,8 @@ async def tokenize(port: ModelPort, args: abi.Tokenize) -> abi.Tokenized:
             raise NoSyscall(f"{port.name} has no tokenizer here: its server keeps it to itself")
         return abi.Tokenized(count=len(args.ids), text=await port.detokenize(args.ids))
     if args.turns:
-        prompt = prompt_of(args.turns, args.tools, await port.render(args.turns, args.tools))
+        rendered = await port.render(args.turns, args.tools, ids_max=TEXT_CHARS_MAX)
+        prompt = prompt_of(args.turns, args.tools, rendered)
         return abi.Tokenized(count=prompt.tokens, ids=prompt.ids, exact=exact)
     assert args.text is not None
     _check_text(args.text)
@@ -98,14 +99,17 @@ def _check_text(text: str) -> None:
 async def _in_ids(port: ModelPort, args: abi.Score) -> Question:
     """For a driver with a tokenizer."""
     if args.turns:
-        prompt = prompt_of(args.turns, args.tools, await port.render(args.turns, args.tools)).ids
+        window = port.opened.window_tokens
+        rendered = prompt_of(args.turns, args.tools, await port.render(args.turns, args.tools, ids_max=window))
+        prompt, read = rendered.ids, rendered.tokens
     else:
         prompt = await port.tokenize(args.prompt)
+        read = len(prompt)
     continuations: list[tuple[int, ...]] = []
     for each in args.continuations:
         continuations.append(await _after(port, args, prompt, each) if isinstance(each, str) else each)
     asked = driver.Score(device=0, prompt=prompt, continuations=tuple(continuations))
-    return Question(asked, tuple(len(prompt) + len(each) for each in continuations))
+    return Question(asked, tuple(read + len(each) for each in continuations))
 
 
 async def _after(port: ModelPort, args: abi.Score, prompt: tuple[int, ...], text: str) -> tuple[int, ...]:
@@ -129,7 +133,7 @@ async def _in_text(port: ModelPort, args: abi.Score) -> Question:
 async def _bound(port: ModelPort, text: str) -> int:
     """At most how many tokens a plain text is, by the driver's own bound for a turn of it."""
     turns: tuple[Turn, ...] = (user(text),)
-    return prompt_of(turns, (), await port.render(turns, ())).tokens
+    return prompt_of(turns, (), await port.render(turns, (), ids_max=0)).tokens
 
 
 def _check_window(port: ModelPort, question: Question) -> None:

@@ -38,9 +38,11 @@ class HostedModel:
         """Waits until the model is loaded. Raises why it cannot be."""
         return await self._host.ready()
 
-    async def render(self, turns: tuple[Turn, ...], tools: tuple[ToolSpec, ...]) -> Rendered:
+    async def render(
+        self, turns: tuple[Turn, ...], tools: tuple[ToolSpec, ...], *, ids_max: int | None = None
+    ) -> Rendered:
         rendered: Rendered = await self._host.call(
-            driver.RENDER, lambda device: driver.Render(device=device, turns=turns, tools=tools)
+            driver.RENDER, lambda device: driver.Render(device=device, turns=turns, tools=tools, ids_max=ids_max)
         )
         return rendered
 

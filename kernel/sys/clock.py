@@ -1,12 +1,11 @@
 """The time family: the kernel's clock, read and waited for."""
 
 import math
-from collections.abc import Iterator
 
 from kernel.gate import Handler
 from kernel.machine import Machine
 from kernel.messages.alarm import LOOK_S
-from kernel.messages.calendar import dates, intervals
+from kernel.messages.calendar import dates, intervals, latest_due
 from kernel.trap import Trap
 from syscalls.calls import clock as abi
 from syscalls.calls.process import Nothing
@@ -60,19 +59,11 @@ async def timer(machine: Machine, trap: Trap, args: abi.Timer) -> Nothing:
     while following is not None and (args.count is None or number < args.count):
         while (left := following - read()) > 0:  # a date's clock may be set meanwhile
             await clock.sleep(min(left, LOOK_S))
-        latest, following, missed = _latest(due, following, read())
+        latest, following, missed = await latest_due(due, following, read())
         number += 1
         trap.emit(abi.Tick(number=number, due_unix_s=latest + unix_ahead, missed=missed))
         await trap.room()
     return Nothing()
-
-
-def _latest(due: Iterator[float], first: float, now_s: float) -> tuple[float, float | None, int]:
-    """The last tick that is due, the one after it, and how many lie before it."""
-    latest, following, passed = first, next(due, None), 0
-    while following is not None and following <= now_s:
-        latest, following, passed = following, next(due, None), passed + 1
-    return latest, following, passed
 
 
 HANDLERS: dict[int, Handler] = {

@@ -139,7 +139,7 @@ class Tokenize(Args, frozen=True, kw_only=True):
 @final
 class Tokenized(Result, frozen=True, kw_only=True):
     """How many tokens, and which. `exact` False: the model's driver has no tokenizer; `count` is an upper bound and
-    `ids` is empty. `text` only where ids were asked for."""
+    `ids` is empty, as it is where they are more than a million. `text` only where ids were asked for."""
 
     count: int
     ids: tuple[int, ...] = ()

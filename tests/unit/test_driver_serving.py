@@ -1,5 +1,7 @@
-"""A host's own count of what was given up, whatever its driver was waiting in."""
+"""What a host does itself: it counts what was given up, whatever its driver was waiting in, and ids nobody can use."""
 
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, cast
 
 import msgspec
@@ -35,6 +37,9 @@ class Silent:
                 nursery.start_soon(trio.sleep_forever)
         await trio.sleep_forever()
 
+    async def render(self, call: abi.Render, /) -> abi.Rendered:
+        return abi.Rendered(head=(1, 2), segments=((3, 4, 5), (6,)), tail=(7,))
+
     async def close(self) -> None:
         pass
 
@@ -63,29 +68,41 @@ class Heard:
         self.errors.append(errno)
 
 
-@pytest.mark.parametrize("nested", [False, True])
-async def test_what_is_cancelled_is_counted(nested: bool, autojump_clock: Any) -> None:
+@contextlib.asynccontextmanager
+async def serving(nested: bool = False) -> AsyncIterator[tuple[DriverServer, Heard, Callable[..., Awaitable[None]]]]:
+    """A host with device 1 open, what it answers, and how to call it; a call's id is its number."""
     heard = Heard()
-    link = cast(Duplex, heard)
     async with trio.open_nursery() as nursery:
         driver = cast(Driver, SilentDriver(nested))
         server = DriverServer("silent", lambda: driver, nursery, driver=driver)
 
         async def call(number: int, args: Any) -> None:
-            server.on_call(link, Call(id=number, channel=0, number=number, args=msgspec.Raw(pack(args))))
+            server.on_call(cast(Duplex, heard), Call(id=number, channel=0, number=number, args=msgspec.Raw(pack(args))))
             await trio.testing.wait_all_tasks_blocked()
 
         await call(abi.OPEN.number, abi.Open(kind="model", origin="x"))
-        device = heard.replies[0].device
-        await call(
-            abi.GENERATE.number, abi.Generate(device=device, prompt=(1, 2, 3), sampling=abi.Sampling(max_tokens=9))
-        )
-        await call(abi.SCORE.number, abi.Score(device=device, prompt=(1,), continuations=((2, 3), (4,))))
+        yield server, heard, call
+
+
+@pytest.mark.parametrize("nested", [False, True])
+async def test_what_is_cancelled_is_counted(nested: bool, autojump_clock: Any) -> None:
+    async with serving(nested) as (server, heard, call):
+        sampling = abi.Sampling(max_tokens=9)
+        await call(abi.GENERATE.number, abi.Generate(device=1, prompt=(1, 2, 3), sampling=sampling))
+        await call(abi.SCORE.number, abi.Score(device=1, prompt=(1,), continuations=((2, 3), (4,))))
         for number in (abi.GENERATE.number, abi.SCORE.number):
-            server.on_cancel(link, Cancel(id=number, reason="test"))
+            server.on_cancel(cast(Duplex, heard), Cancel(id=number, reason="test"))
         await trio.testing.wait_all_tasks_blocked()
         ledger = server.tally.ledger()
 
     assert heard.errors == [Errno.ECANCELED] * 2
     assert (ledger.generations, ledger.cancelled) == (1, 1)
     assert ledger.prompt_tokens == 3 + 2 * 1 + 3
+
+
+@pytest.mark.parametrize(("ids_max", "whole"), [(None, True), (7, True), (6, False), (0, False)])
+async def test_of_too_many_ids_their_number_alone_is_told(ids_max: int | None, whole: bool) -> None:
+    async with serving() as (_, heard, call):
+        await call(abi.RENDER.number, abi.Render(device=1, turns=(), ids_max=ids_max))
+    ids = abi.Rendered(head=(1, 2), segments=((3, 4, 5), (6,)), tail=(7,))
+    assert heard.replies[-1] == (ids if whole else abi.Rendered(counts=(2, 3, 1, 1)))

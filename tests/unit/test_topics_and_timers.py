@@ -9,7 +9,7 @@ from msgspec import Raw
 
 from kernel.clock import Clock
 from kernel.messages.alarm import Alarms
-from kernel.messages.calendar import dates
+from kernel.messages.calendar import CATCH_UP, dates, intervals, latest_due
 from kernel.messages.topic import Topics
 from kernos import Sys, SyscallError, program
 from kernos.testing import up
@@ -171,6 +171,23 @@ async def test_a_timer_ticks_by_interval_and_says_what_was_missed(autojump_clock
         assert sum(missed for _, _, missed in late) > 0, (
             "beyond its credit a reader that is slow finds one tick for many"
         )
+
+
+async def test_nobody_waits_while_missed_ticks_are_counted(autojump_clock: trio.testing.MockClock) -> None:
+    due, turns = intervals(0.01, 0.0), 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await trio.lowlevel.checkpoint()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(others)
+        latest, following, missed = await latest_due(due, next(due), 1000.0)
+        nursery.cancel_scope.cancel()
+    assert (latest, following, missed) == pytest.approx((1000.0, 1000.01, 99_999))
+    assert turns > 99_999 // CATCH_UP // 2
 
 
 def _unix(year: int, month: int, day: int, hour: int = 0, minute: int = 0) -> float:
