@@ -1,6 +1,5 @@
 """Pipes: bounded queues of bytes between processes; whoever reads too slowly holds up whoever writes."""
 
-from collections import deque
 from typing import Literal, final
 
 import trio
@@ -17,40 +16,38 @@ End = Literal["reader", "writer"]
 class Pipe:
     """One pipe: what is in it, and which processes hold an end."""
 
-    __slots__ = ("_pieces", "capacity_bytes", "changed", "holders", "id", "size", "writing")
+    __slots__ = ("_held", "capacity_bytes", "changed", "holders", "id", "writing")
 
     def __init__(self, id_: int, capacity_bytes: int) -> None:
         self.id = id_
         self.capacity_bytes = capacity_bytes
         self.holders: dict[End, set[int]] = {"reader": set(), "writer": set()}
-        self.size = 0
         self.changed = trio.Event()
         # Held for the whole of a write, so that what two write at once is never mixed.
         self.writing = trio.Lock()
-        self._pieces: deque[bytes] = deque()
+        # One array, not a queue of what was written: a million writes of a byte must cost its reader nothing.
+        self._held = bytearray()
+
+    @property
+    def size(self) -> int:
+        """How many bytes are in it."""
+        return len(self._held)
 
     def put(self, data: memoryview) -> int:
         """Takes as much of `data` as there is room for; how much."""
-        piece = bytes(data[: self.capacity_bytes - self.size])
+        piece = data[: self.capacity_bytes - self.size]
         if piece:
-            self._pieces.append(piece)
-            self.size += len(piece)
+            self._held += piece
             self.stir()
         return len(piece)
 
     def take(self, bytes_max: int) -> bytes:
         """Gives at most so many of the oldest bytes."""
-        taken = bytearray()
-        while self._pieces and len(taken) < bytes_max:
-            piece = self._pieces.popleft()
-            room = bytes_max - len(taken)
-            taken += piece[:room]
-            if len(piece) > room:
-                self._pieces.appendleft(piece[room:])
+        taken = bytes(self._held[:bytes_max])
         if taken:
-            self.size -= len(taken)
+            del self._held[:bytes_max]
             self.stir()
-        return bytes(taken)
+        return taken
 
     def stir(self) -> None:
         """Wakes whoever waits for data, for room or for the end."""
