@@ -42,7 +42,8 @@ class Corpus:
     """Episodes from a seed; `patterns` says which of the phrasings (templates.training or .development).
 
     `scrambled_share` of the frames are random words, `spoiled_share` of the others are mistyped or padded: both are
-    for training alone. `forbidden` are phrasings (`patterns.squeezed`) that must not come up, not even by chance.
+    for training alone. `shouted_share` of the requests are all capitals, `quoted_share` of the values in quotes.
+    `forbidden` are phrasings (`patterns.squeezed`) that must not come up, not even by chance.
     """
 
     def __init__(
@@ -54,11 +55,14 @@ class Corpus:
         scrambled_share: float = 0.0,
         spoiled_share: float = 0.0,
         alike_share: float = 0.0,
+        shouted_share: float = requests.SHOUTED_SHARE,
+        quoted_share: float = requests.QUOTED_SHARE,
         forbidden: frozenset[str] = frozenset(),
     ) -> None:
         self.rng = random.Random(seed)
         self.patterns = patterns
         self.longest_chars, self.scrambled_share, self.spoiled_share = longest_chars, scrambled_share, spoiled_share
+        self.shouted_share, self.quoted_share = shouted_share, quoted_share
         self.alike_share, self.forbidden = alike_share, forbidden
         self.shares = dict(SHARES)
 
@@ -89,9 +93,9 @@ class Corpus:
             shown = value if kind == "calculate" else marker
             if not any(self._forbids(text.replace(marker, shown)) for text in (core, worded)):
                 break
-        frame, filled = requests.cased(rng, worded, {slot: value})
+        frame, filled = requests.cased(rng, worded, {slot: value}, shouted_share=self.shouted_share)
         value = filled[slot]
-        shown = requests.quoted(rng, value, 0.12) if slot in "qtf" else value
+        shown = requests.quoted(rng, value, self.quoted_share) if slot in "qtf" else value
         before, after = frame.split(marker)
         return Asked(before + shown + after, value, len(before) + shown.index(value))
 

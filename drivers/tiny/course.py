@@ -1,4 +1,4 @@
-"""The course: eight rounds, each with its own stages, and the rate at each step."""
+"""The course: ten rounds, each with its own stages, and the rate at each step."""
 
 from collections.abc import Mapping
 
@@ -6,6 +6,7 @@ import msgspec
 
 from drivers.tiny import guide
 from drivers.tiny.corpus import SHARES
+from drivers.tiny.requests import QUOTED_SHARE, SHOUTED_SHARE
 from drivers.tiny.rows import Packer, Rows
 
 WARM_SHARE = 0.0267
@@ -30,6 +31,8 @@ class Stage(msgspec.Struct, frozen=True):
     answers: int = SHARES["answer"]
     whole_share: float = 1.0
     alike_share: float = 0.0
+    shouted_share: float = SHOUTED_SHARE
+    quoted_share: float = QUOTED_SHARE
     shares: Mapping[str, int] = {}
     long_every: int = 0
 
@@ -41,6 +44,7 @@ class Stage(msgspec.Struct, frozen=True):
         corpus.shares |= {"answer": self.answers, **self.shares}
         corpus.longest_chars, corpus.alike_share = self.passage_chars, self.alike_share
         corpus.scrambled_share, corpus.spoiled_share = self.scrambled_share, self.spoiled_share
+        corpus.shouted_share, corpus.quoted_share = self.shouted_share, self.quoted_share
         return packer.batch(rows=rows, tokens=tokens)
 
 
@@ -154,4 +158,15 @@ _CALM = msgspec.structs.replace(
     shares={"lookup": 20, "recall": 30, "talk": 4, "pages": 3, "shown": 14},
 )
 EIGHTH = msgspec.structs.replace(SEVENTH, course=(_CALM,), steps=600, first_rate=0.08)
-ROUNDS = (FIRST, SECOND, THIRD, FOURTH, FIFTH, SIXTH, SEVENTH, EIGHTH)
+# From here on what was still wrong is shown more often: first in a brisk round that is left halfway, then, with values
+# in quotes and requests in capitals, until the rate is nothing.
+_BRISK = msgspec.structs.replace(_CALM, scrambled_share=0.04, spoiled_share=0.05, alike_share=0.3)
+NINTH = msgspec.structs.replace(SEVENTH, course=(_BRISK,), steps=800, first_rate=0.22, last_rate=0.155)
+_LOUD = msgspec.structs.replace(
+    _BRISK,
+    shouted_share=0.12,
+    quoted_share=0.2,
+    shares={"calculate": 24, "lookup": 24, "recall": 30, "remember": 18, "talk": 4, "pages": 2, "shown": 10},
+)
+TENTH = msgspec.structs.replace(SEVENTH, course=(_LOUD,), steps=2150, first_rate=0.18)
+ROUNDS = (FIRST, SECOND, THIRD, FOURTH, FIFTH, SIXTH, SEVENTH, EIGHTH, NINTH, TENTH)

@@ -9,6 +9,7 @@ from drivers.tiny.templates import CLOSINGS, OPENINGS, training
 from drivers.tiny.words import listed
 
 _QUOTES = (("'", "'"), ('"', '"'), ("`", "`"), ("*", "*"), ("<", ">"))
+SHOUTED_SHARE, QUOTED_SHARE = 0.03, 0.12
 _TRAIN_OPENINGS, _TRAIN_CLOSINGS = training(OPENINGS), training(CLOSINGS)
 
 
@@ -68,10 +69,12 @@ def _typo(rng: random.Random, text: str) -> str:
     return text[:at] + rng.choice("abcdefghijklmnopqrstuvwxyz") + text[at + 1 :]
 
 
-def cased(rng: random.Random, frame: str, slots: dict[str, str]) -> tuple[str, dict[str, str]]:
-    """The frame with a capital in front, or lower, or shouting (then the values shout too)."""
+def cased(
+    rng: random.Random, frame: str, slots: dict[str, str], *, shouted_share: float = SHOUTED_SHARE
+) -> tuple[str, dict[str, str]]:
+    """The frame with a capital in front, or lower, or shouting that often (then the values shout too)."""
     kind = rng.random()
-    if kind < 0.03:
+    if kind < shouted_share:
         return SLOT.sub(lambda m: m.group().lower(), frame.upper()), {k: v.upper() for k, v in slots.items()}
     if kind < 0.6:
         if frame.startswith("{") and rng.random() < 0.5:
