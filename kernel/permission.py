@@ -9,7 +9,7 @@ from kernel.process import Process
 from kernel.process_table import ProcessTable
 from syscalls.errors import Invalid, NoSuchProcess, PermissionDenied
 from syscalls.mounts import file_names
-from syscalls.rights import Right
+from syscalls.rights import NAME_CHARS_MAX, Right
 from syscalls.row import Needs, Row
 from syscalls.weburl import parse_url
 
@@ -91,6 +91,11 @@ class Permission:
             return (found,)
         if OWN in names:
             return ()
+        if len(names[0]) > NAME_CHARS_MAX:  # neither to be asked for nor to be remembered as wanted
+            raise PermissionDenied(
+                f"process {process.pid} ({process.name}) has no right to a name of {len(names[0])} characters: "
+                f"{row.name} takes a shorter one, of {NAME_CHARS_MAX} at most"
+            )
         raise self.lacking(process, row, Right(_writable(names[0]), (action,)))
 
     def lacking(self, process: Process, row: Row, missing: Right) -> Lacking:

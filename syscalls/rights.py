@@ -17,7 +17,8 @@ ANY = "*"
 EVERYTHING = "**"
 TEXT_CHARS_MAX = 1024
 """Of one written right."""
-_NAME_CHARS_MAX = 8192
+NAME_CHARS_MAX = 8192
+"""Of a name that a right with a wildcard in its midst may match, or that may be asked for."""
 _SHAPE = re.compile(r"(?P<resource>\*\*|[a-z]+:[^\s\x00-\x1f\x7f]+)(?: (?P<actions>\*|[a-z]+(?:,[a-z]+)*))?")
 _WEB = re.compile(r"net:(?:https?|\*)://(?:(?!\*\*)[a-z0-9_.:*-]|\[[0-9a-f:.]+\])+/.*")
 _TCP = re.compile(r"net:tcp:(?:(?!\*\*)[a-z0-9_.*-]|\[[0-9a-f:.]+\])+:(?:[0-9]{1,5}|\*)")
@@ -141,7 +142,7 @@ class _Globs:
 
     def accepts(self, name: str) -> bool:
         """Whether the whole of `name` leads from the start to the end; no name that is too long does."""
-        if len(name) > _NAME_CHARS_MAX:
+        if len(name) > NAME_CHARS_MAX:
             return False
         here = self._past(1)
         for char in name:
