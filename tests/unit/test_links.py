@@ -21,7 +21,7 @@ from syscalls.link.duplex import Duplex, NoServer
 from syscalls.link.pump import ROUNDS_MAX
 from syscalls.peer import Peer
 from syscalls.table import TABLE
-from syscalls.wire import Call, Cancel, Event, Hello
+from syscalls.wire import BlobRef, Call, Cancel, Chunk, Event, Frame, Hello, encode
 from userland.link import TRIO
 
 
@@ -415,3 +415,18 @@ def test_events_for_one_that_does_not_read_do_not_pile_up() -> None:
     for _ in range(TINY_LIMITS.blob_total_bytes_max):
         link.event(7, "USR1")
     assert link.peer.unsent_bytes < TINY_LIMITS.blob_total_bytes_max + 100
+
+
+def test_a_link_that_has_ended_keeps_nothing() -> None:
+    """It lies in a circle of references: what it had kept until garbage is sought would be as good as kept for ever."""
+    peer = Peer(TINY_LIMITS, Hello())
+    link = Duplex(peer, None, NoServer(), trio.Event)  # type: ignore[arg-type]
+    half = Call(2, 0, 7, blob=BlobRef(1, 200, b"d" * 16))
+    came: list[Frame] = [Hello(), Call(1, 0, 7), half, Chunk(1, 0, b"x" * 100)]
+    peer.receive(b"".join(map(encode, came)))
+    link.reply(1, "x" * 1500)
+    assert peer.unsent_bytes > 1500 and peer.serving == 1 and peer._bulk.arriving_bytes == 200
+    link.hang_up("gone")
+    assert (peer.unsent_bytes, peer.serving, peer._bulk.arriving_bytes) == (0, 0, 0)
+    link.error(2, 5, "too late")
+    assert peer.unsent_bytes == 0
