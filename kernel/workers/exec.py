@@ -90,11 +90,11 @@ class Executor:
         """Runs `process` with `args`; it ends as a zombie of its parent."""
         assert self._nursery is not None, "attach comes first"
         process.limiter = self
-        request = _request(process, image, spawn, args)
+        asked = [_request(process, image, spawn, args)]
         if spawn.shared:
-            self._share(process, image, request)
+            self._share(process, image, asked.pop())
         else:
-            self._nursery.start_soon(self._live, process, lambda: self._host(process, image, request))
+            self._nursery.start_soon(self._live, process, lambda: self._host(process, image, asked))
 
     def start_command(self, process: Process, request: CommandRequest, streams: Streams, *, default_model: str) -> None:
         """As `start`, an executable."""
@@ -283,7 +283,9 @@ class Executor:
         self._trace.event("grace_over", pid=seat.process.pid)
         seat.lose_worker()
 
-    async def _host(self, process: Process, image: Image, request: abi.Run) -> Exit:
+    async def _host(self, process: Process, image: Image, asked: list[abi.Run]) -> Exit:
+        """What is `asked` is taken out when it is sent: a program's arguments may weigh sixteen megabytes, and the
+        frames that are about it live as long as it does, and until garbage is sought where it was ended."""
         assert self._gate is not None
         launched = await self._launcher.launch(_wanted(process, image))
         worker = WorkerHost(process, launched, self._gate, bounds=self._config.bounds, clock=self._clock)
@@ -291,7 +293,7 @@ class Executor:
 
         async def run(wire: Duplex) -> None:
             nonlocal outcome
-            outcome = await self._run(wire, process, request)
+            outcome = await self._run(wire, process, asked)
 
         if launched.control is None:
             await worker.serve(run)
@@ -327,8 +329,8 @@ class Executor:
         for supervision in tuple(self._supervised.values()):
             supervision.refresh()
 
-    async def _run(self, wire: Duplex, process: Process, request: abi.Run) -> Exit:
-        ticket = wire.begin(abi.RUN, request)
+    async def _run(self, wire: Duplex, process: Process, asked: list[abi.Run]) -> Exit:
+        ticket = wire.begin(abi.RUN, asked.pop())
         self._running[process.pid] = ticket
         if process.ending is not None:
             ticket.cancel("TERM")

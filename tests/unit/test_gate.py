@@ -1,5 +1,6 @@
 """The gate: no call without its right, whichever way it is served; held calls, cancelled calls, forged channels."""
 
+import sys
 from collections.abc import Awaitable
 from typing import Any
 
@@ -10,6 +11,7 @@ import trio.testing
 from kernel.doors.session import Sole
 from kernel.link import KernelLink
 from kernel.process import Process
+from kernel.workers import exec as exec_
 from kernos import Sys, program
 from kernos.testing import up
 from syscalls.calls import (
@@ -38,6 +40,7 @@ from syscalls.peer import Peer
 from syscalls.row import Row
 from syscalls.table import FREE, TABLE
 from syscalls.wire import NIL, Error, Hello
+from syscalls.worker import Run
 from userland.link import run
 
 ARGUMENTS: dict[str, Any] = {
@@ -204,6 +207,26 @@ async def test_of_two_who_wait_one_is_told_and_the_other_hears_that_it_is_gone(a
                 await machine.sys.call("process.wait", process.Wait(pid=other.pid, timeout_s=1))
             finally:
                 await other.kill("KILL")
+
+
+async def test_what_a_program_was_asked_is_not_kept_once_it_was_sent(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: Any
+) -> None:
+    """Frames that are about a program, and the traceback of its end, would hold megabytes until garbage is sought."""
+    made: list[Run] = []
+    real = exec_._request
+
+    def noted(*about: Any) -> Run:
+        made.append(real(*about))
+        return made[-1]
+
+    monkeypatch.setattr(exec_, "_request", noted)
+    async with up() as machine:
+        child = await machine.spawn(rests)
+        await trio.sleep(1)
+        references = sys.getrefcount(made[0])
+        assert references == 2, "the list's, and that of the question"
+        await child.kill("KILL")
 
 
 async def raw_session(machine: Any, nursery: trio.Nursery, process_: Process) -> Duplex:
