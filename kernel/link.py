@@ -5,6 +5,7 @@ from typing import Protocol, final
 
 import trio
 
+from kernel.load import LIGHT_BYTES, Load
 from kernel.loop import TRIO
 from kernel.process import Process
 from syscalls.errors import BrokenPipe, Errno
@@ -44,7 +45,9 @@ class KernelLink:
         self._channels = channels
         self._scopes: dict[int, tuple[int, trio.CancelScope]] = {}
         self._nursery: trio.Nursery | None = None
-        self.wire = Duplex(Peer(limits, hello), transport, self, trio.Event, outbox_bytes_max=OUTBOX_BYTES_MAX)
+        peer = Peer(limits, hello)
+        self._load = Load(peer)
+        self.wire = Duplex(peer, transport, self, trio.Event, outbox_bytes_max=OUTBOX_BYTES_MAX)
 
     async def run(self, *, handshake_s: float, on_ready: Callable[[], None] = lambda: None) -> str:
         """Serves until the other end goes, breaks the protocol, or says no HELLO in time. Calls under way are
@@ -68,6 +71,9 @@ class KernelLink:
             return
         if link.peer.unsent_bytes > link.peer.limits.blob_total_bytes_max:
             link.error(call.id, Errno.EAGAIN, f"{link.peer.unsent_bytes} bytes of answers wait to be read: read them")
+            return
+        if memoryview(call.args).nbytes > LIGHT_BYTES and (full := self._load.take(call)):
+            link.error(call.id, Errno.EAGAIN, full)
             return
         scope = self._gate.enter(link, call, process, self._nursery)
         if scope is not None:
