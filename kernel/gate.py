@@ -7,7 +7,7 @@ between authenticate and right (a recorded outcome is returned as it was) and ar
 
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any, final
+from typing import Any, Final, final
 
 import trio
 from msgspec import Raw
@@ -30,6 +30,9 @@ from syscalls.wire import Call
 Handler = Callable[[Machine, Trap, Any], Any]
 """A family handler: plain for INLINE rows, a coroutine function for all others; returns the row's result."""
 
+UNREAD_TOTALS_MAX: Final = 4
+"""How often what a link may have on its way may wait to be read: calls were let in before the answers of others were
+known to be large."""
 _GENERATING = frozenset({"context.generate", "model.generate", "model.score"})
 
 
@@ -212,6 +215,11 @@ class Gate:
 
     def _answer(self, link: Duplex, call: Call, row: Row, result: Any) -> tuple[SyscallError | None, bytes]:
         """Sends the result; what it was on the wire, or why it could not cross."""
+        waiting, most = link.peer.unsent_bytes, UNREAD_TOTALS_MAX * link.peer.limits.blob_total_bytes_max
+        if waiting > most:
+            return BrokenPipe(
+                f"its answer was dropped, for {waiting} bytes wait to be read: read them as they come"
+            ), b""
         try:
             return None, link.end(call.id, result) if row.streams else link.reply(call.id, result)
         except SyscallError as unencodable:

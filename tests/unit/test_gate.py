@@ -4,11 +4,13 @@ import sys
 from collections.abc import Awaitable
 from typing import Any
 
+import msgspec
 import pytest
 import trio
 import trio.testing
 
 from kernel.doors.session import Sole
+from kernel.gate import UNREAD_TOTALS_MAX
 from kernel.link import KernelLink
 from kernel.process import Process
 from kernel.workers import exec as exec_
@@ -34,7 +36,7 @@ from syscalls.calls import (
     watch,
 )
 from syscalls.errors import Errno, NoSuchProcess, SyscallError, TimedOut
-from syscalls.limits import CLIENT_LIMITS
+from syscalls.limits import CLIENT_LIMITS, PeerLimits
 from syscalls.link.duplex import Duplex, NoServer
 from syscalls.peer import Peer
 from syscalls.row import Row
@@ -296,4 +298,26 @@ async def test_a_reader_that_hoards_answers_is_told_to_read(autojump_clock: Any)
         answers = client.receive(bytes(await ours.receive_some(CLIENT_LIMITS.blob_total_bytes_max)))
         assert [frame.errno for frame in answers if isinstance(frame, Error)] == [Errno.EAGAIN]
         assert link.wire.peer.unsent_bytes < 2 * CLIENT_LIMITS.blob_total_bytes_max
+        nursery.cancel_scope.cancel()
+
+
+async def test_answers_that_nobody_reads_are_dropped_beyond_a_bound(autojump_clock: Any) -> None:
+    """All are asked for before the first is there: a few bytes each, which nothing refuses."""
+    limits = PeerLimits(blob_bytes_max=1 << 20, blob_total_bytes_max=1 << 20)
+    async with up() as machine, trio.open_nursery() as nursery:
+        session = machine.machine.processes.get(machine.sys.pid)
+        pipes = [machine.machine.pipes.make(session, 1 << 19) for _ in range(16)]
+        for pipe in pipes:
+            pipe.put(memoryview(bytes(1 << 19)))
+        ours, theirs = trio.testing.memory_stream_pair()
+        link = KernelLink(theirs, machine._running.gate, Sole(session), hello=Hello(), limits=limits)  # type: ignore[union-attr]
+        nursery.start_soon(lambda: link.run(handshake_s=5.0))
+        client = Peer(limits, Hello())
+        for pipe in pipes:
+            client.call(message.READ.number, msgspec.msgpack.encode(message.Read(pipe=pipe.id, bytes_max=1 << 19)))
+        await ours.send_all(bytes(client.outbox))
+        await trio.testing.wait_all_tasks_blocked()
+        assert link.wire.peer.unsent_bytes < (UNREAD_TOTALS_MAX + 1) * limits.blob_total_bytes_max
+        answers = client.receive(bytes(await ours.receive_some(1 << 22)))
+        assert {frame.errno for frame in answers if isinstance(frame, Error)} == {Errno.EPIPE}
         nursery.cancel_scope.cancel()
