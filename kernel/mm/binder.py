@@ -12,6 +12,7 @@ from kernel.mm import records
 from kernel.mm.conversation import Context
 from kernel.mm.index import Indexer
 from kernel.mm.library import Library
+from kernel.mm.packed import packed
 from kernel.mm.page import BYTES_PER_TOKEN, Ref, Run, cut, join, pending, size_of, slices_of
 from kernel.mm.window import Entry
 from kernel.truth import Truth
@@ -38,13 +39,14 @@ class Binder:
         async with context.writing:
             if asked.expect_version is not None and asked.expect_version != context.version:
                 raise Busy(f"the context is at version {context.version}, not {asked.expect_version}: read it again")
-            refs = await (self._shown if asked.resident else self._unshown)(context, asked.turns)
+            turns = tuple(map(packed, asked.turns))
+            refs = await (self._shown if asked.resident else self._unshown)(context, turns)
             return Appended(version=context.version, pages=tuple(ref.address for ref in refs))
 
     async def answer(self, context: Context, turn: Turn) -> int:
         """Adds what a model said; returns the version."""
         async with context.writing:
-            await self._shown(context, (turn,))
+            await self._shown(context, (packed(turn),))
             return context.version
 
     async def close_pages(self, context: Context, n: int) -> None:
@@ -73,7 +75,8 @@ class Binder:
         context.pages = list(stored.refs)
         context.tail_first = sum(ref.turns for ref in stored.refs)
         for at, body in stored.tail:
-            context.tail.extend(parse_turns(self._library.unseal(context.principal, body, _place(context, at))))
+            turns = parse_turns(self._library.unseal(context.principal, body, _place(context, at)))
+            context.tail.extend(map(packed, turns))
         shown = [ref for ref in context.pages if ref.resident]
         head = [each for each in await self._turns_of(context, _chain_at(shown)) if each.turn.role == "system"]
         room = int(self._low_water * context.limit) * BYTES_PER_TOKEN

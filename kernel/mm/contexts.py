@@ -23,6 +23,7 @@ from kernel.mm.conversation import Context
 from kernel.mm.index import Indexer
 from kernel.mm.library import Library
 from kernel.mm.names import Names, check_name
+from kernel.mm.packed import packed_tools
 from kernel.process import Process
 from kernel.seal import Seals
 from kernel.truth import Truth
@@ -310,7 +311,7 @@ class Contexts:
                 f"reserve_tokens {asked.reserve_tokens}: at least 1 and less than the {context.window_tokens} tokens "
                 f"of {context.model}'s window"
             )
-        context.tools, context.reserve_tokens = asked.tools, asked.reserve_tokens
+        context.tools, context.reserve_tokens = packed_tools(asked.tools), asked.reserve_tokens
 
     def _row(self, context: Context) -> records.Row:
         settings = msgspec.msgpack.encode(records.Settings(context.tools, context.reserve_tokens))

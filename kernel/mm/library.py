@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import final
 
+from kernel.mm.packed import packed
 from kernel.mm.page import Run
 from kernel.mm.records import bodies
 from kernel.seal import Seals
@@ -49,4 +50,4 @@ class Library:
         """The turns of those pages that there are."""
         found = await self._truth.read(bodies(principal, tuple(addresses)))
         seal = self._seals.of(principal)
-        return {address: parse_turns(seal.open(body, address)) for address, body in found.items()}
+        return {address: tuple(map(packed, parse_turns(seal.open(body, address)))) for address, body in found.items()}

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from kernel.mm.packed import arguments_of
 from syscalls.turns import Image, Part, Text, ToolCall, ToolResult, Turn
 
 BYTES_PER_TOKEN = 4
@@ -60,8 +61,8 @@ def _part_bytes(part: Part) -> int:
             return len(text.encode(errors="surrogatepass"))
         case ToolResult(text, name, call_id):
             return TURN_BYTES + len(text.encode(errors="surrogatepass")) + len(name) + len(call_id)
-        case ToolCall(name, arguments, call_id):
-            return TURN_BYTES + len(msgspec.json.encode(arguments)) + len(name.encode()) + len(call_id)
+        case ToolCall(name, _, call_id):
+            return TURN_BYTES + len(msgspec.json.encode(arguments_of(part))) + len(name.encode()) + len(call_id)
         case Image():
             return IMAGE_BYTES
 
