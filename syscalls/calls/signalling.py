@@ -93,7 +93,10 @@ SIGWAIT = Row(
         waits="Waits until one of them has come, or for `timeout_s`; one that came before is taken at once.",
         cancelled="A signal that comes later is kept for the next who asks.",
         errors=(
-            (Errno.EINVAL, "no signals, or one that is not on hold: say so with process.signal first."),
+            (
+                Errno.EINVAL,
+                "no signals, too many, or one that is not on hold: say so with process.signal first.",
+            ),
             (Errno.ETIME, "none came in time."),
         ),
     ),

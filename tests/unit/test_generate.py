@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kernel.config import Bounds
+from kernel.generation.generate import STOPS_MAX
 from kernel.generation.prompt import PLENTY
 from kernel.mm.page import size_of
 from kernel.process import Process
@@ -455,6 +456,7 @@ async def test_one_shot_leaves_nothing_behind() -> None:
         {"top_p": 0.0},
         {"top_p": 1.1},
         {"stop": ("",)},
+        {"stop": ("a",) * (STOPS_MAX + 1)},
         {"deadline_s": -1.0},
         {"deadline_s": float("nan")},
     ],
