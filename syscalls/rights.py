@@ -103,16 +103,21 @@ def _check_tcp(text: str, resource: str, actions: str | None) -> None:
 
 def _matches(pattern: str, name: str) -> bool:
     """Whether `name` is as `pattern` says, in a time that grows with neither's ill will: see `_Globs`."""
-    return bool(_matcher(pattern)(name))
+    return bool((_walker if _is_loose(pattern) else _matcher)(pattern)(name))
 
 
 @lru_cache(maxsize=4096)
 def _matcher(pattern: str) -> Callable[[str], object]:
     """A wildcard at the end, or none, is a regular expression that cannot backtrack."""
-    if _is_loose(pattern):
-        return _Globs(pattern).accepts
     stem = pattern.rstrip("*")
     return _regular(stem, len(pattern) - len(stem)).fullmatch
+
+
+@lru_cache(maxsize=256)
+def _walker(pattern: str) -> Callable[[str], object]:
+    """For any other. Fewer are remembered: one may take two hundred kilobytes, and a program that holds a wildcard can
+    make as many as it likes, and give them up."""
+    return _Globs(pattern).accepts
 
 
 def _is_loose(pattern: str) -> bool:
