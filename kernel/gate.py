@@ -7,6 +7,7 @@ between authenticate and right (a recorded outcome is returned as it was) and ar
 
 from collections.abc import Awaitable, Callable
 from functools import partial
+from traceback import clear_frames
 from typing import Any, Final, final
 
 import trio
@@ -113,8 +114,8 @@ class Gate:
         trap = Trap(
             process=process,
             row=row,
-            emit=self._emitter(link, call),
-            room=lambda: link.drained(call.id),
+            emit=self._emitter(link, call.id),
+            room=partial(link.drained, call.id),
             scope=scope,
         )
         trap.require = partial(self._require, trap, call.channel)
@@ -122,7 +123,6 @@ class Gate:
         args: Any = None
         outcome: SyscallError | None = None
         result: Any = None
-        over = False
         try:
             with scope:
                 try:
@@ -138,11 +138,13 @@ class Gate:
                     self._lacked(process, refused)
                 except Exception as bug:
                     outcome = self._bug(trap, bug)
-            over = True
-        finally:
-            if not over:
-                self.recorder.failed(trap, call.args, args, Errno.EPIPE, "its caller has gone while it was under way")
-                trap.closed()
+        except BaseException as gone:
+            self.recorder.failed(trap, call.args, args, Errno.EPIPE, "its caller has gone while it was under way")
+            trap.closed()
+            # Its traceback goes up with those of all calls of the link, and is not let go of until garbage is sought.
+            clear_frames(gone.__traceback__)
+            del call, args
+            raise
         if scope.cancelled_caught:
             outcome = _withdrawn(trap) if trap.fallen else Canceled(f"{row.name} was cancelled")
         if outcome is None:
@@ -202,13 +204,13 @@ class Gate:
         while process.stopped and process.exit is None:
             await process.resumed.wait()
 
-    def _emitter(self, link: Duplex, call: Call) -> Callable[[Any], None]:
+    def _emitter(self, link: Duplex, call_id: int) -> Callable[[Any], None]:
         bound = self._machine.config.bounds.stream_items_max
 
         def emit(item: Any) -> None:
             if link.peer.unsent_bytes > link.peer.limits.blob_total_bytes_max:
                 raise BrokenPipe(f"{link.peer.unsent_bytes} bytes wait to be read: read the stream, or ask for less")
-            if link.items(call.id, [Raw(pack(item))]) > bound:
+            if link.items(call_id, [Raw(pack(item))]) > bound:
                 raise BrokenPipe(f"{bound} items wait to be read: read the stream, or ask for less")
 
         return emit

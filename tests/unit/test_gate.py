@@ -12,6 +12,7 @@ import trio.testing
 from kernel.doors.session import Sole
 from kernel.gate import UNREAD_TOTALS_MAX
 from kernel.link import KernelLink
+from kernel.messages.pipe import Pipes
 from kernel.process import Process
 from kernel.workers import exec as exec_
 from kernos import Sys, program
@@ -229,6 +230,45 @@ async def test_what_a_program_was_asked_is_not_kept_once_it_was_sent(
         references = sys.getrefcount(made[0])
         assert references == 2, "the list's, and that of the question"
         await child.kill("KILL")
+
+
+async def test_what_a_call_said_is_let_go_of_when_its_link_ends_under_it(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: Any
+) -> None:
+    """Calls that end with their link come up in a group of exceptions, with their frames: whoever holds that holds
+    nothing of what they said."""
+    said: list[bytes] = []
+    ends: list[BaseException] = []
+    real = Pipes.write
+
+    async def noted(pipes: Pipes, process: Process, number: int, data: bytes) -> None:
+        said.append(data)
+        await real(pipes, process, number, data)
+
+    async def held(link: KernelLink) -> None:
+        try:
+            await link.run(handshake_s=5.0)
+        except BaseException as group:
+            ends.append(group)
+            raise
+
+    monkeypatch.setattr(Pipes, "write", noted)
+    async with up() as machine, trio.open_nursery() as nursery:
+        session = machine.machine.processes.get(machine.sys.pid)
+        ours, theirs = trio.testing.memory_stream_pair()
+        link = KernelLink(theirs, machine._running.gate, Sole(session), hello=Hello())  # type: ignore[union-attr]
+        nursery.start_soon(held, link)
+        client = Peer(CLIENT_LIMITS, Hello())
+        for size in range(1000, 1004):
+            pipe = machine.machine.pipes.make(session, 1).id
+            asked = message.Write(pipe=pipe, data=bytes(size))
+            client.call(message.WRITE.number, msgspec.msgpack.encode(asked))
+        await ours.send_all(bytes(client.outbox))
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    assert len(said) == 4 and isinstance(ends[0], BaseExceptionGroup)
+    references = [sys.getrefcount(data) for data in said]
+    assert references == [3] * 4, "the list's, that of the loop, and that of the question"
 
 
 async def raw_session(machine: Any, nursery: trio.Nursery, process_: Process) -> Duplex:
