@@ -111,7 +111,7 @@ class Gate:
             process=process,
             row=row,
             emit=self._emitter(link, call),
-            room=lambda: link.drained(call.id),
+            room=partial(_room, link, call.id),
             scope=scope,
         )
         trap.require = partial(self._require, trap, call.channel)
@@ -222,6 +222,12 @@ class Gate:
         why = contain(bug)
         self._machine.trace.event("bug", pid=trap.process.pid, call=trap.row.name, error=repr(bug))
         return IOFailed(f"the kernel failed in {trap.row.name}: {why}")
+
+
+async def _room(link: Duplex, call_id: int) -> None:
+    """Waits for the reader. One that gave credit for all there is has room at once, and others have their turn too."""
+    await trio.lowlevel.checkpoint()
+    await link.drained(call_id)
 
 
 def _withdrawn(trap: Trap) -> PermissionDenied:

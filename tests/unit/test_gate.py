@@ -31,13 +31,14 @@ from syscalls.calls import (
     signalling,
     watch,
 )
+from syscalls.codec import pack
 from syscalls.errors import Errno, NoSuchProcess, SyscallError, TimedOut
 from syscalls.limits import CLIENT_LIMITS
 from syscalls.link.duplex import Duplex, NoServer
 from syscalls.peer import Peer
 from syscalls.row import Row
 from syscalls.table import FREE, TABLE
-from syscalls.wire import NIL, Error, Hello
+from syscalls.wire import NIL, End, Error, Hello
 from userland.link import run
 
 ARGUMENTS: dict[str, Any] = {
@@ -273,4 +274,31 @@ async def test_a_reader_that_hoards_answers_is_told_to_read(autojump_clock: Any)
         answers = client.receive(bytes(await ours.receive_some(CLIENT_LIMITS.blob_total_bytes_max)))
         assert [frame.errno for frame in answers if isinstance(frame, Error)] == [Errno.EAGAIN]
         assert link.wire.peer.unsent_bytes < 2 * CLIENT_LIMITS.blob_total_bytes_max
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("pid", [None, 12345])
+async def test_others_have_their_turn_while_all_of_the_trace_is_told(pid: int | None, autojump_clock: Any) -> None:
+    """A reader with credit for all of it never makes the kernel wait, and nor does one who wants none of it."""
+    async with up() as machine, trio.open_nursery() as nursery:
+        session, turns = machine.machine.processes.get(machine.sys.pid), 0
+        for n in range(16384):
+            machine.machine.trace.event("note", n=n)
+        ours, theirs = trio.testing.memory_stream_pair()
+        link = KernelLink(theirs, machine._running.gate, Sole(session), hello=Hello())  # type: ignore[union-attr]
+        nursery.start_soon(lambda: link.run(handshake_s=5.0))
+        client = Peer(CLIENT_LIMITS, Hello())
+        client.call(kernel.TRACE.number, pack(kernel.Trace(pid=pid)), credit=1 << 20)
+        await ours.send_all(bytes(client.outbox))
+
+        async def others() -> None:
+            nonlocal turns
+            while True:
+                await trio.lowlevel.checkpoint()
+                turns += 1
+
+        nursery.start_soon(others)
+        while not any(isinstance(frame, End) for frame in client.receive(bytes(await ours.receive_some(1 << 24)))):
+            pass
+        assert turns > 60
         nursery.cancel_scope.cancel()
