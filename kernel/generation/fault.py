@@ -18,6 +18,8 @@ from syscalls.turns import Turn, tool
 
 EMBED_TOKENS_MAX = 512
 """What is held for a question: embedding models read no more."""
+QUERY_CHARS_MAX = 1 << 15
+"""Of a question: each of its words is looked for in every page."""
 K_MAX = 100
 CANDIDATES_MIN = 8
 WORDS_PAGES_MAX = 4096
@@ -86,7 +88,7 @@ async def _ranked(machine: Machine, trap: Trap, context: Context, asked: Recall,
         machine.trace.event("recall_by_words", pid=trap.process.pid, error=str(away))
     among = order if near is None or len(order) <= WORDS_PAGES_MAX else near
     pages = await machine.contexts.library.pages(context.principal, tuple(among))
-    shared = in_common(asked.query, {address: text_of(turns) for address, turns in pages.items()})
+    shared = await in_common(asked.query, {address: text_of(turns) for address, turns in pages.items()})
     return rank(shared if near is None else fuse(near, shared), order)
 
 

@@ -54,6 +54,8 @@ async def context_generate(machine: Machine, trap: Trap, args: context.Generate)
 async def context_recall(machine: Machine, trap: Trap, args: context.Recall) -> context.Recalled:
     if not args.query.strip():
         raise Invalid("an empty query: say what is to be recalled")
+    if len(args.query) > fault.QUERY_CHARS_MAX:
+        raise Invalid(f"a query of {len(args.query)} characters: at most {fault.QUERY_CHARS_MAX}; name what is sought")
     if not 1 <= args.k <= fault.K_MAX:
         raise Invalid(f"k {args.k}: 1 to {fault.K_MAX} passages")
     if args.tokens_max < 1:

@@ -375,7 +375,10 @@ RECALL = Row(
         cancelled="Nothing is paged in; pages that were closed for it stay so.",
         costs="The tokens of the query, as the embedding model counts them.",
         errors=(
-            (Errno.EINVAL, "the query is empty, k is not 1 to 100, or tokens_max is below 1."),
+            (
+                Errno.EINVAL,
+                "the query is empty or of more than 32768 characters, k is not 1 to 100, or tokens_max is below 1.",
+            ),
             (Errno.ENOENT, "there is no such context, or it was closed meanwhile."),
             (Errno.EQUOTA, "the account cannot pay the query."),
             (Errno.EIO, "a page cannot be read."),

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kernel.config import TINY_BOUNDS, Bounds
+from kernel.generation.fault import QUERY_CHARS_MAX
 from kernel.mm.index import address_of
-from kernel.mm.recall import Scored, fuse, in_common, rank, unite
+from kernel.mm.recall import WORDS_AT_ONCE, Scored, fuse, in_common, rank, unite
 from kernel.process import Process
 from kernel.sys.context import context_open, context_recall
 from kernel.sys.generate import model_embed
@@ -280,7 +281,7 @@ async def test_bad_questions_are_refused() -> None:
     bench = Bench()
     process = bench.process()
     handle = await library(bench, process)
-    for query, k, tokens in ((" ", 1, 1), ("x", 0, 1), ("x", 101, 1), ("x", 1, 0)):
+    for query, k, tokens in ((" ", 1, 1), ("x" * (QUERY_CHARS_MAX + 1), 1, 1), ("x", 0, 1), ("x", 101, 1), ("x", 1, 0)):
         with pytest.raises(Invalid):
             await ask(bench, process, handle, query, k=k, tokens=tokens)
 
@@ -337,15 +338,33 @@ def test_of_equals_the_earlier_page_comes_first_and_strangers_are_left_out() -> 
     ]
 
 
-def test_rare_words_count_more() -> None:
-    scores = in_common("the yeast", {"a": "the cat", "b": "the ship", "c": "Yeast!", "d": "none"})
+async def test_rare_words_count_more() -> None:
+    scores = await in_common("the yeast", {"a": "the cat", "b": "the ship", "c": "Yeast!", "d": "none"})
     assert scores["c"] > scores["a"] == scores["b"]
     assert "d" not in scores
 
 
-def test_a_rare_word_outweighs_what_is_a_little_nearer_in_meaning() -> None:
+async def test_nobody_waits_while_words_are_compared() -> None:
+    texts = {str(n): f"{n} yeast" * WORDS_AT_ONCE for n in range(10)}
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            await trio.lowlevel.checkpoint()
+            turns += 1
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(others)
+        assert len(await in_common("the yeast", texts)) == 10
+        nursery.cancel_scope.cancel()
+    assert turns >= 5
+
+
+async def test_a_rare_word_outweighs_what_is_a_little_nearer_in_meaning() -> None:
     near = {"vague": 0.5, "named": 0.4}
-    fused = fuse(near, in_common("the zygote", {"vague": "the process", "named": "the zygote", "far": "the end"}))
+    texts = {"vague": "the process", "named": "the zygote", "far": "the end"}
+    fused = fuse(near, await in_common("the zygote", texts))
     assert fused["named"] > fused["vague"] > fused["far"]
     assert fuse({"same": 1.0}, {"same": 1.0}) == {"same": 1.0}
     assert fuse(near, {}) == {"vague": 0.25, "named": 0.2}
