@@ -21,16 +21,20 @@ from kernel.recorder import Recorder
 from kernel.trap import Trap
 from kernel.watch.tracetext import KEPT_BYTES_MAX, short
 from syscalls.codec import pack, parse_args
-from syscalls.errors import BrokenPipe, Canceled, Errno, IOFailed, NoSyscall, PermissionDenied, SyscallError
+from syscalls.errors import BrokenPipe, Canceled, Errno, Invalid, IOFailed, NoSyscall, PermissionDenied, SyscallError
+from syscalls.limits import FREE_FORM_BYTES_MAX, PARTS_MAX
 from syscalls.link.duplex import Duplex
 from syscalls.row import Row
 from syscalls.table import BY_NAME, RESERVED, TABLE
+from syscalls.turns import has_parts
 from syscalls.wire import Call
 
 Handler = Callable[[Machine, Trap, Any], Any]
 """A family handler: plain for INLINE rows, a coroutine function for all others; returns the row's result."""
 
 _GENERATING = frozenset({"context.generate", "model.generate", "model.score"})
+_TURNED = frozenset(number for number, row in TABLE.items() if "turns" in row.args.__struct_fields__)
+"""The rows that are given turns."""
 
 
 @final
@@ -123,6 +127,7 @@ class Gate:
         try:
             with scope:
                 try:
+                    _bound_parts(row, call.args)
                     args = parse_args(row, call.args)
                     await self._while_stopped(process)
                     await self._let_in(trap, args, call.channel)
@@ -222,6 +227,13 @@ class Gate:
         why = contain(bug)
         self._machine.trace.event("bug", pid=trap.process.pid, call=trap.row.name, error=repr(bug))
         return IOFailed(f"the kernel failed in {trap.row.name}: {why}")
+
+
+def _bound_parts(row: Row, raw: Raw) -> None:
+    """Raises Invalid (EINVAL) for turns of more parts than are made into objects in one go."""
+    data = memoryview(raw)
+    if data.nbytes > FREE_FORM_BYTES_MAX and row.number in _TURNED and has_parts(data, PARTS_MAX + 1):
+        raise Invalid(f"{row.name}: turns of more than {PARTS_MAX} parts at once; see 'kernos man {row.name}'")
 
 
 async def _room(link: Duplex, call_id: int) -> None:

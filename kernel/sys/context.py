@@ -11,17 +11,12 @@ from syscalls.calls.process import Nothing
 from syscalls.errors import Invalid, IOFailed, NotFound, OverWindow
 from syscalls.turns import parse_turns
 
-TURNS_MAX = 32768
-"""Of one append: they are cut into pages in the kernel's own time, a tenth of a second for as many."""
-
 
 async def context_open(machine: Machine, trap: Trap, args: context.Open) -> context.Opened:
     return await machine.contexts.open(trap.process, args)
 
 
 async def context_append(machine: Machine, trap: Trap, args: context.Append) -> context.Appended:
-    if len(args.turns) > TURNS_MAX:
-        raise Invalid(f"{len(args.turns)} turns at once: append {TURNS_MAX} at most, then the next")
     held = machine.contexts.get(args.context)
     if args.resident:
         _bound_instructions(held, args)

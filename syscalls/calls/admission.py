@@ -3,7 +3,7 @@
 from typing import Annotated, final
 
 from syscalls.errors import Errno
-from syscalls.row import SECRET, Args, Flag, Needs, Result, Row, Says
+from syscalls.row import MANY, SECRET, Args, Flag, Needs, Result, Row, Says
 
 PRINCIPAL_CHARS_MAX = 64
 IDS_MAX = 32
@@ -16,8 +16,8 @@ class Admit(Args, frozen=True, kw_only=True):
     calls from, for the trace."""
 
     principal: str
-    rights: tuple[str, ...]
-    ids: tuple[str, ...] = ()
+    rights: Annotated[tuple[str, ...], MANY]
+    ids: Annotated[tuple[str, ...], MANY] = ()
     expires_s: float | None = None
     address: str = ""
 
@@ -34,7 +34,7 @@ class Admitted(Result, frozen=True, kw_only=True):
 class Expel(Args, frozen=True, kw_only=True):
     """What has been revoked, by the ids of `kernel.admit`."""
 
-    ids: tuple[str, ...]
+    ids: Annotated[tuple[str, ...], MANY]
     reason: str = "revoked"
 
 

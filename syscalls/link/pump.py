@@ -26,8 +26,8 @@ ROUNDS_MAX = 8
 """How often in a row the reader may find something without having waited."""
 ROUND_BYTES_MAX = 1024
 FRAMES_AT_ONCE, AT_ONCE_S = 64, 0.002
-"""After so many frames of one batch, or so much time with them, others have their turn before the next: a thousand fit a
-batch, and each may be a call that takes a while."""
+"""After so many frames of one batch, or so much time with them, others have their turn before the next: a thousand fit
+a batch, and each may be a call that takes a while."""
 HOPE, DESPAIR = 4, 64
 """After so many vain looks in a row the reader looks but once in so many batches."""
 

@@ -11,13 +11,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kernel.config import TINY_BOUNDS, Bounds
+from kernel.mm.library import PAGES_AT_ONCE
 from kernel.mm.page import join
 from kernel.process import Process
 from kernel.seal import Seals
-from kernel.sys.context import TURNS_MAX, context_append, context_close, context_open, context_read, context_stat
+from kernel.sys.context import context_close, context_open, context_read, context_stat
 from kernel.truth import FILE, Truth
 from syscalls.calls.context import Append, Close, ContextInfo, Open, Read, Stat
 from syscalls.errors import Busy, Invalid, IOFailed, NotFound, TryAgain
+from syscalls.limits import TURNS_MAX
 from syscalls.turns import ToolCall, Turn, assistant, canonical, parse_turns, system, tool, user
 from tests.devices import Bench, ByteModel
 
@@ -410,6 +412,20 @@ async def test_many_turns_at_once_are_placed_in_one_walk() -> None:
     held = bench.contexts.get(handle)
     closed = [entry for entry in held.window.entries if entry.position < held.tail_first]
     assert len(closed) > TURNS_MAX // 2 and all(len(entry.pages) == 1 for entry in closed)
-    with pytest.raises(Invalid, match="turns at once"):
-        asked = Append(context=handle, turns=(user("a"),) * (TURNS_MAX + 1))
-        await context_append(bench.machine, bench.trap(process, "context.append"), asked)
+
+
+async def test_nobody_waits_while_pages_are_made() -> None:
+    bench = Bench()
+    handle, turns = await opened(bench, bench.process()), 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            await trio.lowlevel.checkpoint()
+            turns += 1
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(others)
+        await append(bench, handle, *(user(str(n)) for n in range(64 * PAGES_AT_ONCE)), resident=False)
+        nursery.cancel_scope.cancel()
+    assert turns >= 32
