@@ -2,6 +2,8 @@
 
 from typing import Annotated, final
 
+from msgspec import Meta
+
 from syscalls.calls.context import Generated, Piece, Usage
 from syscalls.driver import TokenScore
 from syscalls.errors import Errno
@@ -98,7 +100,7 @@ class Score(Args, frozen=True, kw_only=True):
     """How likely each of `continuations` (text, or token ids) is: after `prompt`, plain text without a chat template,
     or as the answer to `turns`. Each stands alone: none sees another. Exactly one of `prompt` and `turns`."""
 
-    continuations: Annotated[tuple[str | Annotated[tuple[int, ...], MANY], ...], MANY]
+    continuations: Annotated[tuple[str | Annotated[tuple[int, ...], Meta(max_length=8192)], ...], MANY]
     prompt: str = ""
     turns: Turns = ()
     tools: Annotated[tuple[ToolSpec, ...], MANY] = ()
@@ -264,7 +266,11 @@ SCORE = Row(
         errors=(
             (Errno.ENOENT, "there is no such model."),
             (Errno.ENOSYS, "the model's driver cannot score, or not turns, or not ids."),
-            (Errno.EINVAL, "an empty or unknown continuation, or both or neither of prompt and turns."),
+            (
+                Errno.EINVAL,
+                "an empty or unknown continuation, one of more than 8192 ids, more than 256 of them or 131072 tokens of "
+                "them all, or both or neither of prompt and turns.",
+            ),
             (Errno.EWINDOW, "prompt and continuation exceed the model's window."),
             (Errno.EQUOTA, "the account cannot pay for it."),
             (Errno.EAGAIN, "too many wait for the model, or it does not come up."),
