@@ -18,6 +18,9 @@ OPERATOR = (Right("**"),)
 OWN = "capability:own"
 """A name of what the caller holds itself, or made from what it holds: whoever has a handle needs no right to it."""
 
+NAME_CHARS_MAX = 1 << 14
+"""Of a resource that a call names: it is compared with rights, remembered with what was decided, and told in errors."""
+
 
 @final
 class Lacking(PermissionDenied):
@@ -83,7 +86,11 @@ class Permission:
     def require(
         self, process: Process, row: Row, action: str, names: tuple[str, ...], channel: int = 0
     ) -> tuple[Capability, ...]:
-        """As `check`, of one action on a resource by its names: also for what only shows while a call runs."""
+        """As `check`, of one action on a resource by its names: also for what only shows while a call runs.
+
+        Raises Invalid (EINVAL) for a name that is too long to be one."""
+        if len(names[0]) > NAME_CHARS_MAX:
+            raise Invalid(f"{row.name}: a name of {len(names[0])} characters: the longest has {NAME_CHARS_MAX}")
         found = process.held.find(action, names) or _lent(process.lent.get(channel, ()), action, names)
         if found is not None:
             if found.limited:

@@ -10,6 +10,7 @@ from kernel.accounts.account_record import Account
 from kernel.accounts.price import micros
 from kernel.budget import limits_of, narrower
 from kernel.capability import how_to_grant
+from kernel.derivation import HELD_MAX
 from kernel.gate import Handler
 from kernel.machine import Machine
 from kernel.process import Process
@@ -270,6 +271,8 @@ def _rights(machine: Machine, parent: Process, image: Image, texts: tuple[str, .
 def _given(parent: Process, texts: tuple[str, ...]) -> tuple[Right, ...]:
     """The rights of a child, none beyond its parent's. What a right to read shows of the host must be the parent's
     where links lead, too."""
+    if len(texts) > HELD_MAX:
+        raise Invalid(f"{len(texts)} rights: a process holds {HELD_MAX} at most; use wildcards")
     if sum(len(text) for text in texts) > RIGHTS_CHARS_MAX:
         raise Invalid(f"rights of more than {RIGHTS_CHARS_MAX} characters: use wildcards")
     rights = parse_rights(texts)

@@ -6,6 +6,7 @@ from syscalls.errors import Errno
 from syscalls.row import MANY, SECRET, Args, Flag, Needs, Result, Row, Says
 
 PRINCIPAL_CHARS_MAX = 64
+RIGHTS_MAX = 256
 IDS_MAX = 32
 
 
@@ -59,7 +60,7 @@ ADMIT = Row(
         errors=(
             (
                 Errno.EINVAL,
-                "The principal's name, a right or the number of ids cannot be, or the name is nobody's to assert.",
+                "The principal's name, a right or the number of rights or ids cannot be, or the name is nobody's to assert.",
             ),
             (Errno.EAGAIN, "As many tickets as the kernel keeps wait to be used."),
         ),

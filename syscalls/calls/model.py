@@ -268,8 +268,8 @@ SCORE = Row(
             (Errno.ENOSYS, "the model's driver cannot score, or not turns, or not ids."),
             (
                 Errno.EINVAL,
-                "an empty or unknown continuation, one of more than 8192 ids, more than 256 of them or 131072 tokens of "
-                "them all, or both or neither of prompt and turns.",
+                "an empty or unknown continuation, one of more than 8192 ids, more than 256 or of 131072 tokens in all, "
+                "or both or neither of prompt and turns.",
             ),
             (Errno.EWINDOW, "prompt and continuation exceed the model's window."),
             (Errno.EQUOTA, "the account cannot pay for it."),

@@ -7,8 +7,10 @@ import pytest
 import trio
 import trio.testing
 
+from kernel.derivation import HELD_MAX
 from kernel.doors.session import Sole
 from kernel.link import KernelLink
+from kernel.permission import NAME_CHARS_MAX
 from kernel.process import Process
 from kernos import Sys, program
 from kernos.testing import up
@@ -32,7 +34,7 @@ from syscalls.calls import (
     watch,
 )
 from syscalls.codec import pack
-from syscalls.errors import Errno, NoSuchProcess, SyscallError, TimedOut
+from syscalls.errors import Errno, Invalid, NoSuchProcess, SyscallError, TimedOut
 from syscalls.limits import CLIENT_LIMITS
 from syscalls.link.duplex import Duplex, NoServer
 from syscalls.peer import Peer
@@ -302,3 +304,33 @@ async def test_others_have_their_turn_while_all_of_the_trace_is_told(pid: int | 
             pass
         assert turns > 60
         nursery.cancel_scope.cancel()
+
+
+@program
+async def grabs(sys: Sys) -> str:
+    try:
+        await sys.spawn("grabs", rights=tuple(f"tool:{n}" for n in range(HELD_MAX + 1)))
+    except SyscallError as refused:
+        return refused.errno.name
+    return "let in"
+
+
+async def test_rights_are_counted_before_they_are_compared(autojump_clock: Any) -> None:
+    """Each would be compared with each of the parent's."""
+    async with up() as machine:
+        machine.know(grabs)
+        assert await machine.run(grabs, rights=("program:* spawn",)) == "EINVAL"
+
+
+@pytest.mark.parametrize("held", [(), ("topic:**", "program:**")])
+async def test_a_name_that_is_none_is_not_compared_with_rights(held: tuple[str, ...], autojump_clock: Any) -> None:
+    """Nor made into the right that is missing, which took a second where it was of blanks."""
+    async with up() as machine:
+        process_ = machine.machine.processes.get((await machine.spawn(rests, rights=held)).pid)
+        permission = machine._running.gate._permission  # type: ignore[union-attr]
+        for row, args in (
+            (message.PUBLISH, message.Publish(topic=" " * NAME_CHARS_MAX, body=NIL)),
+            (process.SPAWN, process.Spawn(program=" " * NAME_CHARS_MAX)),
+        ):
+            with pytest.raises(Invalid, match="the longest has"):
+                permission.check(process_, row, args)
