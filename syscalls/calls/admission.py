@@ -60,7 +60,7 @@ ADMIT = Row(
         errors=(
             (
                 Errno.EINVAL,
-                "The principal's name, a right or the number of rights or ids cannot be, or the name is nobody's to assert.",
+                "The principal's name, a right, or the number of rights or ids cannot be, or the name is nobody's.",
             ),
             (Errno.EAGAIN, "As many tickets as the kernel keeps wait to be used."),
         ),

@@ -268,7 +268,7 @@ SCORE = Row(
             (Errno.ENOSYS, "the model's driver cannot score, or not turns, or not ids."),
             (
                 Errno.EINVAL,
-                "an empty or unknown continuation, one of more than 8192 ids, more than 256 or of 131072 tokens in all, "
+                "an empty or unknown continuation, one of more than 8192 ids, more than 256 or of 131072 tokens, "
                 "or both or neither of prompt and turns.",
             ),
             (Errno.EWINDOW, "prompt and continuation exceed the model's window."),

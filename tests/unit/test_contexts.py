@@ -1,8 +1,10 @@
 """Contexts: durable when append returns, byte-exact, one owner each, forks that copy nothing."""
 
+import itertools
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -11,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kernel.config import TINY_BOUNDS, Bounds
+from kernel.mm.conversation import Context
 from kernel.mm.library import PAGES_AT_ONCE
-from kernel.mm.page import join
+from kernel.mm.page import Ref, join
 from kernel.process import Process
 from kernel.seal import Seals
 from kernel.sys.context import context_close, context_open, context_read, context_stat
@@ -206,6 +209,54 @@ async def test_a_fork_shares_what_was_and_nothing_after() -> None:
     assert await conversation(bench, fork) == [*TURNS, user("only the fork")]
     assert bench.truth.read_now(lambda db: db.execute(rows).get) == before
     assert bench.contexts.get(fork).window.turns()[:-1] == bench.contexts.get(parent).window.turns()[:-1]
+
+
+class Copied(list[Ref]):
+    """Counts what is copied of it, or together with it."""
+
+    items = 0
+
+    def __getitem__(self, at: Any) -> Any:
+        taken = super().__getitem__(at)
+        Copied.items += len(taken)
+        return taken
+
+    def __radd__(self, before: list[Ref]) -> list[Ref]:
+        Copied.items += len(before) + len(self)
+        return [*before, *self]
+
+
+def line_of_forks(*own: tuple[int, int]) -> Context:
+    """Conversations that are each the fork of the one before, with so many pages of their own, of which the next shares
+    all but so many."""
+    above, shared, number = None, 0, itertools.count()
+    for pages, unshared in own:
+        context = Context(
+            id=1, principal="p", name=None, model="m", tools=(), reserve_tokens=1, window_tokens=9, parent=above,
+            shared=shared,
+        )  # fmt: skip
+        context.pages = Copied(Ref(str(next(number)), 0, 1, 1) for _ in range(pages))
+        above, shared = context, max(0, shared + pages - unshared)
+    assert above is not None
+    return above
+
+
+@given(own=st.lists(st.tuples(st.integers(0, 4), st.integers(0, 6)), min_size=1, max_size=6))
+def test_a_fork_has_what_it_shares_and_its_own(own: list[tuple[int, int]]) -> None:
+    line = [line_of_forks(*own)]
+    while line[-1].parent is not None:
+        line.append(line[-1].parent)
+    refs: list[Ref] = []
+    for context in reversed(line):
+        refs = [*refs[: context.shared], *context.pages]
+    assert line[0].refs() == refs
+
+
+def test_pages_are_copied_once_however_long_the_line_of_forks_is() -> None:
+    last = line_of_forks((100, 0), *((1, 0) for _ in range(100)))
+    Copied.items = 0
+    assert len(last.refs()) == 200
+    assert Copied.items <= 200
 
 
 async def count_rows(bench: Bench, table: str) -> int:
