@@ -143,8 +143,10 @@ class Gate:
             over = True
         finally:
             if not over:
-                self.recorder.failed(trap, call.args, args, Errno.EPIPE, "its caller has gone while it was under way")
-                trap.closed()
+                self._left(trap, call.args, args)
+        if scope.cancelled_caught and link.peer.closed is not None:
+            self._left(trap, call.args, args)
+            return
         if scope.cancelled_caught:
             outcome = _withdrawn(trap) if trap.fallen else Canceled(f"{row.name} was cancelled")
         if outcome is None:
@@ -155,6 +157,11 @@ class Gate:
             link.fail(call.id, outcome)
             self.recorder.refused(trap, call.args, args, outcome)
             outcome = None  # its traceback holds this frame, and all that the call said
+        trap.closed()
+
+    def _left(self, trap: Trap, raw: Raw, args: Any) -> None:
+        """Nobody is there to be answered."""
+        self.recorder.failed(trap, raw, args, Errno.EPIPE, "its caller has gone while it was under way")
         trap.closed()
 
     async def _let_in(self, trap: Trap, args: Any, channel: int) -> None:

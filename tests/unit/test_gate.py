@@ -1,5 +1,6 @@
 """The gate: no call without its right, whichever way it is served; held calls, cancelled calls, forged channels."""
 
+import itertools
 from collections.abc import Awaitable
 from typing import Any
 
@@ -9,7 +10,7 @@ import trio.testing
 
 from kernel.derivation import HELD_MAX
 from kernel.doors.session import Sole
-from kernel.link import KernelLink
+from kernel.link import CALLS_AT_ONCE, KernelLink
 from kernel.permission import NAME_CHARS_MAX
 from kernel.process import Process
 from kernos import Sys, program
@@ -256,6 +257,34 @@ async def test_a_cancelled_call_is_answered_and_an_inline_one_too(autojump_clock
         unborn = link.begin(clock.SLEEP, clock.Sleep(seconds=1e6))
         unborn.cancel("before it began")
         assert await errno_of(unborn.outcome()) == "ECANCELED"
+        nursery.cancel_scope.cancel()
+
+
+async def test_calls_of_who_has_gone_end_a_few_at_a_time(autojump_clock: Any) -> None:
+    async with up() as machine, trio.open_nursery() as nursery:
+        ours, theirs = trio.testing.memory_stream_pair()
+        session = machine.machine.processes.get(machine.sys.pid)
+        link = KernelLink(theirs, machine._running.gate, Sole(session), hello=Hello())  # type: ignore[union-attr]
+        nursery.start_soon(lambda: link.run(handshake_s=5.0))
+        client = Peer(CLIENT_LIMITS, Hello())
+        for _ in range(1000):
+            client.call(clock.SLEEP.number, pack(clock.Sleep(seconds=1e6)))
+        await ours.send_all(bytes(client.outbox))
+        await trio.testing.wait_all_tasks_blocked()
+        under_way, left = machine.machine.trace.under_way, [1000]
+        assert len(under_way) == 1000
+
+        async def others() -> None:
+            while under_way:
+                await trio.lowlevel.checkpoint()
+                left.append(len(under_way))
+
+        nursery.start_soon(others)
+        await ours.aclose()
+        await trio.testing.wait_all_tasks_blocked()
+        assert max(before - after for before, after in itertools.pairwise(left)) <= 2 * CALLS_AT_ONCE
+        slept = [record for record in await machine.trace() if record.name == "time.sleep"]
+        assert [record.errno for record in slept] == ["EPIPE"] * 1000
         nursery.cancel_scope.cancel()
 
 
