@@ -1,5 +1,7 @@
 """Recall: what was just written is found, what the store lost comes back, faults are counted, budgets hold."""
 
+from collections.abc import Sequence
+
 import pytest
 import trio
 import trio.testing
@@ -13,6 +15,7 @@ from kernel.mm.recall import WORDS_AT_ONCE, Scored, fuse, in_common, rank, unite
 from kernel.process import Process
 from kernel.sys.context import context_open, context_recall
 from kernel.sys.generate import model_embed
+from kernel.wait import slowly
 from syscalls.calls.context import Append, Open, Recall, Recalled
 from syscalls.calls.model import Embed
 from syscalls.errors import Invalid, NotFound, OverQuota, TryAgain
@@ -232,6 +235,52 @@ async def test_dropped_pages_leave_the_store(autojump_clock: trio.testing.MockCl
     (rows,) = bench.devices.dict.rows.values()
     (ref,) = bench.contexts.get(kept).refs()
     assert {address_of(each) for each in rows} == {ref.address}
+
+
+async def test_dropped_pages_leave_some_at_a_time_and_what_was_written_again_stays(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kernel.mm.index.GONE_PAGES", 2)
+    bench = Bench()
+    process = bench.process()
+    kept, dropped = await opened(bench, process), await opened(bench, process)
+    await write(bench, dropped, *(user(f"page {n}") for n in range(5)))
+    index, asked = bench.contexts.index, []
+    present = index._library.present
+
+    async def counted(principal: str, addresses: Sequence[str]) -> set[str]:
+        asked.append(len(addresses))
+        return await present(principal, addresses)
+
+    monkeypatch.setattr(index._library, "present", counted)
+    await bench.contexts.close(process, dropped)
+    await write(bench, kept, user("page 3"))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(bench.contexts.run)
+        await index.settled()
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    assert asked == [2, 2, 1]
+    (rows,) = bench.devices.dict.rows.values()
+    (ref,) = bench.contexts.get(kept).refs()
+    assert {address_of(each) for each in rows} == {ref.address}
+    assert bench.contexts.info(kept).indexed == 1
+
+
+async def test_slowly_is_the_same_and_others_have_their_turn() -> None:
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            await trio.lowlevel.checkpoint()
+            turns += 1
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(others)
+        assert [each async for each in slowly(range(1000), at_once=10)] == list(range(1000))
+        nursery.cancel_scope.cancel()
+    assert turns >= 50
 
 
 async def test_the_indexer_goes_on_when_a_host_comes_back(autojump_clock: trio.testing.MockClock) -> None:
