@@ -107,9 +107,13 @@ USAGE = Row(
     Usage,
     AccountUsage,
     Needs("usage", "account:{account}"),
-    Flag.INLINE | Flag.IDEMPOTENT | Flag.JOURNALED,
+    Flag.IDEMPOTENT | Flag.JOURNALED,
     "What an account used, holds and may use, by resource and by model; with `tree` all below it too.",
-    says=Says(errors=(_NO_ACCOUNT, _NO_PROCESS)),
+    says=Says(
+        waits="For no one: a large tree is told a part at a time, and others are served between.",
+        cancelled="Nothing changes.",
+        errors=(_NO_ACCOUNT, _NO_PROCESS),
+    ),
 )
 LIMIT = Row(
     0x91,

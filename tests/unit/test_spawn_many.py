@@ -1,8 +1,12 @@
 """Many processes in one call: each with its own arguments, all of them or none."""
 
+import itertools
+
 import pytest
+import trio
 
 from kernel.config import Bounds
+from kernel.workers.exec import ENDS_AT_ONCE
 from kernos import Sys, program
 from kernos.testing import up
 from syscalls.calls.process import Budget
@@ -93,3 +97,22 @@ async def test_what_children_return_waits_within_a_bound_and_goes_when_it_is_tak
         table = machine.machine.processes
         assert not table._values
         assert all(len(bytes(each.exit.value)) == 1 for each in table._reaped if each.exit is not None)
+
+
+@program
+async def rests(sys: Sys) -> None:
+    await sys.sleep(1e9)
+
+
+async def test_many_children_of_one_that_has_ended_end_a_few_at_a_time() -> None:
+    async with up(programs={"rests": rests}) as machine:
+        await machine.sys.spawn_many("rests", [()] * 200)
+        session = machine.machine.processes.get(machine.sys.pid)
+        children = tuple(session.children.values())
+        machine.machine.executor.orphan(session)
+        asked = [sum(child.ending is not None for child in children)]
+        while asked[-1] < 200:
+            await trio.lowlevel.checkpoint()
+            asked.append(sum(child.ending is not None for child in children))
+        assert asked[0] == ENDS_AT_ONCE
+        assert max(after - before for before, after in itertools.pairwise(asked)) <= 2 * ENDS_AT_ONCE
