@@ -191,11 +191,12 @@ def kill(machine: Machine, trap: Trap, args: abi.Kill) -> abi.Nothing:
     for target in targets:
         if target.kind == "tool" or target.parent is None:
             raise Invalid(f"process {target.pid} ({target.name}) belongs to the kernel: 'kernos down' ends the machine")
-    for target in targets:
-        machine.executor.signal(target, number)
-    if number is Signal.CONT:
-        machine.scheduler.wake()
+    machine.executor.signal_all(targets, number, machine.scheduler.wake if number is Signal.CONT else _nothing)
     return abi.Nothing()
+
+
+def _nothing() -> None:
+    """Nobody waits for this signal's effect."""
 
 
 def nice(machine: Machine, trap: Trap, args: abi.Nice) -> abi.Nothing:

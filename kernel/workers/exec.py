@@ -40,7 +40,7 @@ from syscalls.signals import Signal
 GroupKey = tuple[object, ...]
 LAST_WORDS_S: Final = 2.0
 """What a supervisor gets to tell what its worker did, once that is gone."""
-ENDS_AT_ONCE: Final = 32
+SIGNALS_AT_ONCE: Final = 32
 
 
 @final
@@ -137,6 +137,19 @@ class Executor:
                 self._deliver(process, number)
             case _:
                 self._tell(process, number)
+
+    def signal_all(self, processes: Sequence[Process], number: Signal, then: Callable[[], None]) -> None:
+        """As `signal`, of many: the first now, the others a few at a time. `then` is called after each few."""
+        for process in processes[:SIGNALS_AT_ONCE]:
+            self.signal(process, number)
+        then()
+        if len(processes) > SIGNALS_AT_ONCE:
+            assert self._nursery is not None
+            self._nursery.start_soon(self._signal_rest, processes[SIGNALS_AT_ONCE:], number, then)
+
+    async def _signal_rest(self, processes: Sequence[Process], number: Signal, then: Callable[[], None]) -> None:
+        await trio.lowlevel.checkpoint()
+        self.signal_all(processes, number, then)
 
     def end(self, process: Process, why: str) -> None:
         """Asks it to end as TERM does, for the reason `why` (a status of Exit)."""
@@ -381,14 +394,14 @@ class Executor:
                 self._processes.adopt(child)
             else:
                 doomed.append(child)
-        for child in doomed[:ENDS_AT_ONCE]:
+        for child in doomed[:SIGNALS_AT_ONCE]:
             self.end(child, "terminated")
-        if len(doomed) > ENDS_AT_ONCE:
+        if len(doomed) > SIGNALS_AT_ONCE:
             assert self._nursery is not None
-            self._nursery.start_soon(self._end_all, doomed[ENDS_AT_ONCE:])
+            self._nursery.start_soon(self._end_all, doomed[SIGNALS_AT_ONCE:])
 
     async def _end_all(self, children: Sequence[Process]) -> None:
-        async for child in slowly(children, at_once=ENDS_AT_ONCE):
+        async for child in slowly(children, at_once=SIGNALS_AT_ONCE):
             self.end(child, "terminated")
 
 
