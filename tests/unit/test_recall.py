@@ -237,10 +237,11 @@ async def test_dropped_pages_leave_the_store(autojump_clock: trio.testing.MockCl
     assert {address_of(each) for each in rows} == {ref.address}
 
 
+@pytest.mark.parametrize(("at_once", "parts"), [(2, [2, 2, 1]), (5, [5])])
 async def test_dropped_pages_leave_some_at_a_time_and_what_was_written_again_stays(
-    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+    at_once: int, parts: list[int], autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kernel.mm.index.GONE_PAGES", 2)
+    monkeypatch.setattr("kernel.mm.index.GONE_PAGES", at_once)
     bench = Bench()
     process = bench.process()
     kept, dropped = await opened(bench, process), await opened(bench, process)
@@ -260,7 +261,7 @@ async def test_dropped_pages_leave_some_at_a_time_and_what_was_written_again_sta
         await index.settled()
         await trio.testing.wait_all_tasks_blocked()
         nursery.cancel_scope.cancel()
-    assert asked == [2, 2, 1]
+    assert asked == parts
     (rows,) = bench.devices.dict.rows.values()
     (ref,) = bench.contexts.get(kept).refs()
     assert {address_of(each) for each in rows} == {ref.address}
