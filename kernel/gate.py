@@ -22,10 +22,12 @@ from kernel.recorder import Recorder
 from kernel.trap import Trap
 from kernel.watch.tracetext import KEPT_BYTES_MAX, short
 from syscalls.codec import pack, parse_args
-from syscalls.errors import BrokenPipe, Canceled, Errno, IOFailed, NoSyscall, PermissionDenied, SyscallError
+from syscalls.errors import BrokenPipe, Canceled, Errno, Invalid, IOFailed, NoSyscall, PermissionDenied, SyscallError
+from syscalls.limits import FREE_FORM_BYTES_MAX, PARTS_MAX
 from syscalls.link.duplex import Duplex
 from syscalls.row import Row
 from syscalls.table import BY_NAME, RESERVED, TABLE
+from syscalls.turns import has_parts
 from syscalls.wire import Call
 
 Handler = Callable[[Machine, Trap, Any], Any]
@@ -35,6 +37,8 @@ UNREAD_TOTALS_MAX: Final = 4
 """How often what a link may have on its way may wait to be read: calls were let in before the answers of others were
 known to be large."""
 _GENERATING = frozenset({"context.generate", "model.generate", "model.score"})
+_TURNED = frozenset(number for number, row in TABLE.items() if "turns" in row.args.__struct_fields__)
+"""The rows that are given turns."""
 
 
 @final
@@ -115,7 +119,7 @@ class Gate:
             process=process,
             row=row,
             emit=self._emitter(link, call.id),
-            room=partial(link.drained, call.id),
+            room=partial(_room, link, call.id),
             scope=scope,
         )
         trap.require = partial(self._require, trap, call.channel)
@@ -126,6 +130,7 @@ class Gate:
         try:
             with scope:
                 try:
+                    _bound_parts(row, call.args)
                     args = parse_args(row, call.args)
                     await self._while_stopped(process)
                     await self._let_in(trap, args, call.channel)
@@ -139,12 +144,14 @@ class Gate:
                 except Exception as bug:
                     outcome = self._bug(trap, bug)
         except BaseException as gone:
-            self.recorder.failed(trap, call.args, args, Errno.EPIPE, "its caller has gone while it was under way")
-            trap.closed()
+            self._left(trap, call.args, args)
             # Its traceback goes up with those of all calls of the link, and is not let go of until garbage is sought.
             clear_frames(gone.__traceback__)
             del call, args
             raise
+        if scope.cancelled_caught and link.peer.closed is not None:
+            self._left(trap, call.args, args)
+            return
         if scope.cancelled_caught:
             outcome = _withdrawn(trap) if trap.fallen else Canceled(f"{row.name} was cancelled")
         if outcome is None:
@@ -155,6 +162,11 @@ class Gate:
             link.fail(call.id, outcome)
             self.recorder.refused(trap, call.args, args, outcome)
             outcome = None  # its traceback holds this frame, and all that the call said
+        trap.closed()
+
+    def _left(self, trap: Trap, raw: Raw, args: Any) -> None:
+        """Nobody is there to be answered."""
+        self.recorder.failed(trap, raw, args, Errno.EPIPE, "its caller has gone while it was under way")
         trap.closed()
 
     async def _let_in(self, trap: Trap, args: Any, channel: int) -> None:
@@ -232,6 +244,19 @@ class Gate:
         why = contain(bug)
         self._machine.trace.event("bug", pid=trap.process.pid, call=trap.row.name, error=repr(bug))
         return IOFailed(f"the kernel failed in {trap.row.name}: {why}")
+
+
+def _bound_parts(row: Row, raw: Raw) -> None:
+    """Raises Invalid (EINVAL) for turns of more parts than are made into objects in one go."""
+    data = memoryview(raw)
+    if data.nbytes > FREE_FORM_BYTES_MAX and row.number in _TURNED and has_parts(data, PARTS_MAX + 1):
+        raise Invalid(f"{row.name}: turns of more than {PARTS_MAX} parts at once; see 'kernos man {row.name}'")
+
+
+async def _room(link: Duplex, call_id: int) -> None:
+    """Waits for the reader. One that gave credit for all there is has room at once, and others have their turn too."""
+    await trio.lowlevel.checkpoint()
+    await link.drained(call_id)
 
 
 def _withdrawn(trap: Trap) -> PermissionDenied:

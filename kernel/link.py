@@ -1,7 +1,7 @@
 """The kernel's end of a link: a raw trio socket, the calls that come over it, and whose they are."""
 
 from collections.abc import Callable
-from typing import Protocol, final
+from typing import Final, Protocol, final
 
 import trio
 
@@ -14,6 +14,8 @@ from syscalls.link.duplex import Duplex
 from syscalls.link.transport import Transport
 from syscalls.peer import Peer
 from syscalls.wire import Call, Cancel, Event, Hello
+
+CALLS_AT_ONCE: Final = 32
 
 
 class Entrance(Protocol):
@@ -57,6 +59,7 @@ class KernelLink:
             self._nursery = nursery
             nursery.start_soon(self._greet, handshake_s, on_ready)
             reason = await self.wire.run(TRIO)
+            await self._give_up()
             nursery.cancel_scope.cancel()
         return reason or self.wire.peer.closed or "the other end said no HELLO"
 
@@ -94,6 +97,13 @@ class KernelLink:
 
     def on_event(self, link: Duplex, event: Event) -> None:
         pass
+
+    async def _give_up(self) -> None:
+        """The other end has gone: what it had under way ends, a few calls at a time, for others to go on between."""
+        for count, (_, scope) in enumerate(tuple(self._scopes.values()), 1):
+            scope.cancel()
+            if count % CALLS_AT_ONCE == 0:
+                await trio.lowlevel.checkpoint()
 
     def _forget(self) -> None:
         """Drops the scopes of calls that were answered."""

@@ -83,7 +83,11 @@ class Permission:
     def require(
         self, process: Process, row: Row, action: str, names: tuple[str, ...], channel: int = 0
     ) -> tuple[Capability, ...]:
-        """As `check`, of one action on a resource by its names: also for what only shows while a call runs."""
+        """As `check`, of one action on a resource by its names: also for what only shows while a call runs.
+
+        Raises Invalid (EINVAL) for a name that is too long to be one."""
+        if len(names[0]) > NAME_CHARS_MAX:
+            raise Invalid(f"{row.name}: a name of {len(names[0])} characters: the longest has {NAME_CHARS_MAX}")
         found = process.held.find(action, names) or _lent(process.lent.get(channel, ()), action, names)
         if found is not None:
             if found.limited:
@@ -91,11 +95,6 @@ class Permission:
             return (found,)
         if OWN in names:
             return ()
-        if len(names[0]) > NAME_CHARS_MAX:  # neither to be asked for nor to be remembered as wanted
-            raise PermissionDenied(
-                f"process {process.pid} ({process.name}) has no right to a name of {len(names[0])} characters: "
-                f"{row.name} takes a shorter one, of {NAME_CHARS_MAX} at most"
-            )
         raise self.lacking(process, row, Right(_writable(names[0]), (action,)))
 
     def lacking(self, process: Process, row: Row, missing: Right) -> Lacking:

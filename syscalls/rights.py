@@ -17,8 +17,8 @@ ANY = "*"
 EVERYTHING = "**"
 TEXT_CHARS_MAX = 1024
 """Of one written right."""
-NAME_CHARS_MAX = 8192
-"""Of a name that a right with a wildcard in its midst may match, or that may be asked for."""
+NAME_CHARS_MAX = 8192 + 256
+"""Of a resource that a call names, the longest URL included: it is compared with rights and told in errors."""
 _SHAPE = re.compile(r"(?P<resource>\*\*|[a-z]+:[^\s\x00-\x1f\x7f]+)(?: (?P<actions>\*|[a-z]+(?:,[a-z]+)*))?")
 _WEB = re.compile(r"net:(?:https?|\*)://(?:(?!\*\*)[a-z0-9_.:*-]|\[[0-9a-f:.]+\])+/.*")
 _TCP = re.compile(r"net:tcp:(?:(?!\*\*)[a-z0-9_.*-]|\[[0-9a-f:.]+\])+:(?:[0-9]{1,5}|\*)")

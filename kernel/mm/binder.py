@@ -7,11 +7,13 @@ and nothing else.
 from collections.abc import Sequence
 from typing import final
 
+import trio
+
 from kernel.config import Bounds
 from kernel.mm import records
 from kernel.mm.conversation import Context
 from kernel.mm.index import Indexer
-from kernel.mm.library import Library
+from kernel.mm.library import PAGES_AT_ONCE, Library
 from kernel.mm.packed import packed
 from kernel.mm.page import BYTES_PER_TOKEN, Ref, Run, cut, join, pending, size_of, slices_of
 from kernel.mm.window import Entry
@@ -129,10 +131,10 @@ class Binder:
     ) -> list[Ref]:
         """Commits `runs`, which are the first `taken` of the open and the new turns, and `rest`, which stays open;
         then changes the conversation to match and shows new turns in the window."""
+        pages = await self._pages(context, runs, resident)
         if context.closed:
             raise NotFound("the context was closed meanwhile: open another")
         known, tail_first = context.turns, context.tail_first + taken
-        pages = self._pages(context, runs, resident)
         addition = records.Addition(
             context=context.id,
             principal=context.principal,
@@ -159,8 +161,8 @@ class Binder:
         self._index.note(context.principal, {ref.address: ref.slices for ref in refs})
         return refs
 
-    def _pages(self, context: Context, runs: Sequence[Run], resident: bool) -> tuple[tuple[Ref, bytes], ...]:
-        """Each run's reference and sealed body."""
+    async def _pages(self, context: Context, runs: Sequence[Run], resident: bool) -> tuple[tuple[Ref, bytes], ...]:
+        """Each run's reference and sealed body; lets others run between."""
         pages: list[tuple[Ref, bytes]] = []
         first = context.tail_first
         for run in runs:
@@ -168,6 +170,8 @@ class Binder:
             slices = len(slices_of(run.turns))
             pages.append((Ref(address, first, run.counted, slices, run.part, run.parts, resident), body))
             first += run.counted
+            if len(pages) % PAGES_AT_ONCE == 0:
+                await trio.lowlevel.checkpoint()
         return tuple(pages)
 
 

@@ -73,11 +73,12 @@ def pending(turns: Sequence[Turn]) -> int:
     for turn in reversed(turns):
         if turn.role != "tool":
             return max(0, len(turn.calls) - results)
-        results += _results(turn)
+        results += results_in(turn)
     return 0
 
 
-def _results(turn: Turn) -> int:
+def results_in(turn: Turn) -> int:
+    """How many calls it answers."""
     return sum(isinstance(part, ToolResult) for part in turn.parts)
 
 
@@ -91,7 +92,7 @@ def cut(turns: Sequence[Turn], *, bytes_max: int, flush: bool) -> tuple[list[Run
             runs.extend(_close(turns[start:end], bytes_max))
             start, weight, owed = end, 0, 0
         weight += size
-        owed = len(turn.calls) if turn.role != "tool" else owed - _results(turn)
+        owed = len(turn.calls) if turn.role != "tool" else owed - results_in(turn)
         if weight >= bytes_max and owed <= 0:
             runs.extend(_close(turns[start : end + 1], bytes_max))
             start, weight, owed = end + 1, 0, 0

@@ -1,7 +1,7 @@
 """Running programs: from a spawned process to its exit, whatever happens to the worker on the way."""
 
 import signal as os_signals
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, cast, final
 
 import msgspec
@@ -21,6 +21,7 @@ from kernel.panic import contain, first
 from kernel.process import Process
 from kernel.process_table import ProcessTable
 from kernel.programs import Image, Programs
+from kernel.wait import slowly
 from kernel.watch.trace import Trace
 from kernel.workers.command import CommandHost, Streams
 from kernel.workers.launch import CommandRequest, Launched, Launcher, LaunchRequest, folders_of
@@ -39,6 +40,7 @@ from syscalls.signals import Signal
 GroupKey = tuple[object, ...]
 LAST_WORDS_S: Final = 2.0
 """What a supervisor gets to tell what its worker did, once that is gone."""
+SIGNALS_AT_ONCE: Final = 32
 
 
 @final
@@ -135,6 +137,19 @@ class Executor:
                 self._deliver(process, number)
             case _:
                 self._tell(process, number)
+
+    def signal_all(self, processes: Sequence[Process], number: Signal, then: Callable[[], None]) -> None:
+        """As `signal`, of many: the first now, the others a few at a time. `then` is called after each few."""
+        for process in processes[:SIGNALS_AT_ONCE]:
+            self.signal(process, number)
+        then()
+        if len(processes) > SIGNALS_AT_ONCE:
+            assert self._nursery is not None
+            self._nursery.start_soon(self._signal_rest, processes[SIGNALS_AT_ONCE:], number, then)
+
+    async def _signal_rest(self, processes: Sequence[Process], number: Signal, then: Callable[[], None]) -> None:
+        await trio.lowlevel.checkpoint()
+        self.signal_all(processes, number, then)
 
     def end(self, process: Process, why: str) -> None:
         """Asks it to end as TERM does, for the reason `why` (a status of Exit)."""
@@ -371,14 +386,25 @@ class Executor:
             self._tell(parent, Signal.CHLD)
 
     def orphan(self, parent: Process) -> None:
-        """A parent has ended: its children end with it, but for those that were spawned to outlive it."""
+        """A parent has ended: its children end with it, but for those that were spawned to outlive it; many of them a
+        few at a time, for others to go on between."""
+        doomed: list[Process] = []
         for child in tuple(parent.children.values()):
             if child.exit is not None:
                 continue
             if child.detached:
                 self._processes.adopt(child)
             else:
-                self.end(child, "terminated")
+                doomed.append(child)
+        for child in doomed[:SIGNALS_AT_ONCE]:
+            self.end(child, "terminated")
+        if len(doomed) > SIGNALS_AT_ONCE:
+            assert self._nursery is not None
+            self._nursery.start_soon(self._end_all, doomed[SIGNALS_AT_ONCE:])
+
+    async def _end_all(self, children: Sequence[Process]) -> None:
+        async for child in slowly(children, at_once=SIGNALS_AT_ONCE):
+            self.end(child, "terminated")
 
 
 def _request(process: Process, image: Image, spawn: Spawn | SpawnMany, args: Raw) -> abi.Run:

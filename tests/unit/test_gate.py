@@ -1,5 +1,6 @@
 """The gate: no call without its right, whichever way it is served; held calls, cancelled calls, forged channels."""
 
+import itertools
 import sys
 from collections.abc import Awaitable
 from typing import Any
@@ -9,9 +10,10 @@ import pytest
 import trio
 import trio.testing
 
+from kernel.derivation import HELD_MAX
 from kernel.doors.session import Sole
 from kernel.gate import UNREAD_TOTALS_MAX
-from kernel.link import KernelLink
+from kernel.link import CALLS_AT_ONCE, KernelLink
 from kernel.messages.pipe import Pipes
 from kernel.process import Process
 from kernel.workers import exec as exec_
@@ -36,13 +38,15 @@ from syscalls.calls import (
     signalling,
     watch,
 )
-from syscalls.errors import Errno, NoSuchProcess, SyscallError, TimedOut
+from syscalls.codec import pack
+from syscalls.errors import Errno, Invalid, NoSuchProcess, SyscallError, TimedOut
 from syscalls.limits import CLIENT_LIMITS, PeerLimits
 from syscalls.link.duplex import Duplex, NoServer
 from syscalls.peer import Peer
+from syscalls.rights import NAME_CHARS_MAX
 from syscalls.row import Row
 from syscalls.table import FREE, TABLE
-from syscalls.wire import NIL, Error, Hello
+from syscalls.wire import NIL, End, Error, Hello
 from syscalls.worker import Run
 from userland.link import run
 
@@ -321,6 +325,34 @@ async def test_a_cancelled_call_is_answered_and_an_inline_one_too(autojump_clock
         nursery.cancel_scope.cancel()
 
 
+async def test_calls_of_who_has_gone_end_a_few_at_a_time(autojump_clock: Any) -> None:
+    async with up() as machine, trio.open_nursery() as nursery:
+        ours, theirs = trio.testing.memory_stream_pair()
+        session = machine.machine.processes.get(machine.sys.pid)
+        link = KernelLink(theirs, machine._running.gate, Sole(session), hello=Hello())  # type: ignore[union-attr]
+        nursery.start_soon(lambda: link.run(handshake_s=5.0))
+        client = Peer(CLIENT_LIMITS, Hello())
+        for _ in range(1000):
+            client.call(clock.SLEEP.number, pack(clock.Sleep(seconds=1e6)))
+        await ours.send_all(bytes(client.outbox))
+        await trio.testing.wait_all_tasks_blocked()
+        under_way, left = machine.machine.trace.under_way, [1000]
+        assert len(under_way) == 1000
+
+        async def others() -> None:
+            while under_way:
+                await trio.lowlevel.checkpoint()
+                left.append(len(under_way))
+
+        nursery.start_soon(others)
+        await ours.aclose()
+        await trio.testing.wait_all_tasks_blocked()
+        assert max(before - after for before, after in itertools.pairwise(left)) <= 2 * CALLS_AT_ONCE
+        slept = [record for record in await machine.trace() if record.name == "time.sleep"]
+        assert [record.errno for record in slept] == ["EPIPE"] * 1000
+        nursery.cancel_scope.cancel()
+
+
 async def test_a_reader_that_hoards_answers_is_told_to_read(autojump_clock: Any) -> None:
     """Blobs that are not taken wait in the kernel: beyond a bound no further call of that link is served."""
     async with up() as machine, trio.open_nursery() as nursery:
@@ -361,3 +393,60 @@ async def test_answers_that_nobody_reads_are_dropped_beyond_a_bound(autojump_clo
         answers = client.receive(bytes(await ours.receive_some(1 << 22)))
         assert {frame.errno for frame in answers if isinstance(frame, Error)} == {Errno.EPIPE}
         nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("pid", [None, 12345])
+async def test_others_have_their_turn_while_all_of_the_trace_is_told(pid: int | None, autojump_clock: Any) -> None:
+    """A reader with credit for all of it never makes the kernel wait, and nor does one who wants none of it."""
+    async with up() as machine, trio.open_nursery() as nursery:
+        session, turns = machine.machine.processes.get(machine.sys.pid), 0
+        for n in range(16384):
+            machine.machine.trace.event("note", n=n)
+        ours, theirs = trio.testing.memory_stream_pair()
+        link = KernelLink(theirs, machine._running.gate, Sole(session), hello=Hello())  # type: ignore[union-attr]
+        nursery.start_soon(lambda: link.run(handshake_s=5.0))
+        client = Peer(CLIENT_LIMITS, Hello())
+        client.call(kernel.TRACE.number, pack(kernel.Trace(pid=pid)), credit=1 << 20)
+        await ours.send_all(bytes(client.outbox))
+
+        async def others() -> None:
+            nonlocal turns
+            while True:
+                await trio.lowlevel.checkpoint()
+                turns += 1
+
+        nursery.start_soon(others)
+        while not any(isinstance(frame, End) for frame in client.receive(bytes(await ours.receive_some(1 << 24)))):
+            pass
+        assert turns > 60
+        nursery.cancel_scope.cancel()
+
+
+@program
+async def grabs(sys: Sys) -> str:
+    try:
+        await sys.spawn("grabs", rights=tuple(f"tool:{n}" for n in range(HELD_MAX + 1)))
+    except SyscallError as refused:
+        return refused.errno.name
+    return "let in"
+
+
+async def test_rights_are_counted_before_they_are_compared(autojump_clock: Any) -> None:
+    """Each would be compared with each of the parent's."""
+    async with up() as machine:
+        machine.know(grabs)
+        assert await machine.run(grabs, rights=("program:* spawn",)) == "EINVAL"
+
+
+@pytest.mark.parametrize("held", [(), ("topic:**", "program:**")])
+async def test_a_name_that_is_none_is_not_compared_with_rights(held: tuple[str, ...], autojump_clock: Any) -> None:
+    """Nor made into the right that is missing, which took a second where it was of blanks."""
+    async with up() as machine:
+        process_ = machine.machine.processes.get((await machine.spawn(rests, rights=held)).pid)
+        permission = machine._running.gate._permission  # type: ignore[union-attr]
+        for row, args in (
+            (message.PUBLISH, message.Publish(topic=" " * NAME_CHARS_MAX, body=NIL)),
+            (process.SPAWN, process.Spawn(program=" " * NAME_CHARS_MAX)),
+        ):
+            with pytest.raises(Invalid, match="the longest has"):
+                permission.check(process_, row, args)

@@ -118,7 +118,7 @@ async def test_a_session_is_kept_for_its_lease_and_not_longer(autojump_clock: An
         with pytest.raises(BrokenPipe, match="no such session: its lease is over"):
             await client.call(clock.SLEEP, clock.Sleep(seconds=200))
         assert kernel.alive() == []
-        ended = [r for r in kernel.machine.trace.since(0, None) if r.kind == "exit"]
+        ended = [r for r in kernel.machine.trace.since(0) if r.kind == "exit"]
         assert "lease of 60 s is over" in str(ended[-1].detail) and ended[-1].at_s == pytest.approx(70, abs=0.1)
 
 
@@ -179,7 +179,7 @@ async def test_what_is_kept_for_a_client_that_is_away_is_bounded(autojump_clock:
                 await sender.call(message.SEND, message.Send(pid=me, topic="later", body=Raw(pack("y" * 60_000))))
                 await trio.sleep(1)
         assert me not in kernel.alive()
-        ended = [r for r in kernel.machine.trace.since(0, None) if r.kind == "exit" and r.pid == me]
+        ended = [r for r in kernel.machine.trace.since(0) if r.kind == "exit" and r.pid == me]
         assert "more than 262144 bytes are kept for a client that is away" in str(ended[0].detail)
         client.may_come.set()
         with pytest.raises(BrokenPipe, match="no such session"):

@@ -1,5 +1,6 @@
 """The links: the same calls over a blocking socket, anyio on trio, anyio on asyncio and the kernel's raw trio."""
 
+import itertools
 import socket
 import threading
 from typing import Any
@@ -18,7 +19,7 @@ from syscalls.limits import CLIENT_LIMITS, TINY_LIMITS
 from syscalls.link import async_
 from syscalls.link.blocking import BlockingLink
 from syscalls.link.duplex import Duplex, NoServer
-from syscalls.link.pump import ROUNDS_MAX
+from syscalls.link.pump import AT_ONCE_S, FRAMES_AT_ONCE, ROUNDS_MAX
 from syscalls.peer import Peer
 from syscalls.table import TABLE
 from syscalls.wire import BlobRef, Call, Cancel, Chunk, Event, Frame, Hello, encode
@@ -327,6 +328,31 @@ async def test_a_large_batch_is_not_followed_by_another_without_a_pause() -> Non
     await link.reader()
     assert server.served == 400 and not link.peer.outbox, "no answer waits that would be a reason to pause"
     assert transport.waits == 1 + len(batches), "each but the first was waited for, and so was the end"
+
+
+@pytest.mark.parametrize(("each_s", "frames"), [(0.0, FRAMES_AT_ONCE), (AT_ONCE_S, 2), (2 * AT_ONCE_S, 1)])
+async def test_others_have_their_turn_within_a_batch(
+    each_s: float, frames: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After so many frames, or once they took so long."""
+    ticks = (n * each_s for n in itertools.count())
+    monkeypatch.setattr("syscalls.link.pump.perf_counter", lambda: next(ticks))
+    hello, *calls = _frames_of_calls(512)
+    server, seen = Silent(), [0]
+    link = Duplex(Peer(CLIENT_LIMITS, Hello()), Scripted(hello, b"".join(calls)), server, trio.Event)
+
+    async def others() -> None:
+        while True:
+            await trio.lowlevel.checkpoint()
+            seen.append(server.served)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(others)
+        await link.run(TRIO)
+        nursery.cancel_scope.cancel()
+    assert server.served == 512
+    between = max(after - before for before, after in itertools.pairwise(seen))
+    assert between <= 2 * frames, "who is first in a round is left to chance, so it may be two"
 
 
 async def test_one_caller_sends_by_itself_and_many_share_a_send() -> None:
