@@ -8,7 +8,7 @@ from typing import Protocol, final
 
 from msgspec import Struct
 
-from syscalls.calls.admission import IDS_MAX, PRINCIPAL_CHARS_MAX, Admit
+from syscalls.calls.admission import IDS_MAX, PRINCIPAL_CHARS_MAX, RIGHTS_MAX, Admit
 from syscalls.errors import Invalid, TryAgain
 from syscalls.rights import Right, parse_rights
 
@@ -37,6 +37,8 @@ class Identity(Struct, frozen=True):
             )
         if len(args.ids) > IDS_MAX:
             raise Invalid(f"{len(args.ids)} ids; at most {IDS_MAX}")
+        if len(args.rights) > RIGHTS_MAX:
+            raise Invalid(f"{len(args.rights)} rights: a session holds {RIGHTS_MAX} at most; use wildcards")
         if args.expires_s is not None and not math.isfinite(args.expires_s):
             raise Invalid(f"it expires at {args.expires_s}: give seconds since 1970, or none for never")
         return cls(args.principal, parse_rights(args.rights), frozenset(args.ids), args.expires_s, args.address[:64])

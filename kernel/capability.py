@@ -10,6 +10,9 @@ from syscalls.rights import Right
 
 FOUND_MAX: Final = 512
 """Decisions remembered for one set; beyond it they are made anew."""
+FOUND_CHARS_MAX: Final = 1024
+"""Of the names in one of them. A caller may ask with a name of sixteen megabytes, and a set may live as long as the
+kernel."""
 
 
 class Table(Protocol):
@@ -184,12 +187,17 @@ class Held:
         for each in self:
             if any(each.right.allows(action, name) for name in names):
                 if each.plain:
-                    if len(self._found) >= FOUND_MAX:
-                        self._found.clear()
-                    self._found[action, names] = each
+                    self._remember(action, names, each)
                     return each
                 limited = limited or each
         return limited
+
+    def _remember(self, action: str, names: tuple[str, ...], found: Capability) -> None:
+        if sum(map(len, names)) > FOUND_CHARS_MAX:
+            return
+        if len(self._found) >= FOUND_MAX:
+            self._found.clear()
+        self._found[action, names] = found
 
     def among(self, capabilities: Set[Capability]) -> list[Capability]:
         """Those of it that are among `capabilities`."""

@@ -7,7 +7,8 @@ between authenticate and right (a recorded outcome is returned as it was) and ar
 
 from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any, final
+from traceback import clear_frames
+from typing import Any, Final, final
 
 import trio
 from msgspec import Raw
@@ -21,16 +22,23 @@ from kernel.recorder import Recorder
 from kernel.trap import Trap
 from kernel.watch.tracetext import KEPT_BYTES_MAX, short
 from syscalls.codec import pack, parse_args
-from syscalls.errors import BrokenPipe, Canceled, Errno, IOFailed, NoSyscall, PermissionDenied, SyscallError
+from syscalls.errors import BrokenPipe, Canceled, Errno, Invalid, IOFailed, NoSyscall, PermissionDenied, SyscallError
+from syscalls.limits import FREE_FORM_BYTES_MAX, PARTS_MAX
 from syscalls.link.duplex import Duplex
 from syscalls.row import Row
 from syscalls.table import BY_NAME, RESERVED, TABLE
+from syscalls.turns import has_parts
 from syscalls.wire import Call
 
 Handler = Callable[[Machine, Trap, Any], Any]
 """A family handler: plain for INLINE rows, a coroutine function for all others; returns the row's result."""
 
+UNREAD_TOTALS_MAX: Final = 4
+"""How often what a link may have on its way may wait to be read: calls were let in before the answers of others were
+known to be large."""
 _GENERATING = frozenset({"context.generate", "model.generate", "model.score"})
+_TURNED = frozenset(number for number, row in TABLE.items() if "turns" in row.args.__struct_fields__)
+"""The rows that are given turns."""
 
 
 @final
@@ -110,8 +118,8 @@ class Gate:
         trap = Trap(
             process=process,
             row=row,
-            emit=self._emitter(link, call),
-            room=lambda: link.drained(call.id),
+            emit=self._emitter(link, call.id),
+            room=partial(_room, link, call.id),
             scope=scope,
         )
         trap.require = partial(self._require, trap, call.channel)
@@ -119,10 +127,10 @@ class Gate:
         args: Any = None
         outcome: SyscallError | None = None
         result: Any = None
-        over = False
         try:
             with scope:
                 try:
+                    _bound_parts(row, call.args)
                     args = parse_args(row, call.args)
                     await self._while_stopped(process)
                     await self._let_in(trap, args, call.channel)
@@ -135,11 +143,15 @@ class Gate:
                     self._lacked(process, refused)
                 except Exception as bug:
                     outcome = self._bug(trap, bug)
-            over = True
-        finally:
-            if not over:
-                self.recorder.failed(trap, call.args, args, Errno.EPIPE, "its caller has gone while it was under way")
-                trap.closed()
+        except BaseException as gone:
+            self._left(trap, call.args, args)
+            # Its traceback goes up with those of all calls of the link, and is not let go of until garbage is sought.
+            clear_frames(gone.__traceback__)
+            del call, args
+            raise
+        if scope.cancelled_caught and link.peer.closed is not None:
+            self._left(trap, call.args, args)
+            return
         if scope.cancelled_caught:
             outcome = _withdrawn(trap) if trap.fallen else Canceled(f"{row.name} was cancelled")
         if outcome is None:
@@ -150,6 +162,11 @@ class Gate:
             link.fail(call.id, outcome)
             self.recorder.refused(trap, call.args, args, outcome)
             outcome = None  # its traceback holds this frame, and all that the call said
+        trap.closed()
+
+    def _left(self, trap: Trap, raw: Raw, args: Any) -> None:
+        """Nobody is there to be answered."""
+        self.recorder.failed(trap, raw, args, Errno.EPIPE, "its caller has gone while it was under way")
         trap.closed()
 
     async def _let_in(self, trap: Trap, args: Any, channel: int) -> None:
@@ -199,19 +216,24 @@ class Gate:
         while process.stopped and process.exit is None:
             await process.resumed.wait()
 
-    def _emitter(self, link: Duplex, call: Call) -> Callable[[Any], None]:
+    def _emitter(self, link: Duplex, call_id: int) -> Callable[[Any], None]:
         bound = self._machine.config.bounds.stream_items_max
 
         def emit(item: Any) -> None:
             if link.peer.unsent_bytes > link.peer.limits.blob_total_bytes_max:
                 raise BrokenPipe(f"{link.peer.unsent_bytes} bytes wait to be read: read the stream, or ask for less")
-            if link.items(call.id, [Raw(pack(item))]) > bound:
+            if link.items(call_id, [Raw(pack(item))]) > bound:
                 raise BrokenPipe(f"{bound} items wait to be read: read the stream, or ask for less")
 
         return emit
 
     def _answer(self, link: Duplex, call: Call, row: Row, result: Any) -> tuple[SyscallError | None, bytes]:
         """Sends the result; what it was on the wire, or why it could not cross."""
+        waiting, most = link.peer.unsent_bytes, UNREAD_TOTALS_MAX * link.peer.limits.blob_total_bytes_max
+        if waiting > most:
+            return BrokenPipe(
+                f"its answer was dropped, for {waiting} bytes wait to be read: read them as they come"
+            ), b""
         try:
             return None, link.end(call.id, result) if row.streams else link.reply(call.id, result)
         except SyscallError as unencodable:
@@ -222,6 +244,19 @@ class Gate:
         why = contain(bug)
         self._machine.trace.event("bug", pid=trap.process.pid, call=trap.row.name, error=repr(bug))
         return IOFailed(f"the kernel failed in {trap.row.name}: {why}")
+
+
+def _bound_parts(row: Row, raw: Raw) -> None:
+    """Raises Invalid (EINVAL) for turns of more parts than are made into objects in one go."""
+    data = memoryview(raw)
+    if data.nbytes > FREE_FORM_BYTES_MAX and row.number in _TURNED and has_parts(data, PARTS_MAX + 1):
+        raise Invalid(f"{row.name}: turns of more than {PARTS_MAX} parts at once; see 'kernos man {row.name}'")
+
+
+async def _room(link: Duplex, call_id: int) -> None:
+    """Waits for the reader. One that gave credit for all there is has room at once, and others have their turn too."""
+    await trio.lowlevel.checkpoint()
+    await link.drained(call_id)
 
 
 def _withdrawn(trap: Trap) -> PermissionDenied:

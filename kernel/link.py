@@ -1,10 +1,11 @@
 """The kernel's end of a link: a raw trio socket, the calls that come over it, and whose they are."""
 
 from collections.abc import Callable
-from typing import Protocol, final
+from typing import Final, Protocol, final
 
 import trio
 
+from kernel.load import LIGHT_BYTES, Load
 from kernel.loop import TRIO
 from kernel.process import Process
 from syscalls.errors import BrokenPipe, Errno
@@ -13,6 +14,8 @@ from syscalls.link.duplex import Duplex
 from syscalls.link.transport import Transport
 from syscalls.peer import Peer
 from syscalls.wire import Call, Cancel, Event, Hello
+
+CALLS_AT_ONCE: Final = 32
 
 
 class Entrance(Protocol):
@@ -44,7 +47,9 @@ class KernelLink:
         self._channels = channels
         self._scopes: dict[int, tuple[int, trio.CancelScope]] = {}
         self._nursery: trio.Nursery | None = None
-        self.wire = Duplex(Peer(limits, hello), transport, self, trio.Event, outbox_bytes_max=OUTBOX_BYTES_MAX)
+        peer = Peer(limits, hello)
+        self._load = Load(peer)
+        self.wire = Duplex(peer, transport, self, trio.Event, outbox_bytes_max=OUTBOX_BYTES_MAX)
 
     async def run(self, *, handshake_s: float, on_ready: Callable[[], None] = lambda: None) -> str:
         """Serves until the other end goes, breaks the protocol, or says no HELLO in time. Calls under way are
@@ -54,6 +59,7 @@ class KernelLink:
             self._nursery = nursery
             nursery.start_soon(self._greet, handshake_s, on_ready)
             reason = await self.wire.run(TRIO)
+            await self._give_up()
             nursery.cancel_scope.cancel()
         return reason or self.wire.peer.closed or "the other end said no HELLO"
 
@@ -68,6 +74,9 @@ class KernelLink:
             return
         if link.peer.unsent_bytes > link.peer.limits.blob_total_bytes_max:
             link.error(call.id, Errno.EAGAIN, f"{link.peer.unsent_bytes} bytes of answers wait to be read: read them")
+            return
+        if memoryview(call.args).nbytes > LIGHT_BYTES and (full := self._load.take(call)):
+            link.error(call.id, Errno.EAGAIN, full)
             return
         scope = self._gate.enter(link, call, process, self._nursery)
         if scope is not None:
@@ -88,6 +97,13 @@ class KernelLink:
 
     def on_event(self, link: Duplex, event: Event) -> None:
         pass
+
+    async def _give_up(self) -> None:
+        """The other end has gone: what it had under way ends, a few calls at a time, for others to go on between."""
+        for count, (_, scope) in enumerate(tuple(self._scopes.values()), 1):
+            scope.cancel()
+            if count % CALLS_AT_ONCE == 0:
+                await trio.lowlevel.checkpoint()
 
     def _forget(self) -> None:
         """Drops the scopes of calls that were answered."""

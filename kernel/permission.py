@@ -9,7 +9,7 @@ from kernel.process import Process
 from kernel.process_table import ProcessTable
 from syscalls.errors import Invalid, NoSuchProcess, PermissionDenied
 from syscalls.mounts import file_names
-from syscalls.rights import Right
+from syscalls.rights import NAME_CHARS_MAX, Right
 from syscalls.row import Needs, Row
 from syscalls.weburl import parse_url
 
@@ -83,7 +83,11 @@ class Permission:
     def require(
         self, process: Process, row: Row, action: str, names: tuple[str, ...], channel: int = 0
     ) -> tuple[Capability, ...]:
-        """As `check`, of one action on a resource by its names: also for what only shows while a call runs."""
+        """As `check`, of one action on a resource by its names: also for what only shows while a call runs.
+
+        Raises Invalid (EINVAL) for a name that is too long to be one."""
+        if len(names[0]) > NAME_CHARS_MAX:
+            raise Invalid(f"{row.name}: a name of {len(names[0])} characters: the longest has {NAME_CHARS_MAX}")
         found = process.held.find(action, names) or _lent(process.lent.get(channel, ()), action, names)
         if found is not None:
             if found.limited:

@@ -107,6 +107,7 @@ class Process:
         "program",
         "prompt_tokens",
         "resumed",
+        "senders",
         "signals",
         "started_s",
         "state",
@@ -176,6 +177,8 @@ class Process:
         self.mailbox: list[Message] = []
         self.mailbox_bytes = 0
         self.mailbox_changed = Bell()
+        self.senders: dict[trio.Event, int] = {}
+        """Who waits for room in the mailbox, in line, and for how much."""
         self._log: deque[LogLine] | None = None
         self.log_pieces = 0
         self.log_chars = 0
@@ -274,6 +277,8 @@ class Process:
         self.exit = exit_
         self.resumed.ring()
         self.mailbox.clear()
+        for room in self.senders:
+            room.set()
         self._move("zombie", exit_.status)
         self.ended.set()
         for give_back in self.at_end:

@@ -28,7 +28,7 @@ class Roster:
         found = self._ledger.find(address)
         if found is None:
             known = ", ".join(each.name for each in self._ledger.named())
-            raise NotFound(f"no account {address!r}: there are {known}, and one of each process, by its pid")
+            raise NotFound(f"no account {address[:80]!r}: there are {known}, and one of each process, by its pid")
         return found
 
     def names(self, process: Process, address: str | None) -> tuple[str, ...]:

@@ -1,12 +1,14 @@
 """Small waits that several system calls need: the first of two events, and a checked timeout."""
 
+from collections.abc import AsyncIterator, Iterable
 from contextlib import AbstractContextManager, nullcontext
-from typing import final
+from typing import TypeVar, final
 
 import trio
 
 from syscalls.errors import Invalid
 
+T = TypeVar("T")
 _NO_LIMIT = nullcontext()
 
 
@@ -96,3 +98,11 @@ def seconds(timeout_s: float | None) -> float:
     if not timeout_s >= 0:
         raise Invalid(f"a timeout of {timeout_s} s: give 0 or more, or none to wait for ever")
     return timeout_s
+
+
+async def slowly(things: Iterable[T], at_once: int = 4096) -> AsyncIterator[T]:
+    """The same one by one; others have their turn after so many."""
+    for count, thing in enumerate(things, 1):
+        yield thing
+        if count % at_once == 0:
+            await trio.lowlevel.checkpoint()

@@ -6,12 +6,14 @@ arguments are looked through first, with every such field left as bytes.
 """
 
 from types import UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
 import msgspec
 from msgspec import NODEFAULT, Raw, Struct
 
 _LEAN: dict[Any, Any] = {}
+_HEAVY: dict[Any, tuple[str, ...]] = {}
+"""Of each lean struct the fields in which something free-form lies: what else there is need not be walked."""
 
 
 def free_form_bytes(kind: type[Any], data: bytes) -> int:
@@ -24,7 +26,7 @@ def _weigh(value: Any) -> int:
     if isinstance(value, Raw):
         return len(bytes(value))
     if isinstance(value, Struct):
-        return sum(_weigh(getattr(value, name)) for name in value.__struct_fields__)
+        return sum([_weigh(getattr(value, name)) for name in _HEAVY.get(type(value), ())])
     if isinstance(value, tuple | list):
         return sum(map(_weigh, value))
     return 0
@@ -43,6 +45,9 @@ def _made_lean(kind: Any) -> Any:
     if isinstance(kind, type) and issubclass(kind, Struct):
         return _lean_struct(kind)
     origin, parts = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        inner = _lean(parts[0])
+        return kind if inner is parts[0] else Annotated[inner, *parts[1:]]
     lean = tuple(part if part is ... else _lean(part) for part in parts)
     if lean == parts:
         return kind
@@ -54,7 +59,7 @@ def _made_lean(kind: Any) -> Any:
 
 
 def _lean_struct(kind: type[Struct]) -> Any:
-    hints = get_type_hints(kind)
+    hints = get_type_hints(kind, include_extras=True)
     lean = {name: _lean(hint) for name, hint in hints.items()}
     if lean == hints:
         return kind
@@ -65,6 +70,8 @@ def _lean_struct(kind: type[Struct]) -> Any:
         for field in msgspec.structs.fields(kind)
     ]
     config = kind.__struct_config__
-    return msgspec.defstruct(
+    made = msgspec.defstruct(
         f"Lean{kind.__name__}", fields, tag_field=config.tag_field, tag=config.tag, kw_only=True, gc=False
     )
+    _HEAVY[made] = tuple(name for name in hints if lean[name] != hints[name])
+    return made

@@ -58,3 +58,8 @@ STREAM_CREDIT = 64
 
 FREE_FORM_BYTES_MAX = 256 * KIB
 """Values of any shape in one argument or result: decoded they take up to eighty times what they weigh."""
+ITEMS_MAX = 1 << 16
+"""Of one list or map in the arguments of a call: all of them become objects in one go."""
+TURNS_MAX = 1 << 13
+PARTS_MAX = 1 << 15
+"""Turns in the arguments of one call, and the parts of all of them."""

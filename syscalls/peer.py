@@ -142,6 +142,16 @@ class Peer:
             self._put(Bye(cut(reason, 200)))
             self.closed = reason or "closed here"
 
+    def let_go(self) -> None:
+        """The link has ended: what waits to be sent, and what has come in part, is kept for nobody. A link lies in a
+        circle of references, and in a kernel garbage is sought seldom."""
+        assert self.closed is not None, "a link that goes on needs what it has"
+        self.outbox = bytearray()
+        self._frames = FrameBuffer(self._frame_max)
+        self._bulk = Bulk(self.limits, self._put)
+        self._made.clear()
+        self._served.clear()
+
     # Receiving.
 
     def receive(self, data: bytes) -> list[Frame]:

@@ -17,7 +17,8 @@ ANY = "*"
 EVERYTHING = "**"
 TEXT_CHARS_MAX = 1024
 """Of one written right."""
-_NAME_CHARS_MAX = 8192
+NAME_CHARS_MAX = 8192 + 256
+"""Of a resource that a call names, the longest URL included: it is compared with rights and told in errors."""
 _SHAPE = re.compile(r"(?P<resource>\*\*|[a-z]+:[^\s\x00-\x1f\x7f]+)(?: (?P<actions>\*|[a-z]+(?:,[a-z]+)*))?")
 _WEB = re.compile(r"net:(?:https?|\*)://(?:(?!\*\*)[a-z0-9_.:*-]|\[[0-9a-f:.]+\])+/.*")
 _TCP = re.compile(r"net:tcp:(?:(?!\*\*)[a-z0-9_.*-]|\[[0-9a-f:.]+\])+:(?:[0-9]{1,5}|\*)")
@@ -102,16 +103,21 @@ def _check_tcp(text: str, resource: str, actions: str | None) -> None:
 
 def _matches(pattern: str, name: str) -> bool:
     """Whether `name` is as `pattern` says, in a time that grows with neither's ill will: see `_Globs`."""
-    return bool(_matcher(pattern)(name))
+    return bool((_walker if _is_loose(pattern) else _matcher)(pattern)(name))
 
 
 @lru_cache(maxsize=4096)
 def _matcher(pattern: str) -> Callable[[str], object]:
     """A wildcard at the end, or none, is a regular expression that cannot backtrack."""
-    if _is_loose(pattern):
-        return _Globs(pattern).accepts
     stem = pattern.rstrip("*")
     return _regular(stem, len(pattern) - len(stem)).fullmatch
+
+
+@lru_cache(maxsize=256)
+def _walker(pattern: str) -> Callable[[str], object]:
+    """For any other. Fewer are remembered: one may take two hundred kilobytes, and a program that holds a wildcard can
+    make as many as it likes, and give them up."""
+    return _Globs(pattern).accepts
 
 
 def _is_loose(pattern: str) -> bool:
@@ -141,7 +147,7 @@ class _Globs:
 
     def accepts(self, name: str) -> bool:
         """Whether the whole of `name` leads from the start to the end; no name that is too long does."""
-        if len(name) > _NAME_CHARS_MAX:
+        if len(name) > NAME_CHARS_MAX:
             return False
         here = self._past(1)
         for char in name:

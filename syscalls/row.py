@@ -7,6 +7,7 @@ from typing import Any, final, get_type_hints
 from msgspec import Meta, Struct
 
 from syscalls.errors import Errno
+from syscalls.limits import ITEMS_MAX
 
 
 class Args(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -19,6 +20,9 @@ class Result(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 SECRET = Meta(extra={"secret": True}, extra_json_schema={"x-secret": True})
 """Marks a field that never enters the trace: `credential: Annotated[bytes, SECRET]`."""
+
+MANY = Meta(max_length=ITEMS_MAX)
+"""Marks a list or map of arguments: with more items they are refused before one of them becomes an object."""
 
 
 @cache

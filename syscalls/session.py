@@ -90,6 +90,12 @@ class SessionEnd:
         self.outbox.clear()
         self._buffer.clear()
 
+    def let_go(self) -> None:
+        """The session is over: nothing of it is said again."""
+        self.lose()
+        self._kept.clear()
+        self.kept_bytes = 0
+
     def admits(self, received: int) -> bool:
         """Whether the other end can have received so many."""
         return self.sent - len(self._kept) <= received <= self.sent

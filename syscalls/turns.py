@@ -1,9 +1,13 @@
 """Turns: the messages of a conversation and the parts they are made of."""
 
-from typing import Any, Literal, final
+import re
+from itertools import islice
+from typing import Annotated, Any, Literal, final
 
 import msgspec
-from msgspec import Struct
+from msgspec import Meta, Struct
+
+from syscalls.limits import TURNS_MAX
 
 Role = Literal["system", "user", "assistant", "tool"]
 
@@ -64,6 +68,10 @@ class Turn(Struct, frozen=True):
         return tuple(part for part in self.parts if isinstance(part, ToolCall))
 
 
+Turns = Annotated[tuple[Turn, ...], Meta(max_length=TURNS_MAX)]
+"""As a call takes them."""
+
+
 @final
 class ToolSpec(Struct, frozen=True):
     """A tool as a model is told of it: `parameters` is a JSON Schema of an object."""
@@ -105,3 +113,11 @@ def canonical(turns: tuple[Turn, ...]) -> bytes:
 def parse_turns(data: bytes) -> tuple[Turn, ...]:
     """The turns that `canonical` made bytes of."""
     return _TURNS.decode(data)
+
+
+_KIND = re.compile(rb"type[\xa4-\xa6\xd9-\xdb]")
+
+
+def has_parts(data: bytes | memoryview, count: int) -> bool:
+    """Whether msgpack of turns may have so many parts: told by the names of their kinds, before they are objects."""
+    return next(islice(_KIND.finditer(data), count - 1, None), None) is not None

@@ -13,6 +13,7 @@ TRIO = Loop(
     trio.lowlevel.wait_writable,
     trio.lowlevel.notify_closing,
     trio.lowlevel.checkpoint_if_cancelled,
+    trio.lowlevel.checkpoint,
 )
 
 

@@ -82,7 +82,8 @@ class RemoteSession:
         self.transport.drop(fence)
 
     def close(self) -> None:
-        """The session has ended: nobody waits to go on with it."""
+        """The session has ended: nobody waits to go on with it, and what it kept is kept for nobody."""
+        self._end.let_go()
         caller, self._next = self._next, None
         if caller is not None:
             caller.connection.close()

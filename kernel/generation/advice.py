@@ -97,8 +97,7 @@ async def _pin(machine: Machine, context: Context, pages: tuple[str, ...]) -> No
     absent = await _absent(machine, context, pages)
     shown = window.showing(frozenset(pages))
     stay = [entry for entry in shown if entry.turn.role != "system"]
-    for entry, tokens in zip(stay, await counted(machine, context, tuple(e.turn for e in stay)), strict=True):
-        entry.tokens = tokens
+    window.recount(stay, await counted(machine, context, tuple(entry.turn for entry in stay)))
     before = sum(entry.tokens for entry in stay if entry.pinned)
     total = window.pinned_tokens - before + sum(entry.tokens for entry in (*stay, *absent))
     if total > SHARE * context.limit:

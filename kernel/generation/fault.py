@@ -12,12 +12,15 @@ from kernel.mm.page import Ref, size_of, text_of
 from kernel.mm.recall import MORE_HITS, Scored, fuse, in_common, rank, scan, unite
 from kernel.mm.window import Entry
 from kernel.trap import Trap
+from kernel.wait import slowly
 from syscalls.calls.context import Passage, Recall, Recalled
 from syscalls.errors import IOFailed, NoSyscall, NotFound, TryAgain
 from syscalls.turns import Turn, tool
 
 EMBED_TOKENS_MAX = 512
 """What is held for a question: embedding models read no more."""
+QUERY_CHARS_MAX = 1 << 15
+"""Of a question: each of its words is looked for in every page."""
 K_MAX = 100
 CANDIDATES_MIN = 8
 WORDS_PAGES_MAX = 4096
@@ -41,7 +44,9 @@ async def recall(machine: Machine, trap: Trap, context: Context, asked: Recall) 
     as tool turns. Every one that is not resident is a fault, in the trace and in the counts."""
     async with context.writing:
         await machine.contexts.binder.settle(context)
-    order = {ref.address: at for at, ref in reversed(list(enumerate(context.refs())))}
+    order: dict[str, int] = {}
+    async for at, ref in slowly(enumerate(context.refs())):
+        order.setdefault(ref.address, at)
     ranked = await _ranked(machine, trap, context, asked, order)
     found = await _chosen(machine, context, asked, ranked)
     async with context.writing:
@@ -86,7 +91,7 @@ async def _ranked(machine: Machine, trap: Trap, context: Context, asked: Recall,
         machine.trace.event("recall_by_words", pid=trap.process.pid, error=str(away))
     among = order if near is None or len(order) <= WORDS_PAGES_MAX else near
     pages = await machine.contexts.library.pages(context.principal, tuple(among))
-    shared = in_common(asked.query, {address: text_of(turns) for address, turns in pages.items()})
+    shared = await in_common(asked.query, {address: text_of(turns) for address, turns in pages.items()})
     return rank(shared if near is None else fuse(near, shared), order)
 
 
@@ -98,25 +103,19 @@ async def _near(
     query = await _embed(machine, trap, asked.query)
     scores = await scan(query, await index.vectors(context.principal, order))
     shelf = index.shelf(context.principal)
-    stored = [address for address in order if address in shelf.done and address not in scores]
+    stored = {address async for address in slowly(order) if address in shelf.done and address not in scores}
     if stored:
-        wanted = set(stored)
-        only = tuple(
-            each
-            for ref in _once(context.refs())
-            if ref.address in wanted
-            for each in vector_ids(ref.address, ref.slices)
-        )
         everything = len(stored) == len(shelf.done)
-        hits = await machine.devices.store().query(
-            shelf.collection, query, asked.k * MORE_HITS, only=None if everything else only
-        )
+        only = None if everything else await _vectors_of(context.refs(), stored)
+        hits = await machine.devices.store().query(shelf.collection, query, asked.k * MORE_HITS, only=only)
         scores = unite(scores, hits.ids, hits.scores)
     return scores
 
 
-def _once(refs: Iterable[Ref]) -> Iterable[Ref]:
-    return {ref.address: ref for ref in refs}.values()
+async def _vectors_of(refs: Iterable[Ref], wanted: set[str]) -> tuple[str, ...]:
+    """The ids of the vectors of those pages, each once."""
+    slices = {ref.address: ref.slices async for ref in slowly(refs) if ref.address in wanted}
+    return tuple([each async for page in slowly(slices.items()) for each in vector_ids(*page)])
 
 
 async def _embed(machine: Machine, trap: Trap, text: str) -> bytes:

@@ -21,6 +21,7 @@ from syscalls.errors import Invalid, OverQuota, OverWindow, SyscallError, TimedO
 from syscalls.resources import Resource
 from syscalls.turns import Turn, assistant
 
+STOPS_MAX = 64
 REFUSALS_MAX = 2
 """How often a host may refuse a prompt that we counted as fitting before the caller hears of it."""
 
@@ -86,6 +87,8 @@ def check(asked: Generate | OneShot) -> None:
         raise Invalid(f"temperature {asked.temperature}: 0 (greedy) or more")
     if not 0.0 < asked.top_p <= 1.0:
         raise Invalid(f"top_p {asked.top_p}: above 0, at most 1")
+    if len(asked.stop) > STOPS_MAX:
+        raise Invalid(f"{len(asked.stop)} stop strings: at most {STOPS_MAX}")
     if any(not stop for stop in asked.stop):
         raise Invalid("a stop string is empty: it would stop everything")
     check_deadline(asked.deadline_s)

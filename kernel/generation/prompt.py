@@ -3,6 +3,7 @@
 from itertools import chain
 from typing import final
 
+import trio
 from msgspec import Struct
 
 from kernel.hosts.ports import ModelPort
@@ -69,9 +70,12 @@ async def _compact(machine: Machine, trap: Trap, context: Context, limit: int) -
     """Evicts and shortens what `plan` says; whether that was anything. The caller holds `writing`."""
     bounds, window = machine.config.bounds, context.window
     marks = {"high": int(bounds.high_water * limit), "low": int(bounds.low_water * limit)}
-
+    if window.tokens <= marks["high"]:  # nearly always: of a window of tens of thousands nothing need be looked at
+        return False
+    items = window.items()
+    await trio.lowlevel.checkpoint()
     stub = 0 if window.gone_turns else STUB_BYTES
-    decided = plan(window.items(), fixed=window.fixed, stub=stub, limit=limit, order=machine.evictor.order, **marks)
+    decided = plan(items, fixed=window.fixed, stub=stub, limit=limit, order=machine.evictor.order, **marks)
     if decided.idle or not decided.fits:
         return False
     await machine.contexts.binder.shelve(context, [window.entries[at] for at in decided.evict])

@@ -22,6 +22,8 @@ from syscalls.errors import Invalid, NoSyscall, OverWindow, SyscallError
 from syscalls.turns import Turn, user
 
 CONTINUATIONS_MAX = 256
+CONTINUED_TOKENS_MAX = 1 << 17
+"""Of all continuations of a call: the score of each is an object, and they come in one answer."""
 TEXT_CHARS_MAX = 1 << 20
 """Of a text that is tokenized at once: what a driver's loop may be held up by."""
 
@@ -108,6 +110,9 @@ async def _in_ids(port: ModelPort, args: abi.Score) -> Question:
     continuations: list[tuple[int, ...]] = []
     for each in args.continuations:
         continuations.append(await _after(port, args, prompt, each) if isinstance(each, str) else each)
+    total = sum(map(len, continuations))
+    if total > CONTINUED_TOKENS_MAX:
+        raise Invalid(f"continuations of {total} tokens: at most {CONTINUED_TOKENS_MAX} at once, then the next")
     asked = driver.Score(device=0, prompt=prompt, continuations=tuple(continuations))
     return Question(asked, tuple(read + len(each) for each in continuations))
 

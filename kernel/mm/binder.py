@@ -7,11 +7,14 @@ and nothing else.
 from collections.abc import Sequence
 from typing import final
 
+import trio
+
 from kernel.config import Bounds
 from kernel.mm import records
 from kernel.mm.conversation import Context
 from kernel.mm.index import Indexer
-from kernel.mm.library import Library
+from kernel.mm.library import PAGES_AT_ONCE, Library
+from kernel.mm.packed import packed
 from kernel.mm.page import BYTES_PER_TOKEN, Ref, Run, cut, join, pending, size_of, slices_of
 from kernel.mm.window import Entry
 from kernel.truth import Truth
@@ -38,13 +41,14 @@ class Binder:
         async with context.writing:
             if asked.expect_version is not None and asked.expect_version != context.version:
                 raise Busy(f"the context is at version {context.version}, not {asked.expect_version}: read it again")
-            refs = await (self._shown if asked.resident else self._unshown)(context, asked.turns)
+            turns = tuple(map(packed, asked.turns))
+            refs = await (self._shown if asked.resident else self._unshown)(context, turns)
             return Appended(version=context.version, pages=tuple(ref.address for ref in refs))
 
     async def answer(self, context: Context, turn: Turn) -> int:
         """Adds what a model said; returns the version."""
         async with context.writing:
-            await self._shown(context, (turn,))
+            await self._shown(context, (packed(turn),))
             return context.version
 
     async def close_pages(self, context: Context, n: int) -> None:
@@ -73,7 +77,8 @@ class Binder:
         context.pages = list(stored.refs)
         context.tail_first = sum(ref.turns for ref in stored.refs)
         for at, body in stored.tail:
-            context.tail.extend(parse_turns(self._library.unseal(context.principal, body, _place(context, at))))
+            turns = parse_turns(self._library.unseal(context.principal, body, _place(context, at)))
+            context.tail.extend(map(packed, turns))
         shown = [ref for ref in context.pages if ref.resident]
         head = [each for each in await self._turns_of(context, _chain_at(shown)) if each.turn.role == "system"]
         room = int(self._low_water * context.limit) * BYTES_PER_TOKEN
@@ -126,10 +131,10 @@ class Binder:
     ) -> list[Ref]:
         """Commits `runs`, which are the first `taken` of the open and the new turns, and `rest`, which stays open;
         then changes the conversation to match and shows new turns in the window."""
+        pages = await self._pages(context, runs, resident)
         if context.closed:
             raise NotFound("the context was closed meanwhile: open another")
         known, tail_first = context.turns, context.tail_first + taken
-        pages = self._pages(context, runs, resident)
         addition = records.Addition(
             context=context.id,
             principal=context.principal,
@@ -156,8 +161,8 @@ class Binder:
         self._index.note(context.principal, {ref.address: ref.slices for ref in refs})
         return refs
 
-    def _pages(self, context: Context, runs: Sequence[Run], resident: bool) -> tuple[tuple[Ref, bytes], ...]:
-        """Each run's reference and sealed body."""
+    async def _pages(self, context: Context, runs: Sequence[Run], resident: bool) -> tuple[tuple[Ref, bytes], ...]:
+        """Each run's reference and sealed body; lets others run between."""
         pages: list[tuple[Ref, bytes]] = []
         first = context.tail_first
         for run in runs:
@@ -165,6 +170,8 @@ class Binder:
             slices = len(slices_of(run.turns))
             pages.append((Ref(address, first, run.counted, slices, run.part, run.parts, resident), body))
             first += run.counted
+            if len(pages) % PAGES_AT_ONCE == 0:
+                await trio.lowlevel.checkpoint()
         return tuple(pages)
 
 

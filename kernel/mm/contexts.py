@@ -5,6 +5,7 @@ with a name stays on disk, and the same name of the same principal opens what wa
 """
 
 from contextlib import AbstractContextManager
+from operator import attrgetter
 from typing import final
 
 import msgspec
@@ -23,6 +24,7 @@ from kernel.mm.conversation import Context
 from kernel.mm.index import Indexer
 from kernel.mm.library import Library
 from kernel.mm.names import Names, check_name
+from kernel.mm.packed import packed_tools
 from kernel.process import Process
 from kernel.seal import Seals
 from kernel.truth import Truth
@@ -189,7 +191,7 @@ class Contexts:
     def info(self, handle: int) -> ContextInfo:
         """What `context.stat` tells."""
         context = self.get(handle)
-        addresses = {ref.address for ref in context.refs()}
+        addresses = set(map(attrgetter("address"), context.refs()))  # of a hundred thousand, maybe, and nobody waits
         return ContextInfo(
             context=handle,
             name=context.name or "",
@@ -310,7 +312,7 @@ class Contexts:
                 f"reserve_tokens {asked.reserve_tokens}: at least 1 and less than the {context.window_tokens} tokens "
                 f"of {context.model}'s window"
             )
-        context.tools, context.reserve_tokens = asked.tools, asked.reserve_tokens
+        context.tools, context.reserve_tokens = packed_tools(asked.tools), asked.reserve_tokens
 
     def _row(self, context: Context) -> records.Row:
         settings = msgspec.msgpack.encode(records.Settings(context.tools, context.reserve_tokens))

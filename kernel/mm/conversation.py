@@ -1,6 +1,7 @@
 """A conversation in memory: what it shares with its parent, its own pages, its open turns, its window."""
 
 from collections.abc import Sequence
+from itertools import chain
 from typing import final
 
 import trio
@@ -73,14 +74,15 @@ class Context:
         return self.window_tokens - self.reserve_tokens
 
     def refs(self) -> list[Ref]:
-        """All pages, shared ones first."""
-        line = [self]
-        while (parent := line[-1].parent) is not None:
-            line.append(parent)
-        refs: list[Ref] = []
-        for context in reversed(line):
-            refs = refs[: context.shared] + context.pages
-        return refs
+        """All pages, shared ones first. Each is copied once, however long the line of forks above it is."""
+        pieces: list[list[Ref]] = []
+        context, end = self, self.shared + len(self.pages)
+        while True:
+            pieces.append(context.pages[: max(0, end - context.shared)])
+            end = min(end, context.shared)
+            if context.parent is None or not end:
+                return list(chain.from_iterable(reversed(pieces)))
+            context = context.parent
 
     def place(self, refs: Sequence[Ref]) -> None:
         """Tells the window which pages its turns are in now, of one or of many."""

@@ -7,6 +7,7 @@ model. What the kernel embeds on its own account is charged to `kernel:overhead`
 
 import hashlib
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from typing import final
 
 import trio
@@ -23,6 +24,8 @@ from syscalls.errors import NotFound, SyscallError
 
 BATCH_PAGES = 16
 """What is embedded at once: some tenths of a second, since a recall may have to wait for it."""
+GONE_PAGES = 1024
+"""What is deleted at once."""
 FRESH_PAGES_MAX = 512
 RETRY_FIRST_S = 0.5
 RETRY_LAST_S = 30.0
@@ -103,14 +106,12 @@ class Indexer:
         shelf = self._shelves.get(principal)
         if shelf is not None and pages:
             shelf.gone.update(pages)
-            for address in pages:
-                shelf.pending.pop(address, None)
             self._tell()
 
     def indexed(self, principal: str, addresses: Iterable[str]) -> int:
-        """How many of `addresses` are in the store."""
+        """How many of `addresses`, each of which is there once, are in the store."""
         shelf = self._shelves.get(principal)
-        return sum(address in shelf.done for address in addresses) if shelf else 0
+        return len(shelf.done.intersection(addresses)) if shelf else 0
 
     async def vectors(self, principal: str, addresses: Iterable[str]) -> dict[str, Vectors]:
         """Vectors of those pages that the store may not find yet: what is new is embedded, and stored, then and there.
@@ -201,7 +202,7 @@ class Indexer:
         return worked
 
     async def _add(self, principal: str, shelf: Shelf) -> None:
-        batch = list(shelf.pending)[:BATCH_PAGES]
+        batch = list(islice(shelf.pending, BATCH_PAGES))
         vectors, failed = await self._place(principal, shelf, batch)
         if failed is not None:
             raise failed
@@ -233,19 +234,23 @@ class Indexer:
             return vectors, None
 
     async def _delete(self, principal: str, shelf: Shelf) -> None:
-        """Deletes what is in no context any more; a page that was written again meanwhile stays. What is being placed
-        is placed first, and goes with the rest."""
+        """Deletes what is in no context any more, the first of it; a page that was written again meanwhile stays. What
+        is being placed is placed first, and goes with the rest."""
         async with shelf.placing:
-            gone = dict(shelf.gone)
+            gone = dict(islice(shelf.gone.items(), GONE_PAGES))
+            for address in gone:
+                shelf.pending.pop(address, None)
             there = await self._library.present(principal, tuple(gone))
             ids = tuple(each for address, n in gone.items() if address not in there for each in vector_ids(address, n))
             if ids:
                 await self._devices.store().delete(shelf.collection, ids)
-            for address in gone:
+            for address, slices in gone.items():
                 shelf.gone.pop(address, None)
                 if address not in there:
                     shelf.done.discard(address)
                     shelf.fresh.pop(address, None)
+                elif address not in shelf.done:
+                    shelf.pending[address] = slices
 
     async def _embed(self, principal: str, addresses: list[str]) -> dict[str, Vectors]:
         """Vectors for pages; those that are gone by now are left out."""

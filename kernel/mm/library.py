@@ -1,14 +1,19 @@
 """The library: pages by address, sealed in the truth, opened with the key of their principal."""
 
 from collections.abc import Sequence
-from typing import final
+from typing import Final, final
 
+import trio
+
+from kernel.mm.packed import packed
 from kernel.mm.page import Run
 from kernel.mm.records import bodies
 from kernel.seal import Seals
 from kernel.truth import Truth
 from syscalls.errors import NotFound
 from syscalls.turns import Turn, canonical, parse_turns
+
+PAGES_AT_ONCE: Final = 64
 
 
 @final
@@ -46,7 +51,12 @@ class Library:
         return set(await self._truth.read(bodies(principal, tuple(addresses))))
 
     async def pages(self, principal: str, addresses: Sequence[str]) -> dict[str, tuple[Turn, ...]]:
-        """The turns of those pages that there are."""
+        """The turns of those pages that there are. Lets others run between."""
         found = await self._truth.read(bodies(principal, tuple(addresses)))
         seal = self._seals.of(principal)
-        return {address: parse_turns(seal.open(body, address)) for address, body in found.items()}
+        pages: dict[str, tuple[Turn, ...]] = {}
+        for address, body in found.items():
+            pages[address] = tuple(map(packed, parse_turns(seal.open(body, address))))
+            if len(pages) % PAGES_AT_ONCE == 0:
+                await trio.lowlevel.checkpoint()
+        return pages

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from kernel.mm.packed import arguments_of
 from syscalls.turns import Image, Part, Text, ToolCall, ToolResult, Turn
 
 BYTES_PER_TOKEN = 4
@@ -60,8 +61,8 @@ def _part_bytes(part: Part) -> int:
             return len(text.encode(errors="surrogatepass"))
         case ToolResult(text, name, call_id):
             return TURN_BYTES + len(text.encode(errors="surrogatepass")) + len(name) + len(call_id)
-        case ToolCall(name, arguments, call_id):
-            return TURN_BYTES + len(msgspec.json.encode(arguments)) + len(name.encode()) + len(call_id)
+        case ToolCall(name, _, call_id):
+            return TURN_BYTES + len(msgspec.json.encode(arguments_of(part))) + len(name.encode()) + len(call_id)
         case Image():
             return IMAGE_BYTES
 
@@ -72,11 +73,12 @@ def pending(turns: Sequence[Turn]) -> int:
     for turn in reversed(turns):
         if turn.role != "tool":
             return max(0, len(turn.calls) - results)
-        results += _results(turn)
+        results += results_in(turn)
     return 0
 
 
-def _results(turn: Turn) -> int:
+def results_in(turn: Turn) -> int:
+    """How many calls it answers."""
     return sum(isinstance(part, ToolResult) for part in turn.parts)
 
 
@@ -90,7 +92,7 @@ def cut(turns: Sequence[Turn], *, bytes_max: int, flush: bool) -> tuple[list[Run
             runs.extend(_close(turns[start:end], bytes_max))
             start, weight, owed = end, 0, 0
         weight += size
-        owed = len(turn.calls) if turn.role != "tool" else owed - _results(turn)
+        owed = len(turn.calls) if turn.role != "tool" else owed - results_in(turn)
         if weight >= bytes_max and owed <= 0:
             runs.extend(_close(turns[start : end + 1], bytes_max))
             start, weight, owed = end + 1, 0, 0

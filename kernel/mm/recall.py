@@ -6,8 +6,10 @@ that names a thing by a rare word is about the page that has the word, which the
 Where there is no embedding device, or its host does not come back, words in common decide alone.
 """
 
+import itertools
 import re
 from array import array
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from operator import mul
 from typing import final
@@ -20,6 +22,8 @@ from kernel.mm.index import Vectors, address_of
 WORD = re.compile(r"\w+")
 MORE_HITS = 4
 """Hits asked of the store for each that is wanted: a page may have several vectors."""
+WORDS_AT_ONCE = 4096
+"""Read before others have their turn."""
 
 
 @final
@@ -68,11 +72,20 @@ def fuse(near: Mapping[str, float], shared: Mapping[str, float]) -> dict[str, fl
     return {each: (near.get(each, farthest) + shared.get(each, 0.0)) / 2 for each in {**near, **shared}}
 
 
-def in_common(query: str, texts: Mapping[str, str]) -> dict[str, float]:
-    """For each text the share of the question's words that it has; rare words count more."""
+async def in_common(query: str, texts: Mapping[str, str]) -> dict[str, float]:
+    """For each text the share of the question's words that it has; rare words count more. Lets others run between."""
     asked = set(words(query))
-    having = {address: asked & set(words(text)) for address, text in texts.items()}
-    weight = {word: 1.0 / (1 + sum(word in each for each in having.values())) for word in asked}
+    having: dict[str, set[str]] = {}
+    read = itertools.count(1)
+    for address, text in texts.items():
+        found = having[address] = set()
+        for word in words(text):
+            if word in asked:
+                found.add(word)
+            if next(read) % WORDS_AT_ONCE == 0:
+                await trio.lowlevel.checkpoint()
+    times = Counter(word for each in having.values() for word in each)
+    weight = {word: 1.0 / (1 + times[word]) for word in asked}
     total = sum(weight.values()) or 1.0
     return {address: sum(weight[word] for word in each) / total for address, each in having.items() if each}
 

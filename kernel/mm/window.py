@@ -17,7 +17,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from kernel.mm.eviction import Order, oldest_first
-from kernel.mm.page import TURN_BYTES, pending, size_of
+from kernel.mm.page import TURN_BYTES, results_in, size_of
 from kernel.panic import KernelPanic
 from syscalls.hooks import Exchange
 from syscalls.turns import Text, ToolResult, Turn, system
@@ -162,6 +162,8 @@ class Window:
         self.entries: list[Entry] = []
         self.gone_turns = 0
         self.fixed = 0
+        self._recounts = 0
+        self._summed = (0, 0, 0), 0
 
     def turns(self) -> tuple[Turn, ...]:
         """What the model is shown: the line for what is gone is part of the first system turn, or one of its own."""
@@ -175,11 +177,11 @@ class Window:
 
     @property
     def tokens(self) -> int:
-        """What it takes by the latest counts."""
-        total = self.fixed
-        for entry in self.entries:
-            total += entry.tokens
-        return total
+        """What it takes by the latest counts: added up once after a change, since `ps` asks every window there is."""
+        now = len(self.entries), self.fixed, self._recounts
+        if self._summed[0] != now:
+            self._summed = now, self.fixed + sum(entry.tokens for entry in self.entries)
+        return self._summed[1]
 
     @property
     def pinned_tokens(self) -> int:
@@ -191,10 +193,15 @@ class Window:
         own = len(counts) - 2 - len(self.entries)
         if own not in (0, 1):
             raise KernelPanic(f"{len(counts)} counts for a window of {len(self.entries)} turns")
-        for entry, tokens in zip(self.entries, counts[1 + own : -1], strict=True):
-            entry.tokens = tokens
+        self.recount(self.entries, counts[1 + own : -1])
         self.fixed = counts[0] + counts[-1] + sum(counts[1 : 1 + own])
         return sum(counts)
+
+    def recount(self, entries: Sequence[Entry], counts: Sequence[int]) -> None:
+        """Takes counts of some of its entries."""
+        for entry, tokens in zip(entries, counts, strict=True):
+            entry.tokens = tokens
+        self._recounts += 1
 
     def items(self) -> list[Item]:
         """The window as `plan` sees it. A turn that calls tools and the results that follow are one unit."""
@@ -230,6 +237,7 @@ class Window:
         evicted = [entry for at, entry in enumerate(self.entries) if at in gone]
         self.entries = [entry for at, entry in enumerate(self.entries) if at not in gone]
         self.gone_turns += sum(entry.kind == "turn" for entry in evicted)
+        self._recounts += 1
         return evicted
 
     def copy(self) -> "Window":
@@ -249,15 +257,15 @@ class Window:
 
 def _units(entries: Sequence[Entry]) -> list[int]:
     units: list[int] = []
-    unit = -1
+    unit, asked, owed = -1, 0, 0  # `owed` is what `pending` would count anew for each turn that follows the call
     for at, entry in enumerate(entries):
-        joined = (
-            entry.kind == "turn"
-            and entry.turn.role == "tool"
-            and pending([each.turn for each in entries[max(0, at - PAIR_MAX) : at] if each.kind == "turn"]) > 0
-        )
-        unit += not joined
+        result = entry.kind == "turn" and entry.turn.role == "tool"
+        unit += not (result and owed > 0 and at - asked <= PAIR_MAX)
         units.append(unit)
+        if result:
+            owed -= results_in(entry.turn)
+        elif entry.kind == "turn":
+            asked, owed = at, len(entry.turn.calls)
     return units
 
 

@@ -10,19 +10,22 @@ from kernel.gate import Handler
 from kernel.ledger import out_of_units
 from kernel.machine import Machine
 from kernel.trap import Trap
+from kernel.wait import slowly
 from syscalls.calls import account as abi
 from syscalls.calls.process import Nothing
 from syscalls.errors import Invalid
 from syscalls.resources import NAMES, Resource
 
+ACCOUNTS_AT_ONCE = 32
 
-def usage(machine: Machine, trap: Trap, args: abi.Usage) -> abi.AccountUsage:
+
+async def usage(machine: Machine, trap: Trap, args: abi.Usage) -> abi.AccountUsage:
     top = machine.roster.find(trap.process, args.account)
     if not args.tree:
         return abi.AccountUsage(accounts=(_told(machine.accounts, top, 0),))
     told: list[abi.AccountInfo] = []
     more = 0
-    for account, depth in _below(top):
+    async for account, depth in slowly(_below(top), at_once=ACCOUNTS_AT_ONCE):
         if len(told) < abi.ACCOUNTS_MAX:
             told.append(_told(machine.accounts, account, depth))
         else:

@@ -11,17 +11,12 @@ from syscalls.calls.process import Nothing
 from syscalls.errors import Invalid, IOFailed, NotFound, OverWindow
 from syscalls.turns import parse_turns
 
-TURNS_MAX = 32768
-"""Of one append: they are cut into pages in the kernel's own time, a tenth of a second for as many."""
-
 
 async def context_open(machine: Machine, trap: Trap, args: context.Open) -> context.Opened:
     return await machine.contexts.open(trap.process, args)
 
 
 async def context_append(machine: Machine, trap: Trap, args: context.Append) -> context.Appended:
-    if len(args.turns) > TURNS_MAX:
-        raise Invalid(f"{len(args.turns)} turns at once: append {TURNS_MAX} at most, then the next")
     held = machine.contexts.get(args.context)
     if args.resident:
         _bound_instructions(held, args)
@@ -54,6 +49,8 @@ async def context_generate(machine: Machine, trap: Trap, args: context.Generate)
 async def context_recall(machine: Machine, trap: Trap, args: context.Recall) -> context.Recalled:
     if not args.query.strip():
         raise Invalid("an empty query: say what is to be recalled")
+    if len(args.query) > fault.QUERY_CHARS_MAX:
+        raise Invalid(f"a query of {len(args.query)} characters: at most {fault.QUERY_CHARS_MAX}; name what is sought")
     if not 1 <= args.k <= fault.K_MAX:
         raise Invalid(f"k {args.k}: 1 to {fault.K_MAX} passages")
     if args.tokens_max < 1:

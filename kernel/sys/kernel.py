@@ -49,9 +49,10 @@ async def trace(machine: Machine, trap: Trap, args: abi.Trace) -> Nothing:
     ring, since = machine.trace, args.since
     while True:
         newest = ring.newest
-        for sent, record in enumerate(ring.since(since, watch.wanted), 1):
-            trap.emit(record)
-            if sent % _BATCH == 0:
+        for looked, (number, entry) in enumerate(ring.entries(since), 1):
+            if watch.wanted(entry):
+                trap.emit(entry.record(number))
+            if looked % _BATCH == 0:  # others go on however many there are, and however few are wanted
                 await trap.room()
         since = newest
         if args.begun:

@@ -1,11 +1,14 @@
 """The message family: bounded mailboxes, pipes, and topics."""
 
+import trio
+
+from kernel.config import Bounds
 from kernel.gate import Handler
 from kernel.machine import Machine
 from kernel.messages.pipe import CAPACITY_BYTES_MAX
 from kernel.process import Process
 from kernel.trap import Trap
-from kernel.wait import first_of, within
+from kernel.wait import within
 from syscalls.calls import message as abi
 from syscalls.calls.process import Nothing
 from syscalls.errors import Invalid, NoSuchProcess, TimedOut
@@ -29,9 +32,9 @@ async def send(machine: Machine, trap: Trap, args: abi.Send) -> Nothing:
                 body = args.body.copy()  # it is a view of all that the call said, which may be a thousand times more
                 target.mailbox.append(abi.Message(sender=trap.process.pid, body=body, topic=args.topic))
                 target.mailbox_bytes += size
-                _changed(target)
+                target.mailbox_changed.ring()
                 return Nothing()
-            await first_of(target.mailbox_changed.next, target.ended.event)
+            await _in_line(target, size, bounds)
         raise NoSuchProcess(f"process {args.pid} ended before it took the message")
     raise TimedOut(
         f"the mailbox of process {args.pid} stayed full ({len(target.mailbox)} messages) for {args.timeout_s:g} s"
@@ -44,7 +47,7 @@ async def receive(machine: Machine, trap: Trap, args: abi.Receive) -> abi.Messag
         while True:
             found = _take(process, args.topic)
             if found is not None:
-                _changed(process)
+                _call_in(process, machine.config.bounds)
                 return found
             await process.mailbox_changed.wait()
     raise TimedOut(f"no message came in {args.timeout_s:g} s")
@@ -59,8 +62,31 @@ def _take(process: Process, topic: str | None) -> abi.Message | None:
     return None
 
 
-def _changed(process: Process) -> None:
-    process.mailbox_changed.ring()
+async def _in_line(target: Process, size: int, bounds: Bounds) -> None:
+    """Waits until there may be room for `size` bytes, or `target` has ended."""
+    room = trio.Event()
+    target.senders[room] = size
+    taken = False
+    try:
+        await room.wait()
+        taken = True
+    finally:
+        del target.senders[room]
+        if room.is_set() and not taken:  # another may have the room
+            _call_in(target, bounds)
+
+
+def _call_in(target: Process, bounds: Bounds) -> None:
+    """Wakes as many of those in line as there is room for: all others would look, and wait again."""
+    places = bounds.mailbox_messages_max - len(target.mailbox)
+    left = bounds.mailbox_bytes_max - target.mailbox_bytes
+    for room, size in target.senders.items():
+        if places <= 0:
+            return
+        if size <= left:
+            room.set()
+            places -= 1
+            left -= size
 
 
 def pipe(machine: Machine, trap: Trap, args: abi.Pipe) -> abi.Piped:

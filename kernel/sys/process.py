@@ -10,6 +10,7 @@ from kernel.accounts.account_record import Account
 from kernel.accounts.price import micros
 from kernel.budget import limits_of, narrower
 from kernel.capability import how_to_grant
+from kernel.derivation import HELD_MAX
 from kernel.gate import Handler
 from kernel.machine import Machine
 from kernel.process import Process
@@ -190,11 +191,12 @@ def kill(machine: Machine, trap: Trap, args: abi.Kill) -> abi.Nothing:
     for target in targets:
         if target.kind == "tool" or target.parent is None:
             raise Invalid(f"process {target.pid} ({target.name}) belongs to the kernel: 'kernos down' ends the machine")
-    for target in targets:
-        machine.executor.signal(target, number)
-    if number is Signal.CONT:
-        machine.scheduler.wake()
+    machine.executor.signal_all(targets, number, machine.scheduler.wake if number is Signal.CONT else _nothing)
     return abi.Nothing()
+
+
+def _nothing() -> None:
+    """Nobody waits for this signal's effect."""
 
 
 def nice(machine: Machine, trap: Trap, args: abi.Nice) -> abi.Nothing:
@@ -270,6 +272,8 @@ def _rights(machine: Machine, parent: Process, image: Image, texts: tuple[str, .
 def _given(parent: Process, texts: tuple[str, ...]) -> tuple[Right, ...]:
     """The rights of a child, none beyond its parent's. What a right to read shows of the host must be the parent's
     where links lead, too."""
+    if len(texts) > HELD_MAX:
+        raise Invalid(f"{len(texts)} rights: a process holds {HELD_MAX} at most; use wildcards")
     if sum(len(text) for text in texts) > RIGHTS_CHARS_MAX:
         raise Invalid(f"rights of more than {RIGHTS_CHARS_MAX} characters: use wildcards")
     rights = parse_rights(texts)

@@ -9,6 +9,7 @@ from kernel.wait import within
 from syscalls.calls import signalling as abi
 from syscalls.calls.process import Nothing
 from syscalls.errors import Invalid, NoSuchProcess, TimedOut
+from syscalls.signals import Signal
 
 
 def group(machine: Machine, trap: Trap, args: abi.Group) -> abi.Grouped:
@@ -31,6 +32,8 @@ def signal(machine: Machine, trap: Trap, args: abi.SignalAction) -> Nothing:
 
 
 async def sigwait(machine: Machine, trap: Trap, args: abi.SigWait) -> abi.Signalled:
+    if len(args.signals) > len(Signal):
+        raise Invalid(f"{len(args.signals)} signals to wait for: there are {len(Signal)}")
     wanted = tuple(signal_of(number) for number in args.signals)
     if not wanted:
         raise Invalid("no signals to wait for: name at least one")

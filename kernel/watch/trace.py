@@ -109,16 +109,15 @@ class Trace:
         if self.watched:
             self.wake()
 
-    def since(self, seq: int, wanted: Callable[[Entry], bool] | None = None) -> Iterator[TraceRecord]:
-        """Records after `seq`, oldest first: all, or those whose entry is `wanted`. What is added while it is read is
-        not among them."""
+    def entries(self, seq: int) -> Iterator[tuple[int, Entry]]:
+        """What came after `seq` with its numbers, oldest first. What is added while it is read is not among it."""
         self.settle()
         fresh = min(max(self._next - 1 - seq, 0), self._held)
-        number = self._next - 1 - fresh
-        for entry in _last(self._ring, fresh):
-            number += 1
-            if wanted is None or wanted(entry):
-                yield entry.record(number)
+        return enumerate(_last(self._ring, fresh), self._next - fresh)
+
+    def since(self, seq: int) -> Iterator[TraceRecord]:
+        """The same as records."""
+        return (entry.record(number) for number, entry in self.entries(seq))
 
     @property
     def newest(self) -> int:

@@ -1,7 +1,7 @@
 """Running programs: from a spawned process to its exit, whatever happens to the worker on the way."""
 
 import signal as os_signals
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, cast, final
 
 import msgspec
@@ -21,6 +21,7 @@ from kernel.panic import contain, first
 from kernel.process import Process
 from kernel.process_table import ProcessTable
 from kernel.programs import Image, Programs
+from kernel.wait import slowly
 from kernel.watch.trace import Trace
 from kernel.workers.command import CommandHost, Streams
 from kernel.workers.launch import CommandRequest, Launched, Launcher, LaunchRequest, folders_of
@@ -39,6 +40,7 @@ from syscalls.signals import Signal
 GroupKey = tuple[object, ...]
 LAST_WORDS_S: Final = 2.0
 """What a supervisor gets to tell what its worker did, once that is gone."""
+SIGNALS_AT_ONCE: Final = 32
 
 
 @final
@@ -90,11 +92,11 @@ class Executor:
         """Runs `process` with `args`; it ends as a zombie of its parent."""
         assert self._nursery is not None, "attach comes first"
         process.limiter = self
-        request = _request(process, image, spawn, args)
+        asked = [_request(process, image, spawn, args)]
         if spawn.shared:
-            self._share(process, image, request)
+            self._share(process, image, asked.pop())
         else:
-            self._nursery.start_soon(self._live, process, lambda: self._host(process, image, request))
+            self._nursery.start_soon(self._live, process, lambda: self._host(process, image, asked))
 
     def start_command(self, process: Process, request: CommandRequest, streams: Streams, *, default_model: str) -> None:
         """As `start`, an executable."""
@@ -135,6 +137,19 @@ class Executor:
                 self._deliver(process, number)
             case _:
                 self._tell(process, number)
+
+    def signal_all(self, processes: Sequence[Process], number: Signal, then: Callable[[], None]) -> None:
+        """As `signal`, of many: the first now, the others a few at a time. `then` is called after each few."""
+        for process in processes[:SIGNALS_AT_ONCE]:
+            self.signal(process, number)
+        then()
+        if len(processes) > SIGNALS_AT_ONCE:
+            assert self._nursery is not None
+            self._nursery.start_soon(self._signal_rest, processes[SIGNALS_AT_ONCE:], number, then)
+
+    async def _signal_rest(self, processes: Sequence[Process], number: Signal, then: Callable[[], None]) -> None:
+        await trio.lowlevel.checkpoint()
+        self.signal_all(processes, number, then)
 
     def end(self, process: Process, why: str) -> None:
         """Asks it to end as TERM does, for the reason `why` (a status of Exit)."""
@@ -283,7 +298,9 @@ class Executor:
         self._trace.event("grace_over", pid=seat.process.pid)
         seat.lose_worker()
 
-    async def _host(self, process: Process, image: Image, request: abi.Run) -> Exit:
+    async def _host(self, process: Process, image: Image, asked: list[abi.Run]) -> Exit:
+        """What is `asked` is taken out when it is sent: a program's arguments may weigh sixteen megabytes, and the
+        frames that are about it live as long as it does, and until garbage is sought where it was ended."""
         assert self._gate is not None
         launched = await self._launcher.launch(_wanted(process, image))
         worker = WorkerHost(process, launched, self._gate, bounds=self._config.bounds, clock=self._clock)
@@ -291,7 +308,7 @@ class Executor:
 
         async def run(wire: Duplex) -> None:
             nonlocal outcome
-            outcome = await self._run(wire, process, request)
+            outcome = await self._run(wire, process, asked)
 
         if launched.control is None:
             await worker.serve(run)
@@ -327,8 +344,8 @@ class Executor:
         for supervision in tuple(self._supervised.values()):
             supervision.refresh()
 
-    async def _run(self, wire: Duplex, process: Process, request: abi.Run) -> Exit:
-        ticket = wire.begin(abi.RUN, request)
+    async def _run(self, wire: Duplex, process: Process, asked: list[abi.Run]) -> Exit:
+        ticket = wire.begin(abi.RUN, asked.pop())
         self._running[process.pid] = ticket
         if process.ending is not None:
             ticket.cancel("TERM")
@@ -369,14 +386,25 @@ class Executor:
             self._tell(parent, Signal.CHLD)
 
     def orphan(self, parent: Process) -> None:
-        """A parent has ended: its children end with it, but for those that were spawned to outlive it."""
+        """A parent has ended: its children end with it, but for those that were spawned to outlive it; many of them a
+        few at a time, for others to go on between."""
+        doomed: list[Process] = []
         for child in tuple(parent.children.values()):
             if child.exit is not None:
                 continue
             if child.detached:
                 self._processes.adopt(child)
             else:
-                self.end(child, "terminated")
+                doomed.append(child)
+        for child in doomed[:SIGNALS_AT_ONCE]:
+            self.end(child, "terminated")
+        if len(doomed) > SIGNALS_AT_ONCE:
+            assert self._nursery is not None
+            self._nursery.start_soon(self._end_all, doomed[SIGNALS_AT_ONCE:])
+
+    async def _end_all(self, children: Sequence[Process]) -> None:
+        async for child in slowly(children, at_once=SIGNALS_AT_ONCE):
+            self.end(child, "terminated")
 
 
 def _request(process: Process, image: Image, spawn: Spawn | SpawnMany, args: Raw) -> abi.Run:

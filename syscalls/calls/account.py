@@ -6,11 +6,11 @@ that of a principal or of kernos.toml. Resources go by the names of syscalls.res
 numbers of the unit in the name.
 """
 
-from typing import final
+from typing import Annotated, final
 
 from syscalls.calls.process import Nothing
 from syscalls.errors import Errno
-from syscalls.row import Args, Flag, Needs, Result, Row, Says
+from syscalls.row import MANY, Args, Flag, Needs, Result, Row, Says
 
 ACCOUNTS_MAX = 10_000
 """Of one listing."""
@@ -84,7 +84,7 @@ class Limit(Args, frozen=True, kw_only=True):
     still binds."""
 
     account: str | None = None
-    limits: dict[str, int | None]
+    limits: Annotated[dict[str, int | None], MANY]
 
 
 @final
@@ -94,7 +94,7 @@ class Transfer(Args, frozen=True, kw_only=True):
 
     source: str | None = None
     target: str
-    amounts: dict[str, int]
+    amounts: Annotated[dict[str, int], MANY]
 
 
 _NO_ACCOUNT = (Errno.ENOENT, "there is no account of that name; the message lists those that there are.")
@@ -107,9 +107,13 @@ USAGE = Row(
     Usage,
     AccountUsage,
     Needs("usage", "account:{account}"),
-    Flag.INLINE | Flag.IDEMPOTENT | Flag.JOURNALED,
+    Flag.IDEMPOTENT | Flag.JOURNALED,
     "What an account used, holds and may use, by resource and by model; with `tree` all below it too.",
-    says=Says(errors=(_NO_ACCOUNT, _NO_PROCESS)),
+    says=Says(
+        waits="For no one: a large tree is told a part at a time, and others are served between.",
+        cancelled="Nothing changes.",
+        errors=(_NO_ACCOUNT, _NO_PROCESS),
+    ),
 )
 LIMIT = Row(
     0x91,

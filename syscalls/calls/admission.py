@@ -3,9 +3,10 @@
 from typing import Annotated, final
 
 from syscalls.errors import Errno
-from syscalls.row import SECRET, Args, Flag, Needs, Result, Row, Says
+from syscalls.row import MANY, SECRET, Args, Flag, Needs, Result, Row, Says
 
 PRINCIPAL_CHARS_MAX = 64
+RIGHTS_MAX = 256
 IDS_MAX = 32
 
 
@@ -16,8 +17,8 @@ class Admit(Args, frozen=True, kw_only=True):
     calls from, for the trace."""
 
     principal: str
-    rights: tuple[str, ...]
-    ids: tuple[str, ...] = ()
+    rights: Annotated[tuple[str, ...], MANY]
+    ids: Annotated[tuple[str, ...], MANY] = ()
     expires_s: float | None = None
     address: str = ""
 
@@ -34,7 +35,7 @@ class Admitted(Result, frozen=True, kw_only=True):
 class Expel(Args, frozen=True, kw_only=True):
     """What has been revoked, by the ids of `kernel.admit`."""
 
-    ids: tuple[str, ...]
+    ids: Annotated[tuple[str, ...], MANY]
     reason: str = "revoked"
 
 
@@ -59,7 +60,7 @@ ADMIT = Row(
         errors=(
             (
                 Errno.EINVAL,
-                "The principal's name, a right or the number of ids cannot be, or the name is nobody's to assert.",
+                "The principal's name, a right, or the number of rights or ids cannot be, or the name is nobody's.",
             ),
             (Errno.EAGAIN, "As many tickets as the kernel keeps wait to be used."),
         ),

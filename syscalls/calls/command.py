@@ -1,10 +1,10 @@
 """Executables in any language, in a jail: of the process family, and of the device family their terminals."""
 
-from typing import final
+from typing import Annotated, final
 
 from syscalls.calls.process import Budget, Nothing, Spawned
 from syscalls.errors import Errno
-from syscalls.row import Args, Flag, Needs, Row, Says
+from syscalls.row import MANY, Args, Flag, Needs, Row, Says
 from syscalls.worker_limits import WorkerLimits
 
 
@@ -35,11 +35,11 @@ class Exec(Args, frozen=True, kw_only=True):
     """
 
     path: str
-    argv: tuple[str, ...]
-    env: dict[str, str] = {}
+    argv: Annotated[tuple[str, ...], MANY]
+    env: Annotated[dict[str, str], MANY] = {}
     cwd: str | None = None
     name: str | None = None
-    rights: tuple[str, ...] | None = None
+    rights: Annotated[tuple[str, ...], MANY] | None = None
     budget: Budget | None = None
     limits: WorkerLimits | None = None
     nice: int = 0

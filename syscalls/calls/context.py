@@ -1,11 +1,11 @@
 """The context family, 0x10: conversations, their pages and windows."""
 
-from typing import Literal, final
+from typing import Annotated, Literal, final
 
 from syscalls.calls.process import Nothing
 from syscalls.errors import Errno
-from syscalls.row import Args, Flag, Needs, Result, Row, Says
-from syscalls.turns import ToolCall, ToolSpec, Turn
+from syscalls.row import MANY, Args, Flag, Needs, Result, Row, Says
+from syscalls.turns import ToolCall, ToolSpec, Turn, Turns
 
 
 @final
@@ -15,7 +15,7 @@ class Open(Args, frozen=True, kw_only=True):
 
     name: str | None = None
     model: str | None = None
-    tools: tuple[ToolSpec, ...] = ()
+    tools: Annotated[tuple[ToolSpec, ...], MANY] = ()
     reserve_tokens: int = 256
 
 
@@ -35,7 +35,7 @@ class Append(Args, frozen=True, kw_only=True):
     False they go to pages without passing through the window: how documents larger than a window are read in."""
 
     context: int
-    turns: tuple[Turn, ...]
+    turns: Turns
     expect_version: int | None = None
     resident: bool = True
 
@@ -61,7 +61,7 @@ class Generate(Args, frozen=True, kw_only=True):
     temperature: float = 0.0
     top_p: float = 1.0
     seed: int | None = None
-    stop: tuple[str, ...] = ()
+    stop: Annotated[tuple[str, ...], MANY] = ()
     clip: bool = False
     append: bool = True
     deadline_s: float | None = None
@@ -212,7 +212,7 @@ class Advise(Args, frozen=True, kw_only=True):
 
     context: int
     advice: Advice
-    pages: tuple[str, ...] = ()
+    pages: Annotated[tuple[str, ...], MANY] = ()
 
 
 @final
@@ -316,7 +316,7 @@ APPEND = Row(
         costs="The bytes of the turns, until the context is dropped; pages, windows and forks cost no more.",
         errors=(
             (Errno.EBUSY, "the context is at another version than expect_version."),
-            (Errno.EINVAL, "a turn has no parts, or there are more than 32768 of them."),
+            (Errno.EINVAL, "a turn has no parts, or there are more than 8192 turns, or 32768 parts of them all."),
             (Errno.ENOENT, "there is no such context, or it was closed meanwhile."),
             (Errno.EQUOTA, "the account, or one above it, may not store so many bytes more; nothing was added."),
             (Errno.EWINDOW, "system turns, which are never evicted, that can never fit the window."),
@@ -375,7 +375,10 @@ RECALL = Row(
         cancelled="Nothing is paged in; pages that were closed for it stay so.",
         costs="The tokens of the query, as the embedding model counts them.",
         errors=(
-            (Errno.EINVAL, "the query is empty, k is not 1 to 100, or tokens_max is below 1."),
+            (
+                Errno.EINVAL,
+                "the query is empty or of more than 32768 characters, k is not 1 to 100, or tokens_max is below 1.",
+            ),
             (Errno.ENOENT, "there is no such context, or it was closed meanwhile."),
             (Errno.EQUOTA, "the account cannot pay the query."),
             (Errno.EIO, "a page cannot be read."),

@@ -1,12 +1,12 @@
 """The device family, 0x40: tools, stores and whatever else a driver or a plugin serves."""
 
-from typing import Literal, final
+from typing import Annotated, Literal, final
 
 from msgspec import Raw
 
 from syscalls.calls.process import Nothing
 from syscalls.errors import Errno
-from syscalls.row import Args, Flag, Needs, Result, Row, Says
+from syscalls.row import MANY, Args, Flag, Needs, Result, Row, Says
 from syscalls.turns import ToolSpec
 from syscalls.wire import NIL
 from syscalls.worker_limits import CallLimits
@@ -85,7 +85,7 @@ class CallTool(Args, frozen=True, kw_only=True):
     arguments: Raw = NIL
     timeout_s: float | None = None
     handle: int = 0
-    lend: tuple[int, ...] = ()
+    lend: Annotated[tuple[int, ...], MANY] = ()
     limits: CallLimits | None = None
 
 
@@ -134,7 +134,7 @@ class ParsedDocument(Result, frozen=True, kw_only=True):
 class AddVectors(Args, frozen=True, kw_only=True):
     """What `add` of a store takes: ids, and for each one vector of float32, little-endian, one after another."""
 
-    ids: tuple[str, ...]
+    ids: Annotated[tuple[str, ...], MANY]
     vectors: bytes
 
 
@@ -144,14 +144,14 @@ class QueryVectors(Args, frozen=True, kw_only=True):
 
     vector: bytes
     k: int = 10
-    only: tuple[str, ...] | None = None
+    only: Annotated[tuple[str, ...], MANY] | None = None
 
 
 @final
 class DeleteVectors(Args, frozen=True, kw_only=True):
     """What `delete` of a store takes: ids, or nothing for the whole collection."""
 
-    ids: tuple[str, ...] | None = None
+    ids: Annotated[tuple[str, ...], MANY] | None = None
 
 
 @final

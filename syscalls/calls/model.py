@@ -1,12 +1,14 @@
 """The model family, 0x20: what can be asked to generate, embed, score and tokenize."""
 
-from typing import final
+from typing import Annotated, final
+
+from msgspec import Meta
 
 from syscalls.calls.context import Generated, Piece, Usage
 from syscalls.driver import TokenScore
 from syscalls.errors import Errno
-from syscalls.row import Args, Flag, Needs, Result, Row, Says
-from syscalls.turns import ToolSpec, Turn
+from syscalls.row import MANY, Args, Flag, Needs, Result, Row, Says
+from syscalls.turns import ToolSpec, Turns
 
 
 @final
@@ -58,21 +60,21 @@ class AddModel(Args, frozen=True, kw_only=True):
     name: str
     origin: str
     driver: str | None = None
-    options: dict[str, str] = {}
+    options: Annotated[dict[str, str], MANY] = {}
 
 
 @final
 class OneShot(Args, frozen=True, kw_only=True):
     """A generation without a context: `turns` in, one turn out, nothing kept."""
 
-    turns: tuple[Turn, ...]
+    turns: Turns
     model: str | None = None
-    tools: tuple[ToolSpec, ...] = ()
+    tools: Annotated[tuple[ToolSpec, ...], MANY] = ()
     max_tokens: int = 256
     temperature: float = 0.0
     top_p: float = 1.0
     seed: int | None = None
-    stop: tuple[str, ...] = ()
+    stop: Annotated[tuple[str, ...], MANY] = ()
     clip: bool = False
     deadline_s: float | None = None
 
@@ -81,7 +83,7 @@ class OneShot(Args, frozen=True, kw_only=True):
 class Embed(Args, frozen=True, kw_only=True):
     """Texts to embed, with the default embedding model unless `model` names one."""
 
-    texts: tuple[str, ...]
+    texts: Annotated[tuple[str, ...], MANY]
     model: str | None = None
 
 
@@ -98,10 +100,10 @@ class Score(Args, frozen=True, kw_only=True):
     """How likely each of `continuations` (text, or token ids) is: after `prompt`, plain text without a chat template,
     or as the answer to `turns`. Each stands alone: none sees another. Exactly one of `prompt` and `turns`."""
 
-    continuations: tuple[str | tuple[int, ...], ...]
+    continuations: Annotated[tuple[str | Annotated[tuple[int, ...], Meta(max_length=8192)], ...], MANY]
     prompt: str = ""
-    turns: tuple[Turn, ...] = ()
-    tools: tuple[ToolSpec, ...] = ()
+    turns: Turns = ()
+    tools: Annotated[tuple[ToolSpec, ...], MANY] = ()
     model: str | None = None
     deadline_s: float | None = None
 
@@ -130,9 +132,9 @@ class Tokenize(Args, frozen=True, kw_only=True):
     opening of the answer included), or `ids` (to text)."""
 
     text: str | None = None
-    turns: tuple[Turn, ...] = ()
-    tools: tuple[ToolSpec, ...] = ()
-    ids: tuple[int, ...] | None = None
+    turns: Turns = ()
+    tools: Annotated[tuple[ToolSpec, ...], MANY] = ()
+    ids: Annotated[tuple[int, ...], MANY] | None = None
     model: str | None = None
 
 
@@ -264,7 +266,11 @@ SCORE = Row(
         errors=(
             (Errno.ENOENT, "there is no such model."),
             (Errno.ENOSYS, "the model's driver cannot score, or not turns, or not ids."),
-            (Errno.EINVAL, "an empty or unknown continuation, or both or neither of prompt and turns."),
+            (
+                Errno.EINVAL,
+                "an empty or unknown continuation, one of more than 8192 ids, more than 256 or of 131072 tokens, "
+                "or both or neither of prompt and turns.",
+            ),
             (Errno.EWINDOW, "prompt and continuation exceed the model's window."),
             (Errno.EQUOTA, "the account cannot pay for it."),
             (Errno.EAGAIN, "too many wait for the model, or it does not come up."),

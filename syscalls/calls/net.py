@@ -6,12 +6,12 @@ not the public internet) are refused, however they are written and whatever a na
 action `private`: `net:http://127.0.0.1:8000/** get,private`. Each hop of a redirect needs its own right.
 """
 
-from typing import Literal, final
+from typing import Annotated, Literal, final
 
 from syscalls.errors import Errno
 from syscalls.fetching import Headers
 from syscalls.limits import MIB
-from syscalls.row import Args, Flag, Needs, Result, Row, Says
+from syscalls.row import MANY, Args, Flag, Needs, Result, Row, Says
 
 Method = Literal["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 
@@ -24,7 +24,7 @@ class Fetch(Args, frozen=True, kw_only=True):
 
     url: str
     method: Method = "GET"
-    headers: Headers = ()
+    headers: Annotated[Headers, MANY] = ()
     body: bytes = b""
     timeout_s: float = 30.0
     bytes_max: int = 8 * MIB

@@ -1,11 +1,11 @@
 """The process family, 0x00: programs being run."""
 
-from typing import Literal, final
+from typing import Annotated, Literal, final
 
 from msgspec import Raw
 
 from syscalls.errors import Errno
-from syscalls.row import Args, Flag, Needs, Result, Row, Says
+from syscalls.row import MANY, Args, Flag, Needs, Result, Row, Says
 from syscalls.wire import NIL
 from syscalls.worker_limits import WorkerLimits
 
@@ -65,7 +65,7 @@ class Spawn(Args, frozen=True, kw_only=True):
     args: Raw = NIL
     kwargs: Raw = NIL
     name: str | None = None
-    rights: tuple[str, ...] | None = None
+    rights: Annotated[tuple[str, ...], MANY] | None = None
     budget: Budget | None = None
     limits: WorkerLimits | None = None
     nice: int = 0
@@ -73,7 +73,7 @@ class Spawn(Args, frozen=True, kw_only=True):
     detach: bool = False
     shared: bool = False
     ask: bool = False
-    packages: tuple[str, ...] | None = None
+    packages: Annotated[tuple[str, ...], MANY] | None = None
     tier: Tier = "pure"
 
 
@@ -90,17 +90,17 @@ class SpawnMany(Args, frozen=True, kw_only=True):
     as in Spawn and the same for all; `budget` is what each has."""
 
     program: str
-    args: tuple[Raw, ...]
+    args: Annotated[tuple[Raw, ...], MANY]
     kwargs: Raw = NIL
     name: str | None = None
-    rights: tuple[str, ...] | None = None
+    rights: Annotated[tuple[str, ...], MANY] | None = None
     budget: Budget | None = None
     limits: WorkerLimits | None = None
     nice: int = 0
     model: str | None = None
     detach: bool = False
     shared: bool = False
-    packages: tuple[str, ...] | None = None
+    packages: Annotated[tuple[str, ...], MANY] | None = None
     tier: Tier = "pure"
 
 

@@ -1,10 +1,10 @@
 """The process family's groups and signals: 0x0D to 0x0F."""
 
-from typing import Literal, final
+from typing import Annotated, Literal, final
 
 from syscalls.calls.process import Nothing
 from syscalls.errors import Errno
-from syscalls.row import Args, Flag, Needs, Result, Row, Says
+from syscalls.row import MANY, Args, Flag, Needs, Result, Row, Says
 
 Action = Literal["default", "ignore", "event", "hold"]
 
@@ -44,7 +44,7 @@ class SignalAction(Args, frozen=True, kw_only=True):
 class SigWait(Args, frozen=True, kw_only=True):
     """Which signals by number, each on `hold`; `timeout_s` None waits for ever."""
 
-    signals: tuple[int, ...]
+    signals: Annotated[tuple[int, ...], MANY]
     timeout_s: float | None = None
 
 
@@ -93,7 +93,10 @@ SIGWAIT = Row(
         waits="Waits until one of them has come, or for `timeout_s`; one that came before is taken at once.",
         cancelled="A signal that comes later is kept for the next who asks.",
         errors=(
-            (Errno.EINVAL, "no signals, or one that is not on hold: say so with process.signal first."),
+            (
+                Errno.EINVAL,
+                "no signals, too many, or one that is not on hold: say so with process.signal first.",
+            ),
             (Errno.ETIME, "none came in time."),
         ),
     ),

@@ -1,11 +1,11 @@
 """The kernel family, 0xA0, continued: its log, what happens in it, and what it measures."""
 
-from typing import Literal, final
+from typing import Annotated, Literal, final
 
 from syscalls.calls.account import ModelUse
 from syscalls.calls.process import Nothing
 from syscalls.errors import Errno
-from syscalls.row import Args, Flag, Needs, Result, Row, Says
+from syscalls.row import MANY, Args, Flag, Needs, Result, Row, Says
 
 Level = Literal["debug", "info", "warning", "error"]
 LEVELS: tuple[Level, ...] = ("debug", "info", "warning", "error")
@@ -52,7 +52,7 @@ class Events(Args, frozen=True, kw_only=True):
     Numbers count every event, wanted or not: whoever goes on after the last that it has seen misses none, unless the
     first is beyond what is remembered (`lost` of the first item)."""
 
-    kinds: tuple[str, ...] = ()
+    kinds: Annotated[tuple[str, ...], MANY] = ()
     pid: int | None = None
     since: int = 0
     follow: bool = False

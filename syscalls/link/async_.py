@@ -25,6 +25,7 @@ ANYIO = Loop(
     anyio.wait_writable,
     anyio.notify_closing,
     anyio.lowlevel.checkpoint_if_cancelled,
+    anyio.lowlevel.checkpoint,
 )
 _BUSY_S = 0.01
 

@@ -232,6 +232,7 @@ class Duplex:
             waiting.wake()
         for flag in self._credited.values():
             flag.set()
+        self.peer.let_go()
         self._pump.wake()
 
     def _dispatch(self, frame: Frame) -> None:

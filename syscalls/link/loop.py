@@ -43,3 +43,4 @@ class Loop(NamedTuple):
     wait_writable: Callable[[Any], Awaitable[None]]
     notify_closing: Callable[[Any], None]
     checkpoint_if_cancelled: Callable[[], Awaitable[None]]
+    checkpoint: Callable[[], Awaitable[None]]

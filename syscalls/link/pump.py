@@ -10,7 +10,9 @@ asked again. So both the reader and a caller on a quiet link look for it before 
 longer where they find nothing.
 """
 
+from collections import deque
 from collections.abc import Callable
+from time import perf_counter
 from typing import final
 
 from syscalls.link.loop import Flag, Loop, Scope
@@ -23,6 +25,9 @@ LAST_WORDS_S = 0.5
 ROUNDS_MAX = 8
 """How often in a row the reader may find something without having waited."""
 ROUND_BYTES_MAX = 1024
+FRAMES_AT_ONCE, AT_ONCE_S = 64, 0.002
+"""After so many frames of one batch, or so much time with them, others have their turn before the next: a thousand fit
+a batch, and each may be a call that takes a while."""
 HOPE, DESPAIR = 4, 64
 """After so many vain looks in a row the reader looks but once in so many batches."""
 
@@ -75,6 +80,7 @@ class Pump:
         self.sent_now = False
         """Whether what was last flushed is out, so that it is worth to look for the answer."""
         self._loop: Loop | None = None
+        self._left: deque[Frame] = deque()
         self._may_send_now = True
         self._reading = False
         self._sending = False
@@ -106,7 +112,7 @@ class Pump:
     async def look(self) -> None:
         """For a caller whose call is out (`sent_now`): acts on an answer that is there already. Lets a cancellation
         through whenever it does. What is wrong with what it finds ends the link, and the call with it."""
-        if self._quick is None or self._loop is None or self._at_once >= ROUNDS_MAX:
+        if self._quick is None or self._loop is None or self._left or self._at_once >= ROUNDS_MAX:
             return
         if not self._caller_luck.worth_a_look():
             return
@@ -128,7 +134,14 @@ class Pump:
         while peer.closed is None:
             await self._room()
             data = await self._receive()
-            if not data or not self._absorb(bytes(data)):
+            if not data:
+                return
+            more = self._absorb(bytes(data))
+            while self._left:
+                if self._loop is not None:
+                    await self._loop.checkpoint()
+                self._go_on()
+            if not more:
                 return
 
     def _absorb(self, data: bytes) -> bool:
@@ -148,20 +161,34 @@ class Pump:
         return True
 
     def _act(self, data: bytes) -> bool:
-        """Acts on the frames in `data`; whether something is left to be sent."""
-        peer = self._peer
+        """Acts on the frames in `data`, or on the first of them; whether something is left to be done or sent."""
         self._reading = True
         try:
-            frames = peer.receive(data)
+            frames = self._peer.receive(data)
             self._quiet = len(frames) <= 1
-            for frame in frames:
-                self._dispatch(frame)
+            self._left.extend(frames)
+        finally:
+            self._reading = False
+            self._go_on()
+        return bool(self._left or self._peer.outbox)
+
+    def _go_on(self) -> None:
+        """Acts on some of the frames that are left."""
+        left = self._left
+        self._reading = True
+        try:
+            until_s = perf_counter() + AT_ONCE_S
+            for _ in range(FRAMES_AT_ONCE):
+                if not left:
+                    break
+                self._dispatch(left.popleft())
+                if left and perf_counter() > until_s:
+                    break
         finally:
             self._reading = False
             self._may_send_now = True
-            if peer.outbox:
+            if self._peer.outbox:
                 self.flush()
-        return bool(peer.outbox)
 
     async def writer(self) -> None:
         """Sends whatever is in the outbox, one write per batch, until BYE is out. Raises LinkBroken."""

@@ -48,7 +48,8 @@ class SessionTransport:
     """Run `run` beside the link's reader and writer. `reason` says why the session ended, "" while it has not.
 
     `kept_bytes_max` bounds what is kept for the other end: while it is connected, sending waits for it; with
-    `ends_when_full`, a session whose other end is away and has left so much is ended.
+    `ends_when_full`, a session whose other end is away and has left so much is ended, and one whose other end is there
+    and reads nothing, acknowledgements included, is not read from either.
     """
 
     def __init__(
@@ -117,6 +118,9 @@ class SessionTransport:
             if connection is None:
                 if self._over:
                     return encode(Bye(self.reason)) if self._greeted else b""
+                await self._news.wait()
+                continue
+            if self._ends_when_full and len(self._end.outbox) > self._kept_bytes_max:  # acknowledgements, of nothing
                 await self._news.wait()
                 continue
             data = await _received(connection, max_bytes)

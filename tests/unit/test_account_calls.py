@@ -5,7 +5,10 @@ from typing import Any
 import pytest
 import trio
 
+from kernel.sys.account import ACCOUNTS_AT_ONCE, usage
+from kernel.trap import Trap
 from kernos.testing import up
+from syscalls.calls import account as abi
 from syscalls.calls.process import Budget
 from syscalls.errors import Invalid, NoSuchProcess, NotFound, OverQuota, PermissionDenied, SyscallError
 from syscalls.resources import Resource
@@ -307,3 +310,26 @@ async def test_the_tree_is_told_parents_first(autojump_clock: Any) -> None:
         assert (told[3].pid, told[3].depth) == (child.pid, 3)
         assert [each.room for each in told[3].resources if each.resource == "tokens"] == [1000]
         await child.kill("KILL")
+
+
+async def test_others_have_their_turn_while_a_large_tree_is_told(autojump_clock: Any) -> None:
+    async with up() as machine, trio.open_nursery() as nursery:
+        accounts, turns = machine.machine.accounts, 0
+        top = machine.machine.ledger.root
+        for n in range(32 * ACCOUNTS_AT_ONCE):
+            accounts.open(top, name=f"a{n}", principal="test")
+
+        async def others() -> None:
+            nonlocal turns
+            while True:
+                await trio.lowlevel.checkpoint()
+                turns += 1
+
+        trap = Trap(
+            process=machine.machine.processes.get(machine.sys.pid), row=abi.USAGE, emit=print,
+            room=trio.lowlevel.checkpoint,
+        )  # fmt: skip
+        nursery.start_soon(others)
+        told = await usage(machine.machine, trap, abi.Usage(account="kernel", tree=True))
+        nursery.cancel_scope.cancel()
+    assert len(told.accounts) > 32 * ACCOUNTS_AT_ONCE and turns >= 16

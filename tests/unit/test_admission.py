@@ -91,6 +91,8 @@ def test_what_is_asserted_is_bounded() -> None:
         Identity.of(Admit(principal="a", rights=(), ids=("x",) * 33))
     with pytest.raises(Invalid, match="is no right"):
         Identity.of(Admit(principal="a", rights=("everything",)))
+    with pytest.raises(Invalid, match="257 rights"):
+        Identity.of(Admit(principal="ann", rights=tuple(f"tool:{n}" for n in range(257))))
 
 
 async def test_a_ticket_is_never_in_the_trace(autojump_clock: Any) -> None:

@@ -11,7 +11,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from kernel.capability import Capability, Held, how_to_grant
+from kernel.capability import FOUND_CHARS_MAX, Capability, Held, how_to_grant
 from kernel.derivation import DEPTH_MAX, HELD_MAX, LOOSE_MAX, Capabilities
 from syscalls.errors import Invalid, PermissionDenied, TryAgain
 from syscalls.rights import Right, parse_rights, uncovered
@@ -288,6 +288,15 @@ def test_tables_are_bounded() -> None:
         for _ in range(DEPTH_MAX + 1):
             deep = world.spawn(deep, "model:*")
             world.table.owned(deep)
+
+
+def test_only_short_names_are_remembered() -> None:
+    world = World()
+    held = world.init.held
+    for at in range(3):
+        assert may(world.init, "publish", f"topic:{at}" + "x" * FOUND_CHARS_MAX)
+    assert may(world.init, "publish", "topic:news")
+    assert list(held._found) == [("publish", ("topic:news",))]
 
 
 def test_a_long_line_of_processes_that_share_is_no_danger() -> None:

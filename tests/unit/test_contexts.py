@@ -1,8 +1,10 @@
 """Contexts: durable when append returns, byte-exact, one owner each, forks that copy nothing."""
 
+import itertools
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
@@ -11,13 +13,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kernel.config import TINY_BOUNDS, Bounds
-from kernel.mm.page import join
+from kernel.mm.conversation import Context
+from kernel.mm.library import PAGES_AT_ONCE
+from kernel.mm.page import Ref, join
 from kernel.process import Process
 from kernel.seal import Seals
-from kernel.sys.context import TURNS_MAX, context_append, context_close, context_open, context_read, context_stat
+from kernel.sys.context import context_close, context_open, context_read, context_stat
 from kernel.truth import FILE, Truth
 from syscalls.calls.context import Append, Close, ContextInfo, Open, Read, Stat
 from syscalls.errors import Busy, Invalid, IOFailed, NotFound, TryAgain
+from syscalls.limits import TURNS_MAX
 from syscalls.turns import ToolCall, Turn, assistant, canonical, parse_turns, system, tool, user
 from tests.devices import Bench, ByteModel
 
@@ -204,6 +209,54 @@ async def test_a_fork_shares_what_was_and_nothing_after() -> None:
     assert await conversation(bench, fork) == [*TURNS, user("only the fork")]
     assert bench.truth.read_now(lambda db: db.execute(rows).get) == before
     assert bench.contexts.get(fork).window.turns()[:-1] == bench.contexts.get(parent).window.turns()[:-1]
+
+
+class Copied(list[Ref]):
+    """Counts what is copied of it, or together with it."""
+
+    items = 0
+
+    def __getitem__(self, at: Any) -> Any:
+        taken = super().__getitem__(at)
+        Copied.items += len(taken)
+        return taken
+
+    def __radd__(self, before: list[Ref]) -> list[Ref]:
+        Copied.items += len(before) + len(self)
+        return [*before, *self]
+
+
+def line_of_forks(*own: tuple[int, int]) -> Context:
+    """Conversations that are each the fork of the one before, with so many pages of their own, of which the next shares
+    all but so many."""
+    above, shared, number = None, 0, itertools.count()
+    for pages, unshared in own:
+        context = Context(
+            id=1, principal="p", name=None, model="m", tools=(), reserve_tokens=1, window_tokens=9, parent=above,
+            shared=shared,
+        )  # fmt: skip
+        context.pages = Copied(Ref(str(next(number)), 0, 1, 1) for _ in range(pages))
+        above, shared = context, max(0, shared + pages - unshared)
+    assert above is not None
+    return above
+
+
+@given(own=st.lists(st.tuples(st.integers(0, 4), st.integers(0, 6)), min_size=1, max_size=6))
+def test_a_fork_has_what_it_shares_and_its_own(own: list[tuple[int, int]]) -> None:
+    line = [line_of_forks(*own)]
+    while line[-1].parent is not None:
+        line.append(line[-1].parent)
+    refs: list[Ref] = []
+    for context in reversed(line):
+        refs = [*refs[: context.shared], *context.pages]
+    assert line[0].refs() == refs
+
+
+def test_pages_are_copied_once_however_long_the_line_of_forks_is() -> None:
+    last = line_of_forks((100, 0), *((1, 0) for _ in range(100)))
+    Copied.items = 0
+    assert len(last.refs()) == 200
+    assert Copied.items <= 200
 
 
 async def count_rows(bench: Bench, table: str) -> int:
@@ -410,6 +463,20 @@ async def test_many_turns_at_once_are_placed_in_one_walk() -> None:
     held = bench.contexts.get(handle)
     closed = [entry for entry in held.window.entries if entry.position < held.tail_first]
     assert len(closed) > TURNS_MAX // 2 and all(len(entry.pages) == 1 for entry in closed)
-    with pytest.raises(Invalid, match="turns at once"):
-        asked = Append(context=handle, turns=(user("a"),) * (TURNS_MAX + 1))
-        await context_append(bench.machine, bench.trap(process, "context.append"), asked)
+
+
+async def test_nobody_waits_while_pages_are_made() -> None:
+    bench = Bench()
+    handle, turns = await opened(bench, bench.process()), 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            await trio.lowlevel.checkpoint()
+            turns += 1
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(others)
+        await append(bench, handle, *(user(str(n)) for n in range(64 * PAGES_AT_ONCE)), resident=False)
+        nursery.cancel_scope.cancel()
+    assert turns >= 32

@@ -1,7 +1,9 @@
 """The doors of an executable: what is read of a request, what is answered, without a network."""
 
 import json
-from collections.abc import AsyncIterator, Callable
+import socket
+import struct
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -22,7 +24,7 @@ from syscalls.wire import Hello
 from tests.fakekernel import CHANNEL, PID, FakeKernel, said
 from userland.door.asked import TOKENS_DEFAULT, parse
 from userland.door.routes import Routes
-from userland.door.server import Request, Response
+from userland.door.server import Request, Response, serve
 from userland.link import run
 from userland.sdk.door import Door
 from userland.sdk.system import Sys
@@ -223,3 +225,31 @@ async def test_mcp_lists_and_calls_the_granted_tools_alone() -> None:
         assert response.status == 202
         assert (await ask(doors, "/mcp", b"{", key=""))[1]["error"]["code"] == -32700
         assert (await ask(doors, "/mcp", method="GET", key=""))[0].status == 405
+
+
+@pytest.mark.parametrize(("path", "reads_s"), [("/", 0.0), ("/stream", 0.0), ("/stream", 0.3)])
+async def test_a_client_that_breaks_off_ends_its_own_connection_and_no_other(path: str, reads_s: float) -> None:
+    """It resets the connection: while it is thought about, or in the middle of an answer."""
+
+    async def much() -> AsyncGenerator[bytes, None]:
+        for _ in range(64):
+            yield bytes(1 << 20)
+
+    async def answer(request: Request) -> Response:
+        if request.path != "/fine":
+            await trio.sleep(0.1)
+        return Response(200, much() if request.path == "/stream" else b"{}")
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(serve, listening, answer)
+            with socket.create_connection(listening.getsockname()) as rude:
+                rude.sendall(f"GET {path} HTTP/1.1\r\nhost: x\r\n\r\n".encode())
+                await trio.sleep(0.05 + reads_s)
+                rude.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            await trio.sleep(0.2)
+            polite = await trio.open_tcp_stream(*listening.getsockname())
+            async with polite:
+                await polite.send_all(b"GET /fine HTTP/1.1\r\nhost: x\r\n\r\n")
+                assert (await polite.receive_some()).startswith(b"HTTP/1.1 200")
+            nursery.cancel_scope.cancel()

@@ -1,15 +1,22 @@
 """The gate: no call without its right, whichever way it is served; held calls, cancelled calls, forged channels."""
 
+import itertools
+import sys
 from collections.abc import Awaitable
 from typing import Any
 
+import msgspec
 import pytest
 import trio
 import trio.testing
 
+from kernel.derivation import HELD_MAX
 from kernel.doors.session import Sole
-from kernel.link import KernelLink
+from kernel.gate import UNREAD_TOTALS_MAX
+from kernel.link import CALLS_AT_ONCE, KernelLink
+from kernel.messages.pipe import Pipes
 from kernel.process import Process
+from kernel.workers import exec as exec_
 from kernos import Sys, program
 from kernos.testing import up
 from syscalls.calls import (
@@ -31,13 +38,16 @@ from syscalls.calls import (
     signalling,
     watch,
 )
-from syscalls.errors import Errno, NoSuchProcess, SyscallError, TimedOut
-from syscalls.limits import CLIENT_LIMITS
+from syscalls.codec import pack
+from syscalls.errors import Errno, Invalid, NoSuchProcess, SyscallError, TimedOut
+from syscalls.limits import CLIENT_LIMITS, PeerLimits
 from syscalls.link.duplex import Duplex, NoServer
 from syscalls.peer import Peer
+from syscalls.rights import NAME_CHARS_MAX
 from syscalls.row import Row
 from syscalls.table import FREE, TABLE
-from syscalls.wire import NIL, Error, Hello
+from syscalls.wire import NIL, End, Error, Hello
+from syscalls.worker import Run
 from userland.link import run
 
 ARGUMENTS: dict[str, Any] = {
@@ -206,6 +216,65 @@ async def test_of_two_who_wait_one_is_told_and_the_other_hears_that_it_is_gone(a
                 await other.kill("KILL")
 
 
+async def test_what_a_program_was_asked_is_not_kept_once_it_was_sent(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: Any
+) -> None:
+    """Frames that are about a program, and the traceback of its end, would hold megabytes until garbage is sought."""
+    made: list[Run] = []
+    real = exec_._request
+
+    def noted(*about: Any) -> Run:
+        made.append(real(*about))
+        return made[-1]
+
+    monkeypatch.setattr(exec_, "_request", noted)
+    async with up() as machine:
+        child = await machine.spawn(rests)
+        await trio.sleep(1)
+        references = sys.getrefcount(made[0])
+        assert references == 2, "the list's, and that of the question"
+        await child.kill("KILL")
+
+
+async def test_what_a_call_said_is_let_go_of_when_its_link_ends_under_it(
+    monkeypatch: pytest.MonkeyPatch, autojump_clock: Any
+) -> None:
+    """Calls that end with their link come up in a group of exceptions, with their frames: whoever holds that holds
+    nothing of what they said."""
+    said: list[bytes] = []
+    ends: list[BaseException] = []
+    real = Pipes.write
+
+    async def noted(pipes: Pipes, process: Process, number: int, data: bytes) -> None:
+        said.append(data)
+        await real(pipes, process, number, data)
+
+    async def held(link: KernelLink) -> None:
+        try:
+            await link.run(handshake_s=5.0)
+        except BaseException as group:
+            ends.append(group)
+            raise
+
+    monkeypatch.setattr(Pipes, "write", noted)
+    async with up() as machine, trio.open_nursery() as nursery:
+        session = machine.machine.processes.get(machine.sys.pid)
+        ours, theirs = trio.testing.memory_stream_pair()
+        link = KernelLink(theirs, machine._running.gate, Sole(session), hello=Hello())  # type: ignore[union-attr]
+        nursery.start_soon(held, link)
+        client = Peer(CLIENT_LIMITS, Hello())
+        for size in range(1000, 1004):
+            pipe = machine.machine.pipes.make(session, 1).id
+            asked = message.Write(pipe=pipe, data=bytes(size))
+            client.call(message.WRITE.number, msgspec.msgpack.encode(asked))
+        await ours.send_all(bytes(client.outbox))
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    assert len(said) == 4 and isinstance(ends[0], BaseExceptionGroup)
+    references = [sys.getrefcount(data) for data in said]
+    assert references == [3] * 4, "the list's, that of the loop, and that of the question"
+
+
 async def raw_session(machine: Any, nursery: trio.Nursery, process_: Process) -> Duplex:
     """A link of a session, frame by frame."""
     ours, theirs = trio.testing.memory_stream_pair()
@@ -256,6 +325,34 @@ async def test_a_cancelled_call_is_answered_and_an_inline_one_too(autojump_clock
         nursery.cancel_scope.cancel()
 
 
+async def test_calls_of_who_has_gone_end_a_few_at_a_time(autojump_clock: Any) -> None:
+    async with up() as machine, trio.open_nursery() as nursery:
+        ours, theirs = trio.testing.memory_stream_pair()
+        session = machine.machine.processes.get(machine.sys.pid)
+        link = KernelLink(theirs, machine._running.gate, Sole(session), hello=Hello())  # type: ignore[union-attr]
+        nursery.start_soon(lambda: link.run(handshake_s=5.0))
+        client = Peer(CLIENT_LIMITS, Hello())
+        for _ in range(1000):
+            client.call(clock.SLEEP.number, pack(clock.Sleep(seconds=1e6)))
+        await ours.send_all(bytes(client.outbox))
+        await trio.testing.wait_all_tasks_blocked()
+        under_way, left = machine.machine.trace.under_way, [1000]
+        assert len(under_way) == 1000
+
+        async def others() -> None:
+            while under_way:
+                await trio.lowlevel.checkpoint()
+                left.append(len(under_way))
+
+        nursery.start_soon(others)
+        await ours.aclose()
+        await trio.testing.wait_all_tasks_blocked()
+        assert max(before - after for before, after in itertools.pairwise(left)) <= 2 * CALLS_AT_ONCE
+        slept = [record for record in await machine.trace() if record.name == "time.sleep"]
+        assert [record.errno for record in slept] == ["EPIPE"] * 1000
+        nursery.cancel_scope.cancel()
+
+
 async def test_a_reader_that_hoards_answers_is_told_to_read(autojump_clock: Any) -> None:
     """Blobs that are not taken wait in the kernel: beyond a bound no further call of that link is served."""
     async with up() as machine, trio.open_nursery() as nursery:
@@ -274,3 +371,82 @@ async def test_a_reader_that_hoards_answers_is_told_to_read(autojump_clock: Any)
         assert [frame.errno for frame in answers if isinstance(frame, Error)] == [Errno.EAGAIN]
         assert link.wire.peer.unsent_bytes < 2 * CLIENT_LIMITS.blob_total_bytes_max
         nursery.cancel_scope.cancel()
+
+
+async def test_answers_that_nobody_reads_are_dropped_beyond_a_bound(autojump_clock: Any) -> None:
+    """All are asked for before the first is there: a few bytes each, which nothing refuses."""
+    limits = PeerLimits(blob_bytes_max=1 << 20, blob_total_bytes_max=1 << 20)
+    async with up() as machine, trio.open_nursery() as nursery:
+        session = machine.machine.processes.get(machine.sys.pid)
+        pipes = [machine.machine.pipes.make(session, 1 << 19) for _ in range(16)]
+        for pipe in pipes:
+            pipe.put(memoryview(bytes(1 << 19)))
+        ours, theirs = trio.testing.memory_stream_pair()
+        link = KernelLink(theirs, machine._running.gate, Sole(session), hello=Hello(), limits=limits)  # type: ignore[union-attr]
+        nursery.start_soon(lambda: link.run(handshake_s=5.0))
+        client = Peer(limits, Hello())
+        for pipe in pipes:
+            client.call(message.READ.number, msgspec.msgpack.encode(message.Read(pipe=pipe.id, bytes_max=1 << 19)))
+        await ours.send_all(bytes(client.outbox))
+        await trio.testing.wait_all_tasks_blocked()
+        assert link.wire.peer.unsent_bytes < (UNREAD_TOTALS_MAX + 1) * limits.blob_total_bytes_max
+        answers = client.receive(bytes(await ours.receive_some(1 << 22)))
+        assert {frame.errno for frame in answers if isinstance(frame, Error)} == {Errno.EPIPE}
+        nursery.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("pid", [None, 12345])
+async def test_others_have_their_turn_while_all_of_the_trace_is_told(pid: int | None, autojump_clock: Any) -> None:
+    """A reader with credit for all of it never makes the kernel wait, and nor does one who wants none of it."""
+    async with up() as machine, trio.open_nursery() as nursery:
+        session, turns = machine.machine.processes.get(machine.sys.pid), 0
+        for n in range(16384):
+            machine.machine.trace.event("note", n=n)
+        ours, theirs = trio.testing.memory_stream_pair()
+        link = KernelLink(theirs, machine._running.gate, Sole(session), hello=Hello())  # type: ignore[union-attr]
+        nursery.start_soon(lambda: link.run(handshake_s=5.0))
+        client = Peer(CLIENT_LIMITS, Hello())
+        client.call(kernel.TRACE.number, pack(kernel.Trace(pid=pid)), credit=1 << 20)
+        await ours.send_all(bytes(client.outbox))
+
+        async def others() -> None:
+            nonlocal turns
+            while True:
+                await trio.lowlevel.checkpoint()
+                turns += 1
+
+        nursery.start_soon(others)
+        while not any(isinstance(frame, End) for frame in client.receive(bytes(await ours.receive_some(1 << 24)))):
+            pass
+        assert turns > 60
+        nursery.cancel_scope.cancel()
+
+
+@program
+async def grabs(sys: Sys) -> str:
+    try:
+        await sys.spawn("grabs", rights=tuple(f"tool:{n}" for n in range(HELD_MAX + 1)))
+    except SyscallError as refused:
+        return refused.errno.name
+    return "let in"
+
+
+async def test_rights_are_counted_before_they_are_compared(autojump_clock: Any) -> None:
+    """Each would be compared with each of the parent's."""
+    async with up() as machine:
+        machine.know(grabs)
+        assert await machine.run(grabs, rights=("program:* spawn",)) == "EINVAL"
+
+
+@pytest.mark.parametrize("held", [(), ("topic:**", "program:**")])
+async def test_a_name_that_is_none_is_not_compared_with_rights(held: tuple[str, ...], autojump_clock: Any) -> None:
+    """Nor made into the right that is missing, which took a second where it was of blanks."""
+    async with up() as machine:
+        process_ = machine.machine.processes.get((await machine.spawn(rests, rights=held)).pid)
+        permission = machine._running.gate._permission  # type: ignore[union-attr]
+        for row, args in (
+            (message.PUBLISH, message.Publish(topic=" " * NAME_CHARS_MAX, body=NIL)),
+            (process.SPAWN, process.Spawn(program=" " * NAME_CHARS_MAX)),
+        ):
+            with pytest.raises(Invalid, match="the longest has"):
+                permission.check(process_, row, args)

@@ -9,12 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kernel.config import Bounds
+from kernel.generation.generate import STOPS_MAX
 from kernel.generation.prompt import PLENTY
 from kernel.mm.page import size_of
 from kernel.process import Process
 from kernel.sys.context import context_append, context_generate, context_open, context_stat
 from kernel.sys.generate import model_generate
 from kernel.trap import Trap
+from kernos.testing import up
 from syscalls.calls.context import Append, Generate, Generated, Open, Piece, Stat
 from syscalls.calls.model import OneShot
 from syscalls.errors import BrokenPipe, Invalid, NotFound, OverQuota, OverWindow, TimedOut, TryAgain
@@ -455,6 +457,7 @@ async def test_one_shot_leaves_nothing_behind() -> None:
         {"top_p": 0.0},
         {"top_p": 1.1},
         {"stop": ("",)},
+        {"stop": ("a",) * (STOPS_MAX + 1)},
         {"deadline_s": -1.0},
         {"deadline_s": float("nan")},
     ],
@@ -502,3 +505,12 @@ async def test_faults_are_told_with_the_next_answer() -> None:
     bench.contexts.get(handle).faults = 3
     assert (await speak(bench, process, handle)).faults == 3
     assert (await speak(bench, process, handle)).faults == 0
+
+
+async def test_a_window_below_its_mark_is_not_looked_through(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr("kernel.mm.window.Window.items")
+    async with up() as machine, await machine.sys.open() as talk:
+        await talk.append(user("hi"))
+        assert (await talk.generate(max_tokens=4)).text

@@ -27,7 +27,7 @@ from syscalls.link.transport import SocketTransport
 from syscalls.peer import Peer
 from syscalls.rights import parse_rights
 from syscalls.session import SessionEnd, greeting
-from syscalls.wire import Bye, Hello, encode
+from syscalls.wire import Bye, Cancel, Hello, encode
 
 
 def identity(*rights: str, principal: str = "ann", expires_s: float | None = None) -> Identity:
@@ -118,7 +118,7 @@ async def test_a_session_is_kept_for_its_lease_and_not_longer(autojump_clock: An
         with pytest.raises(BrokenPipe, match="no such session: its lease is over"):
             await client.call(clock.SLEEP, clock.Sleep(seconds=200))
         assert kernel.alive() == []
-        ended = [r for r in kernel.machine.trace.since(0, None) if r.kind == "exit"]
+        ended = [r for r in kernel.machine.trace.since(0) if r.kind == "exit"]
         assert "lease of 60 s is over" in str(ended[-1].detail) and ended[-1].at_s == pytest.approx(70, abs=0.1)
 
 
@@ -179,7 +179,7 @@ async def test_what_is_kept_for_a_client_that_is_away_is_bounded(autojump_clock:
                 await sender.call(message.SEND, message.Send(pid=me, topic="later", body=Raw(pack("y" * 60_000))))
                 await trio.sleep(1)
         assert me not in kernel.alive()
-        ended = [r for r in kernel.machine.trace.since(0, None) if r.kind == "exit" and r.pid == me]
+        ended = [r for r in kernel.machine.trace.since(0) if r.kind == "exit" and r.pid == me]
         assert "more than 262144 bytes are kept for a client that is away" in str(ended[0].detail)
         client.may_come.set()
         with pytest.raises(BrokenPipe, match="no such session"):
@@ -273,3 +273,40 @@ async def test_a_client_without_sessions_is_served_until_its_connection_ends(aut
         await trio.sleep(1)
         assert kernel.alive() == [] and not kernel.machine.admissions.guests
         ours.close()
+
+
+class Deaf:
+    """A connection of a client that says what is never answered, and never reads."""
+
+    def __init__(self) -> None:
+        self.heard = 0
+
+    async def receive_some(self, max_bytes: int, /) -> bytes:
+        await trio.lowlevel.checkpoint()
+        self.heard += 1
+        return encode(Cancel(1)) * 32
+
+    async def send_all(self, data: bytes, /) -> None:
+        await trio.sleep_forever()
+
+    async def aclose(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+
+async def test_a_client_that_does_not_read_its_acknowledgements_is_read_no_further(autojump_clock: Any) -> None:
+    end, deaf = SessionEnd(CLIENT_LIMITS.frame_bytes_max), Deaf()
+
+    async def join() -> Joined:
+        return Joined(deaf, Hello(), b"")
+
+    transport = SessionTransport(end, join, TRIO, kept_bytes_max=2000, ends_when_full=True)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(transport.run)
+        with trio.move_on_after(1):
+            while deaf.heard < 5000:
+                await transport.receive_some(65536)
+        assert 100 < deaf.heard < 1000 and len(end.outbox) < 4000
+        nursery.cancel_scope.cancel()
+    end.put(encode(Cancel(2)))
+    end.let_go()
+    assert (len(end.outbox), end.kept_bytes) == (0, 0)

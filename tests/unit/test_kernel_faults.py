@@ -4,8 +4,10 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import trio
+import trio.testing
 from msgspec import Raw
 
 from kernel.clock import Clock
@@ -15,14 +17,17 @@ from kernel.hosts.host_books import HostBooks
 from kernel.hosts.host_process import HostProcess
 from kernel.panic import KernelPanic, contain
 from kernel.process import LOG_CHARS_MAX
+from kernel.sys.message import _in_line
 from kernel.watch.trace import Trace
 from kernos import Sys, program
 from kernos.testing import up
 from syscalls import driver
 from syscalls.calls import device, kernel, message, model, process
 from syscalls.codec import pack
-from syscalls.errors import Invalid, IOFailed, NotFound, SyscallError, TimedOut, TryAgain
+from syscalls.errors import Invalid, IOFailed, NoSuchProcess, NotFound, SyscallError, TimedOut, TryAgain
 from syscalls.signals import Signal
+from syscalls.wire import NIL
+from tests.devices import Bench
 
 
 @program
@@ -100,8 +105,8 @@ async def test_however_much_a_program_prints_it_can_be_read_and_is_bounded(autoj
 
 async def test_a_name_too_long_for_a_frame_harms_nobody(autojump_clock: Any) -> None:
     async with up() as machine:
-        wide = "\N{CUP WITH STRAW}" * 50_000
-        assert isinstance(await refused(machine.sys.call("process.spawn", process.Spawn(program=wide))), NotFound)
+        wide = "\N{CUP WITH STRAW}" * 16_000
+        assert isinstance(await refused(machine.sys.call("process.spawn", process.Spawn(program=wide))), Invalid)
         machine.know(idles)
         asked = process.Spawn(program="idles", name=wide)
         pid = (await machine.sys.call("process.spawn", asked)).pid
@@ -156,6 +161,69 @@ async def test_messages_are_bounded_in_bytes(autojump_clock: Any) -> None:
 
 def send(pid: int, size: int) -> message.Send:
     return message.Send(pid=pid, body=Raw(pack("x" * size)), timeout_s=1)
+
+
+async def test_of_those_who_wait_for_room_as_many_are_woken_as_there_is_room_for(autojump_clock: Any) -> None:
+    async with up(bounds=Bounds(mailbox_messages_max=2)) as machine, trio.open_nursery() as nursery:
+        own, woken = machine.sys.pid, 0
+        target = machine.machine.processes.get(own)
+
+        async def send(number: int) -> None:
+            await machine.sys.call("message.send", message.Send(pid=own, body=Raw(pack(number))))
+
+        class Line(dict[trio.Event, int]):
+            def __delitem__(self, room: trio.Event) -> None:
+                nonlocal woken
+                woken += 1
+                super().__delitem__(room)
+
+        target.senders = Line()
+        for number in range(200):
+            nursery.start_soon(send, number)
+        await trio.testing.wait_all_tasks_blocked()
+        assert len(target.senders) == 198
+        seen = []
+        for _ in range(200):
+            seen.append(msgspec.msgpack.decode((await machine.sys.call("message.receive", message.Receive())).body))
+            await trio.testing.wait_all_tasks_blocked()
+        assert sorted(seen) == list(range(200)) and woken == 198
+
+
+async def test_room_that_was_meant_for_one_who_gave_up_is_another_s(autojump_clock: Any) -> None:
+    target, bounds, scope = Bench().process(), Bounds(), trio.CancelScope()
+
+    async def gives_up() -> None:
+        with scope:
+            await _in_line(target, 1, bounds)
+
+    with trio.fail_after(1):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(gives_up)
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.start_soon(_in_line, target, 1, bounds)
+            await trio.testing.wait_all_tasks_blocked()
+            first, _ = target.senders
+            scope.cancel()
+            first.set()
+    assert not target.senders
+
+
+async def test_who_waits_for_room_hears_of_the_end(autojump_clock: Any) -> None:
+    async with up(bounds=Bounds(mailbox_messages_max=1)) as machine, trio.open_nursery() as nursery:
+        child = await machine.spawn(idles)
+        send = message.Send(pid=child.pid, body=NIL)
+        await machine.sys.call("message.send", send)
+        told: list[SyscallError] = []
+
+        async def another() -> None:
+            told.append(await refused(machine.sys.call("message.send", send)))
+
+        nursery.start_soon(another)
+        await trio.testing.wait_all_tasks_blocked()
+        await child.kill("KILL")
+        await child.ended()
+        await trio.testing.wait_all_tasks_blocked()
+        assert [type(each) for each in told] == [NoSuchProcess]
 
 
 async def test_a_mailbox_gives_back_what_was_taken(autojump_clock: Any) -> None:

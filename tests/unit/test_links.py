@@ -1,5 +1,6 @@
 """The links: the same calls over a blocking socket, anyio on trio, anyio on asyncio and the kernel's raw trio."""
 
+import itertools
 import socket
 import threading
 from typing import Any
@@ -18,10 +19,10 @@ from syscalls.limits import CLIENT_LIMITS, TINY_LIMITS
 from syscalls.link import async_
 from syscalls.link.blocking import BlockingLink
 from syscalls.link.duplex import Duplex, NoServer
-from syscalls.link.pump import ROUNDS_MAX
+from syscalls.link.pump import AT_ONCE_S, FRAMES_AT_ONCE, ROUNDS_MAX
 from syscalls.peer import Peer
 from syscalls.table import TABLE
-from syscalls.wire import Call, Cancel, Event, Hello
+from syscalls.wire import BlobRef, Call, Cancel, Chunk, Event, Frame, Hello, encode
 from userland.link import TRIO
 
 
@@ -329,6 +330,31 @@ async def test_a_large_batch_is_not_followed_by_another_without_a_pause() -> Non
     assert transport.waits == 1 + len(batches), "each but the first was waited for, and so was the end"
 
 
+@pytest.mark.parametrize(("each_s", "frames"), [(0.0, FRAMES_AT_ONCE), (AT_ONCE_S, 2), (2 * AT_ONCE_S, 1)])
+async def test_others_have_their_turn_within_a_batch(
+    each_s: float, frames: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After so many frames, or once they took so long."""
+    ticks = (n * each_s for n in itertools.count())
+    monkeypatch.setattr("syscalls.link.pump.perf_counter", lambda: next(ticks))
+    hello, *calls = _frames_of_calls(512)
+    server, seen = Silent(), [0]
+    link = Duplex(Peer(CLIENT_LIMITS, Hello()), Scripted(hello, b"".join(calls)), server, trio.Event)
+
+    async def others() -> None:
+        while True:
+            await trio.lowlevel.checkpoint()
+            seen.append(server.served)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(others)
+        await link.run(TRIO)
+        nursery.cancel_scope.cancel()
+    assert server.served == 512
+    between = max(after - before for before, after in itertools.pairwise(seen))
+    assert between <= 2 * frames, "who is first in a round is left to chance, so it may be two"
+
+
 async def test_one_caller_sends_by_itself_and_many_share_a_send() -> None:
     transport = Scripted()
     link = Duplex(Peer(CLIENT_LIMITS, Hello()), transport, NoServer(), trio.Event)
@@ -415,3 +441,18 @@ def test_events_for_one_that_does_not_read_do_not_pile_up() -> None:
     for _ in range(TINY_LIMITS.blob_total_bytes_max):
         link.event(7, "USR1")
     assert link.peer.unsent_bytes < TINY_LIMITS.blob_total_bytes_max + 100
+
+
+def test_a_link_that_has_ended_keeps_nothing() -> None:
+    """It lies in a circle of references: what it had kept until garbage is sought would be as good as kept for ever."""
+    peer = Peer(TINY_LIMITS, Hello())
+    link = Duplex(peer, None, NoServer(), trio.Event)  # type: ignore[arg-type]
+    half = Call(2, 0, 7, blob=BlobRef(1, 200, b"d" * 16))
+    came: list[Frame] = [Hello(), Call(1, 0, 7), half, Chunk(1, 0, b"x" * 100)]
+    peer.receive(b"".join(map(encode, came)))
+    link.reply(1, "x" * 1500)
+    assert peer.unsent_bytes > 1500 and peer.serving == 1 and peer._bulk.arriving_bytes == 200
+    link.hang_up("gone")
+    assert (peer.unsent_bytes, peer.serving, peer._bulk.arriving_bytes) == (0, 0, 0)
+    link.error(2, 5, "too late")
+    assert peer.unsent_bytes == 0

@@ -1,5 +1,7 @@
 """Recall: what was just written is found, what the store lost comes back, faults are counted, budgets hold."""
 
+from collections.abc import Sequence
+
 import pytest
 import trio
 import trio.testing
@@ -7,11 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kernel.config import TINY_BOUNDS, Bounds
+from kernel.generation.fault import QUERY_CHARS_MAX
 from kernel.mm.index import address_of
-from kernel.mm.recall import Scored, fuse, in_common, rank, unite
+from kernel.mm.recall import WORDS_AT_ONCE, Scored, fuse, in_common, rank, unite
 from kernel.process import Process
 from kernel.sys.context import context_open, context_recall
 from kernel.sys.generate import model_embed
+from kernel.wait import slowly
 from syscalls.calls.context import Append, Open, Recall, Recalled
 from syscalls.calls.model import Embed
 from syscalls.errors import Invalid, NotFound, OverQuota, TryAgain
@@ -233,6 +237,53 @@ async def test_dropped_pages_leave_the_store(autojump_clock: trio.testing.MockCl
     assert {address_of(each) for each in rows} == {ref.address}
 
 
+@pytest.mark.parametrize(("at_once", "parts"), [(2, [2, 2, 1]), (5, [5])])
+async def test_dropped_pages_leave_some_at_a_time_and_what_was_written_again_stays(
+    at_once: int, parts: list[int], autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kernel.mm.index.GONE_PAGES", at_once)
+    bench = Bench()
+    process = bench.process()
+    kept, dropped = await opened(bench, process), await opened(bench, process)
+    await write(bench, dropped, *(user(f"page {n}") for n in range(5)))
+    index, asked = bench.contexts.index, []
+    present = index._library.present
+
+    async def counted(principal: str, addresses: Sequence[str]) -> set[str]:
+        asked.append(len(addresses))
+        return await present(principal, addresses)
+
+    monkeypatch.setattr(index._library, "present", counted)
+    await bench.contexts.close(process, dropped)
+    await write(bench, kept, user("page 3"))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(bench.contexts.run)
+        await index.settled()
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    assert asked == parts
+    (rows,) = bench.devices.dict.rows.values()
+    (ref,) = bench.contexts.get(kept).refs()
+    assert {address_of(each) for each in rows} == {ref.address}
+    assert bench.contexts.info(kept).indexed == 1
+
+
+async def test_slowly_is_the_same_and_others_have_their_turn() -> None:
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            await trio.lowlevel.checkpoint()
+            turns += 1
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(others)
+        assert [each async for each in slowly(range(1000), at_once=10)] == list(range(1000))
+        nursery.cancel_scope.cancel()
+    assert turns >= 50
+
+
 async def test_the_indexer_goes_on_when_a_host_comes_back(autojump_clock: trio.testing.MockClock) -> None:
     bench = Bench()
     process = bench.process()
@@ -280,7 +331,7 @@ async def test_bad_questions_are_refused() -> None:
     bench = Bench()
     process = bench.process()
     handle = await library(bench, process)
-    for query, k, tokens in ((" ", 1, 1), ("x", 0, 1), ("x", 101, 1), ("x", 1, 0)):
+    for query, k, tokens in ((" ", 1, 1), ("x" * (QUERY_CHARS_MAX + 1), 1, 1), ("x", 0, 1), ("x", 101, 1), ("x", 1, 0)):
         with pytest.raises(Invalid):
             await ask(bench, process, handle, query, k=k, tokens=tokens)
 
@@ -337,15 +388,33 @@ def test_of_equals_the_earlier_page_comes_first_and_strangers_are_left_out() -> 
     ]
 
 
-def test_rare_words_count_more() -> None:
-    scores = in_common("the yeast", {"a": "the cat", "b": "the ship", "c": "Yeast!", "d": "none"})
+async def test_rare_words_count_more() -> None:
+    scores = await in_common("the yeast", {"a": "the cat", "b": "the ship", "c": "Yeast!", "d": "none"})
     assert scores["c"] > scores["a"] == scores["b"]
     assert "d" not in scores
 
 
-def test_a_rare_word_outweighs_what_is_a_little_nearer_in_meaning() -> None:
+async def test_nobody_waits_while_words_are_compared() -> None:
+    texts = {str(n): f"{n} yeast" * WORDS_AT_ONCE for n in range(10)}
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            await trio.lowlevel.checkpoint()
+            turns += 1
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(others)
+        assert len(await in_common("the yeast", texts)) == 10
+        nursery.cancel_scope.cancel()
+    assert turns >= 5
+
+
+async def test_a_rare_word_outweighs_what_is_a_little_nearer_in_meaning() -> None:
     near = {"vague": 0.5, "named": 0.4}
-    fused = fuse(near, in_common("the zygote", {"vague": "the process", "named": "the zygote", "far": "the end"}))
+    texts = {"vague": "the process", "named": "the zygote", "far": "the end"}
+    fused = fuse(near, await in_common("the zygote", texts))
     assert fused["named"] > fused["vague"] > fused["far"]
     assert fuse({"same": 1.0}, {"same": 1.0}) == {"same": 1.0}
     assert fuse(near, {}) == {"vague": 0.25, "named": 0.2}

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import trio
+from msgspec import Raw
 
 from kernel.accounts.account import Accounts
 from kernel.clock import Clock
@@ -19,9 +20,9 @@ from kernel.truth import Truth
 from kernel.watch.trace import Trace
 from kernos import Sys, program
 from kernos.testing import up
-from syscalls.calls import capability
+from syscalls.calls import capability, message
 from syscalls.errors import Invalid, NotFound, PermissionDenied, TryAgain
-from syscalls.rights import Right
+from syscalls.rights import NAME_CHARS_MAX, Right
 
 NET = Right.parse("net:https://example.org/** get")
 
@@ -271,3 +272,20 @@ async def test_a_program_that_asks_waits_instead_of_being_refused(allow: bool, a
             assert asked == [("model:sim info", "for model.info"), ("device:* list", "for device.list")]
         else:
             assert "was denied" in told
+
+
+@program
+async def asks_at_length(sys: Sys) -> str:
+    """Wants a right that nobody could write down."""
+    try:
+        await sys.call(message.PUBLISH, topic="x" * NAME_CHARS_MAX, body=Raw(b"\xc0"))
+    except Invalid as refused:
+        return str(refused)
+    return "served"
+
+
+async def test_a_right_that_nobody_could_write_down_is_not_asked_for(autojump_clock: Any) -> None:
+    async with up() as machine:
+        told = await (await machine.spawn(asks_at_length, rights=(), ask=True)).wait()
+        assert f"a name of {len('topic:') + NAME_CHARS_MAX} characters" in told
+        assert machine.machine.requests.version == 0

@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from syscalls.errors import Invalid
-from syscalls.rights import Right, allowed, parse_rights, uncovered
+from syscalls.rights import Right, _walker, allowed, parse_rights, uncovered
 
 resources = st.lists(st.sampled_from(["a", "b", "/", "*", "**"]), min_size=1, max_size=6).map(
     lambda parts: "file:" + re.sub("/+", "/", "".join(parts).replace("***", "**"))
@@ -127,3 +127,11 @@ def test_a_right_cannot_be_written_so_that_checking_it_takes_for_ever() -> None:
     evil = Right.parse("tool:" + "*a" * 30 + "*b")
     assert not evil.allows("call", "tool:" + "a" * 4000)
     assert evil.allows("call", "tool:" + "a" * 4000 + "b")
+
+
+def test_few_rights_that_take_a_walk_are_remembered() -> None:
+    """Each character of one takes an entry of its own: four thousand of the longest were a gigabyte, for good."""
+    for at in range(2000):
+        assert Right(f"topic:{at}*x").allows("read", f"topic:{at}.x")
+    walkers = _walker.cache_info()
+    assert walkers.misses >= 2000 and walkers.currsize <= 256

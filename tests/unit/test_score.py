@@ -101,6 +101,8 @@ async def test_nonsense_is_refused_with_what_to_do(autojump_clock: trio.abc.Cloc
             ("p", ((),), "nothing to score"),
             ("p", ((999,),), "999 is no token"),
             ("x" * (1 << 20) + "x", ("y",), "1048577 characters"),
+            ("p", ((1,) * 8193,), "length <= 8192"),
+            ("p", ((1,) * 8192,) * 17, "continuations of 139264 tokens"),
         ):
             with pytest.raises(Invalid, match=why):
                 await models.score(prompt, *continuations)

@@ -104,6 +104,8 @@ async def test_what_is_refused() -> None:
             await sys.signalling.wait("USR1")
         with pytest.raises(Invalid, match="name at least one"):
             await sys.signalling.wait()
+        with pytest.raises(Invalid, match="11 signals to wait for"):
+            await sys.signalling.wait(*["USR1"] * 11)
         with pytest.raises(Invalid, match="no signal 77"):
             await sys.call(signalling.SIGNAL, signal=77, action="hold")
         child = await sys.spawn("lasts")

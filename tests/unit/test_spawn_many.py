@@ -1,12 +1,21 @@
 """Many processes in one call: each with its own arguments, all of them or none."""
 
+import itertools
+
 import pytest
+import trio
 
 from kernel.config import Bounds
+from kernel.sys.process import kill
+from kernel.trap import Trap
+from kernel.workers.exec import SIGNALS_AT_ONCE
 from kernos import Sys, program
 from kernos.testing import up
+from kernos.testing.machine import InProcess
+from syscalls.calls import process
 from syscalls.calls.process import Budget
 from syscalls.errors import Invalid, NotFound, OverQuota, PermissionDenied, TryAgain
+from syscalls.signals import Signal
 
 
 @program(shared=True)
@@ -93,3 +102,52 @@ async def test_what_children_return_waits_within_a_bound_and_goes_when_it_is_tak
         table = machine.machine.processes
         assert not table._values
         assert all(len(bytes(each.exit.value)) == 1 for each in table._reaped if each.exit is not None)
+
+
+@program
+async def rests(sys: Sys) -> None:
+    await sys.sleep(1e9)
+
+
+async def test_many_children_of_one_that_has_ended_end_a_few_at_a_time() -> None:
+    async with up(programs={"rests": rests}) as machine:
+        await machine.sys.spawn_many("rests", [()] * 200)
+        session = machine.machine.processes.get(machine.sys.pid)
+        children = tuple(session.children.values())
+        machine.machine.executor.orphan(session)
+        asked = [sum(child.ending is not None for child in children)]
+        while asked[-1] < 200:
+            await trio.lowlevel.checkpoint()
+            asked.append(sum(child.ending is not None for child in children))
+        assert asked[0] == SIGNALS_AT_ONCE
+        assert max(after - before for before, after in itertools.pairwise(asked)) <= 2 * SIGNALS_AT_ONCE
+
+
+async def test_many_of_a_group_are_signalled_a_few_at_a_time() -> None:
+    async with up(programs={"rests": rests}) as machine:
+        await machine.sys.spawn_many("rests", [()] * 200)
+        children = tuple(machine.machine.processes.get(machine.sys.pid).children.values())
+        for child in children:
+            child.group = children[0].pid
+        woken = 0
+        wake = machine.machine.scheduler.wake
+
+        def counted() -> None:
+            nonlocal woken
+            woken += 1
+            wake()
+
+        machine.machine.scheduler.wake = counted  # type: ignore[method-assign]
+        for number, stopped in ((Signal.STOP, 200), (Signal.CONT, 0)):
+            kill(machine.machine, trap_of(machine), process.Kill(pid=-children[0].pid, signal=number))
+            seen = [200 - stopped, sum(child.stopped for child in children)]
+            while seen[-1] != stopped:
+                await trio.lowlevel.checkpoint()
+                seen.append(sum(child.stopped for child in children))
+            assert max(abs(after - before) for before, after in itertools.pairwise(seen)) <= 2 * SIGNALS_AT_ONCE
+        assert woken == 7, "what was continued may be next"
+
+
+def trap_of(machine: InProcess) -> Trap:
+    caller = machine.machine.processes.get(machine.sys.pid)
+    return Trap(process=caller, row=process.KILL, emit=print, room=trio.lowlevel.checkpoint)

@@ -1,10 +1,25 @@
 """The window: never above the limit, never less than it must show, one compaction down to the low-water mark."""
 
+from collections.abc import Iterator
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kernel.mm.page import size_of
-from kernel.mm.window import SHORTEST, STUB_BYTES, Entry, Item, Window, plan, shortened, stub_of
+from kernel.mm.page import pending, size_of
+from kernel.mm.window import (
+    PAIR_MAX,
+    SHORTEST,
+    STUB_BYTES,
+    Entry,
+    EntryKind,
+    Item,
+    Plan,
+    Window,
+    _units,
+    plan,
+    shortened,
+    stub_of,
+)
 from syscalls.turns import Image, Text, ToolCall, Turn, assistant, system, tool, user
 
 ITEMS = st.lists(st.tuples(st.integers(0, 400), st.booleans(), st.integers(0, 4).map(lambda n: n == 0)), max_size=30)
@@ -173,3 +188,61 @@ def test_a_fork_of_a_window_is_independent() -> None:
     fork.entries[0].tokens = 99
     fork.entries.append(Entry(user("b")))
     assert (window.tokens, len(window.entries)) == (7, 1)
+
+
+class Walked(list[Entry]):
+    """Counts how often it was walked."""
+
+    walks = 0
+
+    def __iter__(self) -> Iterator[Entry]:
+        self.walks += 1
+        return super().__iter__()
+
+
+def test_what_a_window_takes_is_added_up_once_after_each_change() -> None:
+    window = Window()
+    window.entries = walked = Walked(Entry(user("a")) for _ in range(3))
+    assert window.tokens == window.tokens == 3 * size_of(user("a")) and walked.walks == 1
+    window.recount(window.entries[:1], (100,))
+    assert window.tokens == window.tokens == 100 + 2 * size_of(user("a")) and walked.walks == 2
+    window.entries.append(Entry(user("b")))
+    assert window.tokens == 100 + 3 * size_of(user("a"))
+    window.measure((1, 5, 6, 7, 8, 1))
+    assert window.tokens == 28
+    window.apply(Plan(evict=(0,)))
+    window.entries.append(Entry(user("b")))
+    assert window.tokens == 23 + size_of(user("b"))
+
+
+SAID = st.sampled_from(
+    (user("q"), tool("r"), assistant("", *(ToolCall("t", {}),) * 2), assistant("", ToolCall("t", {})))
+)
+
+
+@given(said=st.lists(st.tuples(SAID, st.sampled_from(("turn", "turn", "recall")), st.sampled_from((1, 2, PAIR_MAX)))))
+def test_units_are_as_if_each_result_had_looked_back_for_its_call(said: list[tuple[Turn, EntryKind, int]]) -> None:
+    entries = [Entry(turn, kind=kind) for turn, kind, times in said for _ in range(times)]
+    unit, expected = -1, []
+    for at, entry in enumerate(entries):
+        before = [each.turn for each in entries[max(0, at - PAIR_MAX) : at] if each.kind == "turn"]
+        unit += not (entry.kind == "turn" and entry.turn.role == "tool" and pending(before) > 0)
+        expected.append(unit)
+    assert _units(entries) == expected
+
+
+class Parts(tuple[ToolCall, ...]):
+    """Counts how often they were walked."""
+
+    walks = 0
+
+    def __iter__(self) -> Iterator[ToolCall]:
+        type(self).walks += 1
+        return super().__iter__()
+
+
+def test_a_call_is_looked_at_once_however_many_results_it_has() -> None:
+    calls = Turn("assistant", Parts(ToolCall("t", {}) for _ in range(100)))
+    Parts.walks = 0
+    assert _units([Entry(calls), *(Entry(tool("r")) for _ in range(60))]) == [0] * 61
+    assert Parts.walks == 2, "its size, and its calls"

@@ -1,7 +1,7 @@
 """`POST /v1/chat/completions`: one generation of the process, whole or as it comes."""
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any, final
 
 import msgspec
@@ -41,7 +41,7 @@ class Chat:
         return Response(200, _events(answer, first, reply), _EVENTS)
 
 
-async def _events(answer: Answer, first: str | None, reply: "_Reply") -> AsyncIterator[bytes]:
+async def _events(answer: Answer, first: str | None, reply: "_Reply") -> AsyncGenerator[bytes, None]:
     async with answer:
         yield _event(reply.chunk({"role": "assistant", "content": ""}))
         try:

@@ -4,8 +4,9 @@ Whoever is on the other side shares a machine with nobody but itself: the bounds
 looking like the kernel's.
 """
 
+import contextlib
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import final
 
 import h11
@@ -20,6 +21,8 @@ BODY_BYTES_MAX = 12 * 1024 * 1024
 IDLE_S = 300.0
 _RECEIVE_BYTES = 64 * 1024
 _GOODBYE_S = 0.5
+_LEFT = (trio.BrokenResourceError, trio.ClosedResourceError)
+"""How it shows that a client has hung up."""
 
 
 @final
@@ -37,7 +40,7 @@ class Response(Struct, frozen=True):
     """What is answered: whole, or as it comes."""
 
     status: int
-    body: bytes | AsyncIterator[bytes]
+    body: bytes | AsyncGenerator[bytes, None]
     headers: tuple[tuple[str, str], ...] = (("content-type", "application/json"),)
 
 
@@ -78,7 +81,7 @@ class _Connection:
                 await self._last_words(Response(bad.error_status_hint, str(bad).encode(), _PLAIN))
             except TooLarge:
                 await self._last_words(Response(413, b"the body is larger than 12 MiB", _PLAIN))
-            except (trio.BrokenResourceError, trio.ClosedResourceError):
+            except _LEFT:
                 pass
 
     async def _one(self) -> bool:
@@ -91,7 +94,9 @@ class _Connection:
             return False
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._until_left, nursery.cancel_scope)
-            await self._write(await self._handler(request), head=request.method == "HEAD")
+            response = await self._handler(request)
+            with contextlib.suppress(*_LEFT):  # here, for out of a nursery it comes in a group, and ends all doors
+                await self._write(response, head=request.method == "HEAD")
             nursery.cancel_scope.cancel()
         return self._http.our_state is h11.DONE and self._http.their_state is h11.DONE
 
@@ -113,10 +118,11 @@ class _Connection:
 
     async def _until_left(self, scope: trio.CancelScope) -> None:
         """A client that leaves gives up its answer: nobody goes on to pay for it."""
-        while data := await self._stream.receive_some(_RECEIVE_BYTES):
-            self._http.receive_data(data)  # the next request, early
-            if len(self._http.trailing_data[0]) > BODY_BYTES_MAX:
-                break
+        with contextlib.suppress(*_LEFT):
+            while data := await self._stream.receive_some(_RECEIVE_BYTES):
+                self._http.receive_data(data)  # the next request, early
+                if len(self._http.trailing_data[0]) > BODY_BYTES_MAX:
+                    break
         scope.cancel()
 
     async def _read(self) -> Request | None:
@@ -152,8 +158,9 @@ class _Connection:
             if not head:
                 await self._send(h11.Data(data=body))
         else:
-            async for piece in body:
-                await self._send(h11.Data(data=piece))
+            async with contextlib.aclosing(body):  # what a client has broken off is not generated further
+                async for piece in body:
+                    await self._send(h11.Data(data=piece))
         await self._send(h11.EndOfMessage())
 
     async def _send(self, event: h11.Event) -> None:
