@@ -1,4 +1,4 @@
-"""The course: ten rounds, each with its own stages, and the rate at each step."""
+"""The course: eleven rounds, each with its own stages, and the rate at each step."""
 
 from collections.abc import Mapping
 
@@ -169,4 +169,16 @@ _LOUD = msgspec.structs.replace(
     shares={"calculate": 24, "lookup": 24, "recall": 30, "remember": 18, "talk": 4, "pages": 2, "shown": 10},
 )
 TENTH = msgspec.structs.replace(SEVENTH, course=(_LOUD,), steps=2150, first_rate=0.18)
-ROUNDS = (FIRST, SECOND, THIRD, FOURTH, FIFTH, SIXTH, SEVENTH, EIGHTH, NINTH, TENTH)
+# Quotes above all, with hardly any noise.
+_QUOTING = msgspec.structs.replace(
+    _LOUD,
+    scrambled_share=0.02,
+    spoiled_share=0.03,
+    alike_share=0.4,
+    shouted_share=0.1,
+    quoted_share=0.15,
+    answers=46,
+    shares={"calculate": 14, "lookup": 18, "recall": 34, "remember": 12, "talk": 3, "pages": 2, "shown": 12},
+)
+ELEVENTH = msgspec.structs.replace(SEVENTH, course=(_QUOTING,), steps=460, first_rate=0.08)
+ROUNDS = (FIRST, SECOND, THIRD, FOURTH, FIFTH, SIXTH, SEVENTH, EIGHTH, NINTH, TENTH, ELEVENTH)
