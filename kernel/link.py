@@ -8,6 +8,7 @@ import trio
 from kernel.load import LIGHT_BYTES, Load
 from kernel.loop import TRIO
 from kernel.process import Process
+from kernel.wait import slowly
 from syscalls.errors import BrokenPipe, Errno
 from syscalls.limits import CLIENT_LIMITS, OUTBOX_BYTES_MAX, PeerLimits
 from syscalls.link.duplex import Duplex
@@ -100,10 +101,8 @@ class KernelLink:
 
     async def _give_up(self) -> None:
         """The other end has gone: what it had under way ends, a few calls at a time, for others to go on between."""
-        for count, (_, scope) in enumerate(tuple(self._scopes.values()), 1):
+        async for _, scope in slowly(tuple(self._scopes.values()), at_once=CALLS_AT_ONCE):
             scope.cancel()
-            if count % CALLS_AT_ONCE == 0:
-                await trio.lowlevel.checkpoint()
 
     def _forget(self) -> None:
         """Drops the scopes of calls that were answered."""

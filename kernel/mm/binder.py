@@ -7,8 +7,6 @@ and nothing else.
 from collections.abc import Sequence
 from typing import final
 
-import trio
-
 from kernel.config import Bounds
 from kernel.mm import records
 from kernel.mm.conversation import Context
@@ -18,6 +16,7 @@ from kernel.mm.packed import packed
 from kernel.mm.page import BYTES_PER_TOKEN, Ref, Run, cut, join, pending, size_of, slices_of
 from kernel.mm.window import Entry
 from kernel.truth import Truth
+from kernel.wait import slowly
 from syscalls.calls.context import Append, Appended
 from syscalls.errors import Busy, Invalid, NotFound
 from syscalls.turns import Turn, canonical, parse_turns
@@ -165,13 +164,11 @@ class Binder:
         """Each run's reference and sealed body; lets others run between."""
         pages: list[tuple[Ref, bytes]] = []
         first = context.tail_first
-        for run in runs:
+        async for run in slowly(runs, at_once=PAGES_AT_ONCE):
             address, body = self._library.bind(context.principal, run)
             slices = len(slices_of(run.turns))
             pages.append((Ref(address, first, run.counted, slices, run.part, run.parts, resident), body))
             first += run.counted
-            if len(pages) % PAGES_AT_ONCE == 0:
-                await trio.lowlevel.checkpoint()
         return tuple(pages)
 
 

@@ -3,13 +3,12 @@
 from collections.abc import Sequence
 from typing import Final, final
 
-import trio
-
 from kernel.mm.packed import packed
 from kernel.mm.page import Run
 from kernel.mm.records import bodies
 from kernel.seal import Seals
 from kernel.truth import Truth
+from kernel.wait import slowly
 from syscalls.errors import NotFound
 from syscalls.turns import Turn, canonical, parse_turns
 
@@ -55,8 +54,6 @@ class Library:
         found = await self._truth.read(bodies(principal, tuple(addresses)))
         seal = self._seals.of(principal)
         pages: dict[str, tuple[Turn, ...]] = {}
-        for address, body in found.items():
+        async for address, body in slowly(found.items(), at_once=PAGES_AT_ONCE):
             pages[address] = tuple(map(packed, parse_turns(seal.open(body, address))))
-            if len(pages) % PAGES_AT_ONCE == 0:
-                await trio.lowlevel.checkpoint()
         return pages

@@ -13,6 +13,7 @@ from syscalls.calls.process import Budget
 from syscalls.errors import Invalid, NoSuchProcess, NotFound, OverQuota, PermissionDenied, SyscallError
 from syscalls.resources import Resource
 from syscalls.turns import user
+from tests.turns import counted
 from userland.sdk.encoding import decode
 from userland.sdk.program import program
 from userland.sdk.system import Sys
@@ -313,23 +314,14 @@ async def test_the_tree_is_told_parents_first(autojump_clock: Any) -> None:
 
 
 async def test_others_have_their_turn_while_a_large_tree_is_told(autojump_clock: Any) -> None:
-    async with up() as machine, trio.open_nursery() as nursery:
-        accounts, turns = machine.machine.accounts, 0
-        top = machine.machine.ledger.root
+    async with up() as machine:
+        accounts, top = machine.machine.accounts, machine.machine.ledger.root
         for n in range(32 * ACCOUNTS_AT_ONCE):
             accounts.open(top, name=f"a{n}", principal="test")
-
-        async def others() -> None:
-            nonlocal turns
-            while True:
-                await trio.lowlevel.checkpoint()
-                turns += 1
-
         trap = Trap(
             process=machine.machine.processes.get(machine.sys.pid), row=abi.USAGE, emit=print,
             room=trio.lowlevel.checkpoint,
         )  # fmt: skip
-        nursery.start_soon(others)
-        told = await usage(machine.machine, trap, abi.Usage(account="kernel", tree=True))
-        nursery.cancel_scope.cancel()
-    assert len(told.accounts) > 32 * ACCOUNTS_AT_ONCE and turns >= 16
+        async with counted() as turns:
+            told = await usage(machine.machine, trap, abi.Usage(account="kernel", tree=True))
+    assert len(told.accounts) > 32 * ACCOUNTS_AT_ONCE and turns.had >= 16

@@ -25,6 +25,7 @@ from syscalls.errors import Busy, Invalid, IOFailed, NotFound, TryAgain
 from syscalls.limits import TURNS_MAX
 from syscalls.turns import ToolCall, Turn, assistant, canonical, parse_turns, system, tool, user
 from tests.devices import Bench, ByteModel
+from tests.turns import counted
 
 
 async def opened(bench: Bench, process: Process, name: str | None = None, model: str | None = None) -> int:
@@ -467,16 +468,7 @@ async def test_many_turns_at_once_are_placed_in_one_walk() -> None:
 
 async def test_nobody_waits_while_pages_are_made() -> None:
     bench = Bench()
-    handle, turns = await opened(bench, bench.process()), 0
-
-    async def others() -> None:
-        nonlocal turns
-        while True:
-            await trio.lowlevel.checkpoint()
-            turns += 1
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(others)
+    handle = await opened(bench, bench.process())
+    async with counted() as turns:
         await append(bench, handle, *(user(str(n)) for n in range(64 * PAGES_AT_ONCE)), resident=False)
-        nursery.cancel_scope.cancel()
-    assert turns >= 32
+    assert turns.had >= 32

@@ -48,6 +48,7 @@ from syscalls.row import Row
 from syscalls.table import FREE, TABLE
 from syscalls.wire import NIL, End, Error, Hello
 from syscalls.worker import Run
+from tests.turns import counted
 from userland.link import run
 
 ARGUMENTS: dict[str, Any] = {
@@ -399,7 +400,7 @@ async def test_answers_that_nobody_reads_are_dropped_beyond_a_bound(autojump_clo
 async def test_others_have_their_turn_while_all_of_the_trace_is_told(pid: int | None, autojump_clock: Any) -> None:
     """A reader with credit for all of it never makes the kernel wait, and nor does one who wants none of it."""
     async with up() as machine, trio.open_nursery() as nursery:
-        session, turns = machine.machine.processes.get(machine.sys.pid), 0
+        session = machine.machine.processes.get(machine.sys.pid)
         for n in range(16384):
             machine.machine.trace.event("note", n=n)
         ours, theirs = trio.testing.memory_stream_pair()
@@ -408,17 +409,10 @@ async def test_others_have_their_turn_while_all_of_the_trace_is_told(pid: int | 
         client = Peer(CLIENT_LIMITS, Hello())
         client.call(kernel.TRACE.number, pack(kernel.Trace(pid=pid)), credit=1 << 20)
         await ours.send_all(bytes(client.outbox))
-
-        async def others() -> None:
-            nonlocal turns
-            while True:
-                await trio.lowlevel.checkpoint()
-                turns += 1
-
-        nursery.start_soon(others)
-        while not any(isinstance(frame, End) for frame in client.receive(bytes(await ours.receive_some(1 << 24)))):
-            pass
-        assert turns > 60
+        async with counted() as turns:
+            while not any(isinstance(frame, End) for frame in client.receive(bytes(await ours.receive_some(1 << 24)))):
+                pass
+        assert turns.had > 60
         nursery.cancel_scope.cancel()
 
 

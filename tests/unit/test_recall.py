@@ -22,6 +22,7 @@ from syscalls.errors import Invalid, NotFound, OverQuota, TryAgain
 from syscalls.resources import Resource
 from syscalls.turns import ToolCall, Turn, assistant, tool, user
 from tests.devices import DIMENSIONS, Bench, ByteModel
+from tests.turns import counted
 
 FACTS = {
     "cats.txt": "the cat sleeps on the warm windowsill",
@@ -269,19 +270,9 @@ async def test_dropped_pages_leave_some_at_a_time_and_what_was_written_again_sta
 
 
 async def test_slowly_is_the_same_and_others_have_their_turn() -> None:
-    turns = 0
-
-    async def others() -> None:
-        nonlocal turns
-        while True:
-            await trio.lowlevel.checkpoint()
-            turns += 1
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(others)
+    async with counted() as turns:
         assert [each async for each in slowly(range(1000), at_once=10)] == list(range(1000))
-        nursery.cancel_scope.cancel()
-    assert turns >= 50
+    assert turns.had >= 50
 
 
 async def test_the_indexer_goes_on_when_a_host_comes_back(autojump_clock: trio.testing.MockClock) -> None:
@@ -396,19 +387,9 @@ async def test_rare_words_count_more() -> None:
 
 async def test_nobody_waits_while_words_are_compared() -> None:
     texts = {str(n): f"{n} yeast" * WORDS_AT_ONCE for n in range(10)}
-    turns = 0
-
-    async def others() -> None:
-        nonlocal turns
-        while True:
-            await trio.lowlevel.checkpoint()
-            turns += 1
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(others)
+    async with counted() as turns:
         assert len(await in_common("the yeast", texts)) == 10
-        nursery.cancel_scope.cancel()
-    assert turns >= 5
+    assert turns.had >= 5
 
 
 async def test_a_rare_word_outweighs_what_is_a_little_nearer_in_meaning() -> None:
